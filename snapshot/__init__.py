@@ -1,0 +1,76 @@
+"""Try anything on a long-running Python process, and be back where you were.
+
+Everything public is resolved when it is first used, so that `import snapshot` costs little.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if not hasattr(os, "fork"):
+    raise ImportError(
+        f"snapshot needs os.fork, which {sys.platform} does not have: use Linux, macOS or WSL"
+    )
+
+if TYPE_CHECKING:
+    from snapshot.core.disposable import ForkExecutor, fork_call
+    from snapshot.core.guards import root_only
+    from snapshot.core.memory import compact
+    from snapshot.core.tree import (
+        in_snapshot,
+        is_root,
+        keep,
+        last_experiment,
+        revert,
+        snapshot,
+        snapshots,
+    )
+    from snapshot.debugger import set_trace
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ForkExecutor": "snapshot.core.disposable",
+    "compact": "snapshot.core.memory",
+    "fork_call": "snapshot.core.disposable",
+    "in_snapshot": "snapshot.core.tree",
+    "is_root": "snapshot.core.tree",
+    "keep": "snapshot.core.tree",
+    "last_experiment": "snapshot.core.tree",
+    "revert": "snapshot.core.tree",
+    "root_only": "snapshot.core.guards",
+    "set_trace": "snapshot.debugger",
+    "snapshot": "snapshot.core.tree",
+    "snapshots": "snapshot.core.tree",
+}
+
+__all__ = [
+    "ForkExecutor",
+    "compact",
+    "fork_call",
+    "in_snapshot",
+    "is_root",
+    "keep",
+    "last_experiment",
+    "revert",
+    "root_only",
+    "set_trace",
+    "snapshot",
+    "snapshots",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,237 @@
+"""Fork, wait, exit: the only module that does any of these.
+
+How a process ended is a value, `Exit`. A child that was forked here is a `Child`: a pid, a
+descriptor that becomes readable when the child has ended, and the one place that reaps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+from snapshot.errors import CannotFork
+
+# `PyDLL` keeps the interpreter's lock during the call, `CDLL` gives it up.
+_HOLDING = ctypes.PyDLL(None, use_errno=True)
+_RELEASING = ctypes.CDLL(None, use_errno=True)
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class _PollFd(ctypes.Structure):
+    """`struct pollfd` of poll(2)."""
+
+    _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended.
+
+    code: the exit status, 0–255, if it exited.
+    signal: the number of the signal that killed it, if one did.
+    Both are None when it is gone and another part of the program has taken its status.
+    """
+
+    code: int | None = None
+    signal: int | None = None
+
+    @classmethod
+    def from_status(cls, status: int) -> Exit:
+        """The exit that a status of waitpid(2) stands for."""
+        code = os.waitstatus_to_exitcode(status)
+        return cls(code=code) if code >= 0 else cls(signal=-code)
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"was killed by {signal_name(self.signal)}"
+        if self.code is not None:
+            return f"exited with code {self.code}"
+        return "ended, its exit status taken by another part of the program"
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9; `signal 40` where the signal has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Child:
+    """A process that was forked here and has not been reaped.
+
+    pid: its process id.
+    started: when it was forked, on the clock of `time.monotonic`, in seconds.
+    """
+
+    def __init__(self, pid: int, end: int) -> None:
+        self.pid = pid
+        self.started = time.monotonic()
+        self._end: int | None = end
+        self._exit: Exit | None = None
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when the child has ended."""
+        if self._end is None:
+            raise ValueError(f"process {self.pid} has been reaped")
+        return self._end
+
+    def wait_readable(
+        self, others: Iterable[int] = (), *, timeout: float | None = None, hold_gil: bool = False
+    ) -> list[int]:
+        """Sleep until the child has ended or one of the descriptors `others` can be read.
+
+        timeout: seconds, None for ever. With `hold_gil`, no other thread of this process runs
+        Python code meanwhile. Returns those descriptors, the child's own among them, that are
+        ready: an empty list when the time was over or a signal arrived (EINTR).
+        """
+        watched = [self.fileno(), *others]
+        table = (_PollFd * len(watched))(*((fd, select.POLLIN, 0) for fd in watched))
+        milliseconds = -1 if timeout is None else max(0, round(timeout * 1000))
+        library = _HOLDING if hold_gil else _RELEASING
+        if library.poll(table, ctypes.c_ulong(len(watched)), milliseconds) < 0:
+            number = ctypes.get_errno()
+            if number != errno.EINTR:
+                raise OSError(number, os.strerror(number))
+            return []
+        return [entry.fd for entry in table if entry.revents]
+
+    def reap(self) -> Exit:
+        """Wait for the end and take the status; the second call returns the same value.
+
+        EINTR is retried. ECHILD (SIGCHLD is ignored, or another part of the program waited for
+        every child) gives an `Exit` that knows neither code nor signal.
+        """
+        if self._exit is None:
+            try:
+                _, status = os.waitpid(self.pid, 0)
+            except ChildProcessError:
+                self._exit = Exit()
+            else:
+                self._exit = Exit.from_status(status)
+            self.forget()
+        assert self._exit is not None
+        return self._exit
+
+    def kill(self, number: int = signal.SIGKILL, *, group: bool = False) -> None:
+        """Send a signal to the child, or to the whole process group that it leads.
+
+        A child that has ended is none the worse for it; one that was reaped is left alone, since
+        its number may be another process's by now.
+        """
+        if self._exit is None:
+            with contextlib.suppress(ProcessLookupError):
+                (os.killpg if group else os.kill)(self.pid, number)
+
+    def end(self, grace: float) -> Exit:
+        """SIGTERM, and SIGKILL after `grace` seconds; then reap it."""
+        self.kill(signal.SIGTERM)
+        self.kill(signal.SIGCONT)
+        deadline = time.monotonic() + grace
+        while (left := deadline - time.monotonic()) > 0:
+            if self.wait_readable(timeout=left):
+                break
+        else:
+            self.kill(signal.SIGKILL)
+        return self.reap()
+
+    def forget(self) -> None:
+        """Close the descriptor: after reaping, or in a process that is not the parent."""
+        if self._end is not None:
+            os.close(self._end)
+            self._end = None
+
+
+def fork() -> Child | None:
+    """Fork. Returns the `Child` in the parent, None in the child.
+
+    The child is killed (SIGKILL) when the thread that called this dies, and so when this process
+    dies in whatever way: prctl(2), PR_SET_PDEATHSIG. The caller must therefore be a thread that
+    stays until the child has ended. Linux only; elsewhere nothing ends the child.
+
+    Raises `CannotFork` where the system refuses: the number of processes, memory.
+    """
+    parent = os.getpid()
+    life: tuple[int, int] | None = None if hasattr(os, "pidfd_open") else os.pipe()
+    try:
+        with _no_warning_of_threads():
+            pid = os.fork()
+    except OSError as error:
+        for fd in life or ():
+            os.close(fd)
+        raise _cannot_fork(error) from None
+    if pid == 0:
+        if life:
+            os.close(life[0])  # the other end stays open for as long as this process lives
+        _die_with(parent)
+        return None
+    if life:
+        os.close(life[1])
+        return Child(pid, life[0])
+    return Child(pid, os.pidfd_open(pid))
+
+
+def thread_count() -> int:
+    """How many threads this process has, those that run no Python code included."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return threading.active_count()
+
+
+def exit_now(how: Exit) -> NoReturn:
+    """End this process at once: no finalizer, no exit handler, no buffer is seen to."""
+    if how.signal is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        with contextlib.suppress(ValueError, OSError):
+            signal.signal(how.signal, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {how.signal})
+        os.kill(os.getpid(), how.signal)
+    os._exit(how.code if how.code is not None else 1)
+
+
+def replace(arguments: list[str]) -> NoReturn:
+    """Become another program, with the same pid (execve(2)). Raises OSError where that fails."""
+    os.execv(arguments[0], arguments)
+
+
+@contextlib.contextmanager
+def _no_warning_of_threads() -> Iterator[None]:
+    """Python 3.12+ warns of threads at a fork, after it: under `-W error` the child is lost."""
+    if sys.version_info < (3, 12) or thread_count() == 1:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def _die_with(parent: int) -> None:
+    """Ask the kernel to kill this process when its parent dies, and see that it has not yet."""
+    if sys.platform != "linux":
+        return
+    _HOLDING.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), *(ctypes.c_ulong(0),) * 3)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _cannot_fork(error: OSError) -> CannotFork:
+    reasons = {
+        errno.EAGAIN: "no more processes are allowed (`ulimit -u`, or the limit of a container)",
+        errno.ENOMEM: "there is not enough memory to copy this process's page tables",
+    }
+    reason = reasons.get(error.errno or 0, error.strerror or str(error))
+    return CannotFork(f"cannot fork process {os.getpid()}: {reason}; nothing was forked")

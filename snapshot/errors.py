@@ -1,0 +1,103 @@
+"""What can go wrong: one root exception, every one of them picklable.
+
+A message says what happened, to which value, and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SnapshotError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+
+class UsageError(SnapshotError, ValueError):
+    """An argument has a value that means nothing here. Nothing was done."""
+
+
+class CannotFork(SnapshotError, OSError):
+    """The system refused to fork. Nothing was forked, nothing changed."""
+
+
+class NotAnExperiment(SnapshotError):
+    """`revert` or `keep` was called where no snapshot waits."""
+
+
+class UnknownSnapshot(SnapshotError, LookupError):
+    """No snapshot of that name or index waits. Nothing was reverted."""
+
+
+class NameTaken(SnapshotError, ValueError):
+    """A snapshot of that name waits already. Nothing was forked."""
+
+
+class ThreadsRunning(SnapshotError):
+    """`threads="refuse"`, and there are other threads. Nothing was forked."""
+
+
+class RootOnly(SnapshotError):
+    """Something that only the original may do was tried in an experiment."""
+
+
+class NotPicklable(SnapshotError):
+    """A value cannot travel from one process to another."""
+
+
+class ForkError(SnapshotError):
+    """A disposable fork did not bring back a value.
+
+    Every subclass carries `pid`, the process that is meant, and `output`: what it wrote to its
+    standard output and error, as a pair of `bytes`, when that was captured, else None.
+    """
+
+    def __init__(
+        self, message: str, *, pid: int | None = None, output: tuple[bytes, bytes] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.output = output
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.args, self.__dict__))
+
+
+class ForkKilled(ForkError):
+    """The disposable fork was killed by a signal; `signal` is its number."""
+
+    signal: int = 0
+
+
+class ForkExited(ForkError):
+    """The function ended its process by itself; `code` is the exit status."""
+
+    code: int = 0
+
+
+class ForkTimeout(ForkError):
+    """The time given as `timeout` was over; the disposable fork was killed."""
+
+
+class ForkMemoryExceeded(ForkError):
+    """The disposable fork outgrew the memory given as `memory`."""
+
+
+class ResultNotPicklable(ForkError, NotPicklable):
+    """The function returned, but its value cannot be brought back."""
+
+
+class ExceptionNotPicklable(ForkError, NotPicklable):
+    """The function raised an exception that cannot be brought back.
+
+    `type_name` names its type and `traceback` is the text that Python would have shown.
+    """
+
+    type_name: str = ""
+    traceback: str = ""
+
+
+def _rebuild(cls: type[ForkError], args: tuple[Any, ...], state: dict[str, Any]) -> ForkError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
