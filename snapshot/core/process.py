@@ -203,9 +203,56 @@ def exit_now(how: Exit) -> NoReturn:
     os._exit(how.code if how.code is not None else 1)
 
 
-def replace(arguments: list[str]) -> NoReturn:
-    """Become another program, with the same pid (execve(2)). Raises OSError where that fails."""
-    os.execv(arguments[0], arguments)
+def become_relay(pid: int) -> NoReturn:
+    """Stand in for the child `pid` for the rest of its life, with as little memory as can be.
+
+    This process replaces itself (execve(2)) by an interpreter that runs nothing but `relay`; its
+    pid stays. Where that fails it does the same as it is.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    program = (
+        f"import sys; sys.path.append({root!r}); "
+        f"from {__name__} import relay; relay({pid})"
+    )
+    with contextlib.suppress(OSError):
+        os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", program])
+    relay(pid)
+
+
+def relay(pid: int) -> NoReturn:
+    """Pass signals on to the child `pid`, stop and go on with it, and end as it ends.
+
+    What comes from the terminal reaches the child without us, since it is in the same process
+    group. All signals must be blocked. Other children are reaped, and are of no consequence.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nothing, fd)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    awaited = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    while True:
+        if (how := _reap_for_relay(pid)) is not None:
+            exit_now(how)
+        info = signal.sigwaitinfo(awaited)
+        if info.si_signo != signal.SIGCHLD and info.si_code <= 0:  # sent by a process
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, info.si_signo)
+
+
+def _reap_for_relay(pid: int) -> Exit | None:
+    while True:
+        try:
+            changed, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+        except ChildProcessError:
+            return Exit()
+        if changed == 0:
+            return None
+        if changed == pid and os.WIFSTOPPED(status):
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os.kill(pid, signal.SIGCONT)
+        elif changed == pid:
+            return Exit.from_status(status)
 
 
 @contextlib.contextmanager

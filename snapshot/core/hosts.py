@@ -1,0 +1,352 @@
+"""What the prompts and event loops around us need at a fork: one table.
+
+An entry acts only if its module is loaded already. Its methods are called in the order
+
+    before          in the process that takes the snapshot
+    in_experiment   in the child; returns what to tell at once, through `tell`
+    at_end          in the experiment, at an orderly end
+    back            in the process that took it, with everything that the experiment told
+    keep            in the experiment that becomes the original
+
+and what `before` returns is handed to the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from snapshot.core import census, epoll
+
+Tell = Callable[[Any], None]
+
+
+class Host:
+    """An entry that does nothing; `module` is the one that must be loaded."""
+
+    module = ""
+    # Beginnings of the names of threads that the host makes again itself: their loss is no loss.
+    threads: tuple[str, ...] = ()
+
+    def before(self) -> Any:
+        return None
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        pass
+
+    def at_end(self, memo: Any, tell: Tell) -> None:
+        pass
+
+    def back(self, memo: Any, told: Sequence[Any]) -> None:
+        pass
+
+    def keep(self, memo: Any) -> None:
+        pass
+
+
+class Asyncio(Host):
+    """The running loop goes on in the experiment, with a self-pipe and selector of its own."""
+
+    module = "asyncio"
+    threads = ("asyncio_",)
+
+    def before(self) -> Any:
+        events: Any = sys.modules["asyncio.events"]
+        policy = getattr(events, "_event_loop_policy", None)
+        wakeup = ctypes.pythonapi.PySignal_SetWakeupFd(-1)
+        ctypes.pythonapi.PySignal_SetWakeupFd(wakeup)
+        census.look()
+        loops = census.known(sys.modules["asyncio.base_events"].BaseEventLoop)
+        return events._get_running_loop(), policy, getattr(policy, "_local", None), wakeup, loops
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        running, policy, local, wakeup, loops = memo
+        for loop in loops:
+            self._own_self_pipe(loop)
+        if policy is not None:
+            policy._local = local
+        sys.modules["asyncio.events"]._set_running_loop(running)
+        ctypes.pythonapi.PySignal_SetWakeupFd(wakeup)
+
+    def _own_self_pipe(self, loop: Any) -> None:
+        loop._default_executor = None
+        if getattr(loop, "_csock", None) is None:
+            return
+        for old, new in zip((loop._ssock, loop._csock), socket.socketpair(), strict=True):
+            new.setblocking(False)
+            os.dup2(new.fileno(), old.fileno(), inheritable=False)
+            new.close()
+
+
+class Epoll(Host):
+    """After the entries that replace descriptors: it registers what is there then."""
+
+    module = "select"
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        epoll.renew()
+
+
+class PromptToolkit(Host):
+    """ptpython and IPython: keys read ahead are handed over and back, and so is the history."""
+
+    module = "prompt_toolkit.history"
+    threads = ("asyncio_",)
+
+    def before(self) -> Any:
+        census.look()
+        histories = census.known(sys.modules[self.module].History)
+        return {id(history): history for history in histories}
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        self._tell = tell
+        history: Any = sys.modules[self.module].History
+        if not hasattr(history, "_append_untold"):
+            history._append_untold = history.append_string
+
+            def append_string(this: Any, string: str) -> None:
+                history._append_untold(this, string)
+                self._tell(("line", id(this), string))
+
+            history.append_string = append_string
+
+    def at_end(self, memo: Any, tell: Tell) -> None:
+        typeahead = self._typeahead()
+        tell(("keys", dict(typeahead._buffer)))
+
+    def back(self, memo: Any, told: Sequence[Any]) -> None:
+        typeahead = self._typeahead()
+        typeahead._buffer.clear()
+        for kind, *rest in told:
+            if kind == "keys":
+                typeahead._buffer.update(rest[0])
+            elif (history := memo.get(rest[0])) is not None:
+                history._loaded_strings.insert(0, rest[1])
+                if hasattr(self, "_tell"):
+                    self._tell((kind, *rest))
+
+    def _typeahead(self) -> Any:
+        import prompt_toolkit.input.typeahead as typeahead
+
+        return typeahead
+
+
+class Readline(Host):
+    """The lines that the experiment reads through GNU readline: python's prompt, pdb, `input`.
+
+    Each is told when the next prompt appears, so that a kill costs at most the last one.
+    """
+
+    module = "readline"
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        readline = self._readline()
+        self._told = readline.get_current_history_length()
+        readline.set_startup_hook(lambda: self._tell_new(tell))
+
+    def at_end(self, memo: Any, tell: Tell) -> None:
+        self._tell_new(tell)
+
+    def back(self, memo: Any, told: Sequence[Any]) -> None:
+        for line in told:
+            self._readline().add_history(line)
+
+    def _tell_new(self, tell: Tell) -> None:
+        readline = self._readline()
+        length = readline.get_current_history_length()
+        for index in range(self._told, length):
+            tell(readline.get_history_item(index + 1))
+        self._told = length
+
+    def _readline(self) -> Any:
+        return sys.modules[self.module]
+
+
+class Pyrepl(Host):
+    """The prompt of Python 3.13+: it reads far ahead, and keeps its history in a list."""
+
+    module = "_pyrepl.readline"
+
+    def before(self) -> Any:
+        return self._reader()
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        reader = memo
+        if reader is None:
+            return
+        self._told = len(reader.history)
+        prepare = reader.prepare
+
+        def prepare_and_tell() -> None:
+            self._tell_new(reader, tell)
+            prepare()
+
+        reader.prepare = prepare_and_tell
+
+    def at_end(self, memo: Any, tell: Tell) -> None:
+        if memo is not None:
+            self._tell_new(memo, tell)
+            tell(_unread(memo.console))
+
+    def back(self, memo: Any, told: Sequence[Any]) -> None:
+        if memo is None:
+            return
+        console = memo.console
+        console.event_queue.events.clear()
+        console.event_queue.flush_buf()
+        console.input_buffer, console.input_buffer_pos = b"", 0
+        for each in told:
+            if isinstance(each, bytes):
+                console.input_buffer = each
+            else:
+                memo.history.append(each)
+
+    def _tell_new(self, reader: Any, tell: Tell) -> None:
+        for line in reader.history[self._told :]:
+            tell(line)
+        self._told = len(reader.history)
+
+    def _reader(self) -> Any:
+        return sys.modules[self.module]._wrapper.reader  # type: ignore[attr-defined]
+
+
+def _unread(console: Any) -> bytes:
+    """The keys that a console of _pyrepl has read and not used, as the bytes they came as."""
+    events = b"".join(bytes(each.raw) for each in console.event_queue.events)
+    unread: bytes = getattr(console, "input_buffer", b"")[
+        getattr(console, "input_buffer_pos", 0) :
+    ]
+    return events + bytes(console.event_queue.buf) + unread
+
+
+class IPython(Host):
+    """Its history is written by a thread to SQLite; its temporary files die with the shell."""
+
+    module = "IPython.core.history"
+    threads = ("IPythonHistorySavingThread",)
+
+    def before(self) -> Any:
+        shell = self._shell()
+        manager = getattr(shell, "history_manager", None)
+        thread = getattr(manager, "save_thread", None)
+        if thread is not None:
+            with contextlib.suppress(Exception):
+                manager.writeout_cache()
+            thread.stop()
+        return shell, manager, type(thread) if thread is not None else None
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        shell, manager, thread = memo
+        if shell is None:
+            return
+        self._tempfiles = (shell.tempfiles, shell.tempdirs)
+        shell.tempfiles, shell.tempdirs = [], []
+        if manager is not None and manager.enabled:
+            self._connection = manager.db  # the original's: never closed here
+            manager.init_db()
+            manager.new_session()
+            self._start(manager, thread)
+
+    def at_end(self, memo: Any, tell: Tell) -> None:
+        manager = getattr(memo[0], "history_manager", None)
+        if manager is not None:
+            with contextlib.suppress(Exception):
+                manager.writeout_cache()
+
+    def back(self, memo: Any, told: Sequence[Any]) -> None:
+        self._start(memo[1], memo[2])
+
+    def keep(self, memo: Any) -> None:
+        if memo[0] is not None:
+            memo[0].tempfiles += self._tempfiles[0]
+            memo[0].tempdirs += self._tempfiles[1]
+
+    def _start(self, manager: Any, thread: Any) -> None:
+        if thread is not None:
+            manager.save_thread = thread(manager)
+            if not manager.save_thread.is_alive():
+                manager.save_thread.start()
+
+    def _shell(self) -> Any:
+        return getattr(sys.modules["IPython"], "get_ipython", lambda: None)()
+
+
+class ThreadPool(Host):
+    """A snapshot taken by a worker of a thread pool: its queue is never filled in the child.
+
+    So the worker is told to stop when it has done its present work, and the experiment ends.
+    """
+
+    module = "concurrent.futures.thread"
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        frame = sys._getframe()
+        worker = sys.modules[self.module]._worker.__code__  # type: ignore[attr-defined]
+        while frame.f_back is not None:
+            frame = frame.f_back
+            if frame.f_code is worker:
+                self._stop(frame.f_locals["work_queue"], frame.f_locals["executor_reference"]())
+                return
+
+    def _stop(self, queue: Any, executor: Any) -> None:
+        with contextlib.suppress(Exception):
+            while True:
+                queue.get_nowait()
+        if executor is not None:
+            executor._shutdown = True
+            executor._threads = set()
+            executor._shutdown_lock = threading.Lock()
+        queue.put(None)
+
+
+HOSTS: tuple[Host, ...] = (
+    Asyncio(),
+    Epoll(),
+    IPython(),
+    PromptToolkit(),
+    Pyrepl(),
+    Readline(),
+    ThreadPool(),
+)
+
+
+class Guests:
+    """The hosts that are there at one snapshot, and what each of them remembers."""
+
+    def __init__(self) -> None:
+        self._present = [
+            (host, host.before()) for host in HOSTS if host.module in sys.modules
+        ]
+
+    def in_experiment(self, tell: Callable[[str, Any], None]) -> None:
+        for host, memo in self._present:
+            host.in_experiment(memo, _teller(tell, host))
+
+    def at_end(self, tell: Callable[[str, Any], None]) -> None:
+        for host, memo in self._present:
+            with contextlib.suppress(Exception):
+                host.at_end(memo, _teller(tell, host))
+
+    def back(self, told: Iterable[tuple[str, Any]]) -> None:
+        messages = list(told)
+        for host, memo in self._present:
+            host.back(memo, [value for subject, value in messages if subject == host.module])
+
+    def keep(self) -> None:
+        for host, memo in self._present:
+            host.keep(memo)
+
+
+def made_again(thread: threading.Thread) -> bool:
+    """Whether a host sees to it that an experiment does not miss this thread."""
+    return thread.name.startswith(tuple(name for host in HOSTS for name in host.threads))
+
+
+def _teller(tell: Callable[[str, Any], None], host: Host) -> Tell:
+    return lambda value: tell(host.module, value)

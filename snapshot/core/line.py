@@ -1,0 +1,193 @@
+"""The line from the original to here: the snapshots that wait, and who we are on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import overload
+
+from snapshot.core.memory import private_memory
+from snapshot.errors import UnknownSnapshot
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of code that runs."""
+
+    file: str
+    line: int
+    function: str
+
+    @classmethod
+    def of(cls, frame: FrameType | None) -> Place:
+        """The innermost line that is not this package's own."""
+        while frame is not None:
+            name = str(frame.f_globals.get("__name__", ""))
+            if name.partition(".")[0] != _PACKAGE:
+                return cls(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+            frame = frame.f_back
+        return cls("?", 0, "?")
+
+    def __str__(self) -> str:
+        return f"{_short(self.file)}:{self.line} {self.function}"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A moment one can go back to.
+
+    index: its place on the line, 0 for the one that the original took.
+    name: as given to `snapshot()`, or None.
+    pid: the process that took it and waits.
+    where: the line of code that took it.
+    taken: when, on the clock of `time.monotonic`, in seconds.
+    """
+
+    index: int
+    name: str | None
+    pid: int
+    where: Place
+    taken: float
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was taken."""
+        return time.monotonic() - self.taken
+
+    @property
+    def memory(self) -> int | None:
+        """Private memory of the process that waits, in bytes; None where it cannot be known."""
+        return private_memory(self.pid)
+
+    def __str__(self) -> str:
+        return f"{self.index} {self.name!r}" if self.name else str(self.index)
+
+
+@dataclass(slots=True)
+class Line:
+    """Who this process is.
+
+    waiting: the snapshots from the original to here.
+    before: the processes whose place this one has taken by `keep()`.
+    disposable: whether this process, or one that it comes from, is a disposable fork.
+    """
+
+    waiting: list[Snapshot] = field(default_factory=list)
+    before: set[int] = field(default_factory=set)
+    disposable: bool = False
+
+
+here = Line()
+
+
+def in_snapshot() -> bool:
+    """Whether this process is an experiment: some process waits for it to end."""
+    return bool(here.waiting)
+
+
+def is_root() -> bool:
+    """Whether this process is the original: nothing waits for it, and it is no disposable fork."""
+    return not here.waiting and not here.disposable
+
+
+def owns(maker: int | None) -> bool:
+    """Whether what the process `maker` made is this one's to clean up.
+
+    None stands for the original, which marks nothing.
+    """
+    if maker == os.getpid():
+        return True
+    return is_root() and (maker is None or maker in here.before)
+
+
+def find(to: int | str | None) -> Snapshot:
+    """The waiting snapshot of that index or name, the last one for None.
+
+    Raises `UnknownSnapshot`, with a list of those there are.
+    """
+    if to is None:
+        return here.waiting[-1]
+    for each in here.waiting:
+        if to == (each.index if isinstance(to, int) and not isinstance(to, bool) else each.name):
+            return each
+    there = ", ".join(map(str, here.waiting))
+    raise UnknownSnapshot(f"no snapshot {to!r} waits: there is {there}; nothing was reverted")
+
+
+class Snapshots(Sequence[Snapshot]):
+    """The snapshots that wait, from the first one to here; shows as a table."""
+
+    def __init__(self, waiting: Sequence[Snapshot], place: Place) -> None:
+        self._waiting = tuple(waiting)
+        self._place = place
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @overload
+    def __getitem__(self, index: int) -> Snapshot: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Snapshot]: ...
+    def __getitem__(self, index: int | slice) -> Snapshot | Sequence[Snapshot]:
+        return self._waiting[index]
+
+    def __repr__(self) -> str:
+        rows = [("", "name", "pid", "where", "age", "private")]
+        rows += [
+            (
+                str(each.index),
+                each.name or "",
+                str(each.pid),
+                str(each.where),
+                duration(each.age),
+                size(each.memory),
+            )
+            for each in self._waiting
+        ]
+        memory = size(private_memory(os.getpid()))
+        rows.append(("here", "", str(os.getpid()), str(self._place), "", memory))
+        return table(rows)
+
+
+def snapshots() -> Snapshots:
+    """The snapshots that wait, from the first one to here: a sequence that shows as a table."""
+    return Snapshots(here.waiting, Place.of(sys._getframe(1)))
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a table: columns two spaces apart, nothing at the end of a line."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def duration(seconds: float) -> str:
+    """`0.42 s`, `17 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.2g} s" if seconds >= 0.1 else f"{seconds * 1000:.0f} ms"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def size(count: int | None) -> str:
+    """Bytes as MiB; `?` where unknown."""
+    return "?" if count is None else f"{count / 2**20:.1f} MiB"
+
+
+def _short(file: str) -> str:
+    if file.startswith("<"):
+        return file
+    relative = os.path.relpath(file) if os.path.isabs(file) and os.path.exists(file) else file
+    return file if relative.startswith("..") else relative

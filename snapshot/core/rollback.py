@@ -1,0 +1,31 @@
+"""What is put back on files when an experiment has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+from snapshot.core.descriptors import Descriptor
+
+_STANDARD_OUTPUTS = (1, 2)
+
+
+class Offsets:
+    """The positions of the files that this process reads, or reads and writes.
+
+    A descriptor that is open for writing only keeps the experiment's position, and so do the
+    standard outputs: whatever the experiment wrote there is not overwritten.
+    """
+
+    def __init__(self, descriptors: Iterable[Descriptor]) -> None:
+        self._offsets = {
+            d.fd: os.lseek(d.fd, 0, os.SEEK_CUR)
+            for d in descriptors
+            if d.has_offset and d.readable and d.fd not in _STANDARD_OUTPUTS
+        }
+
+    def put_back(self) -> None:
+        for fd, offset in self._offsets.items():
+            with contextlib.suppress(OSError):
+                os.lseek(fd, offset, os.SEEK_SET)

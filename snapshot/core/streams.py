@@ -1,0 +1,90 @@
+"""Bytes once: what was buffered before a fork must not appear, or be read, twice."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from snapshot.core import census
+from snapshot.core.descriptors import Descriptor, open_descriptors
+
+_libc = ctypes.CDLL(None)
+_STANDARD = (0, 1, 2)
+
+
+def flush(descriptors: Iterable[Descriptor] | None = None) -> None:
+    """Write out the standard streams, every other open writer, and C's own streams.
+
+    The writers are searched for only if a descriptor other than the standard ones is open for
+    writing. A stream that cannot be flushed (closed, its reader gone) keeps what it has.
+    """
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        _flush(stream)
+    found = open_descriptors() if descriptors is None else descriptors
+    if any(d.writable and d.fd not in _STANDARD for d in found):
+        census.look()
+        for writer in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+            for stream in census.known(writer):
+                _flush(stream)
+    _libc.fflush(None)
+
+
+def drop_read_ahead() -> int:
+    """Forget what this process has read from its standard input and not used; how many bytes.
+
+    What was read ahead belongs to the experiment. A regular file is left alone: its position is
+    put back, and what was read ahead is then right again.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        if not stat.S_ISREG(os.fstat(0).st_mode):
+            return _drop_python() + _drop_c()
+    return 0
+
+
+def _flush(stream: Any) -> None:
+    with contextlib.suppress(Exception):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def _drop_python() -> int:
+    """Read `sys.stdin` to its end while descriptor 0 is an empty file, which never blocks."""
+    stdin = sys.__stdin__
+    if stdin is None or stdin.closed or stdin.fileno() != 0:
+        return 0
+    aside = os.dup(0)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    try:
+        os.dup2(empty, 0)
+        return len(stdin.read().encode(stdin.encoding, "surrogateescape"))
+    finally:
+        os.dup2(aside, 0)
+        os.close(aside)
+        os.close(empty)
+
+
+class _CFile(ctypes.Structure):
+    """The beginning of glibc's `FILE`: what is buffered lies between the two pointers."""
+
+    _fields_ = (
+        ("flags", ctypes.c_int),
+        ("read_ptr", ctypes.c_void_p),
+        ("read_end", ctypes.c_void_p),
+    )
+
+
+def _drop_c() -> int:
+    """The same for C's `stdin`, which Python's own prompt reads where there is no terminal."""
+    if not hasattr(_libc, "__fpurge"):
+        return 0
+    stdin = ctypes.POINTER(_CFile).in_dll(_libc, "stdin")
+    unread = (stdin.contents.read_end or 0) - (stdin.contents.read_ptr or 0)
+    if unread > 0:
+        getattr(_libc, "__fpurge")(stdin)  # noqa: B009 (a class would mangle the name)
+    return max(0, unread)

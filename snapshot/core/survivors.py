@@ -1,0 +1,48 @@
+"""Processes that an experiment started and that are still there when it has ended."""
+
+from __future__ import annotations
+
+import os
+
+Survivor = tuple[int, str]  # pid and name
+
+
+def of_this_process() -> list[Survivor]:
+    """The children of this process that live, with all that come from them."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return []  # the usual case, known without psutil
+    import psutil
+
+    living = []
+    for each in psutil.Process().children(recursive=True):
+        try:
+            if each.status() != psutil.STATUS_ZOMBIE:
+                living.append((each.pid, each.name()))
+        except psutil.Error:
+            continue
+    return living
+
+
+def orphans_since(moment: float) -> list[Survivor]:
+    """The orphans in this process's session that were started after `moment` (`time.time`).
+
+    For experiments that could not say what they left. What has made a session of its own is not
+    found, and neither is what another job of the same shell has started.
+    """
+    import psutil
+
+    session = os.getsid(0)
+    adopters = {each.pid for each in psutil.Process().parents()} | {1}
+    if os.getppid() != 1:
+        adopters.discard(os.getppid())
+    found = []
+    for each in psutil.process_iter():
+        try:
+            young = each.create_time() >= moment - 0.02  # the kernel counts in ticks of 0.01 s
+            if young and each.ppid() in adopters and os.getsid(each.pid) == session:
+                found.append((each.pid, each.name()))
+        except (psutil.Error, OSError):
+            continue
+    return found
