@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import shutil
+import stat
 import tempfile
 import termios
 import threading
@@ -176,9 +177,11 @@ def _children() -> list[psutil.Process]:
 def _descriptors() -> dict[int, str]:
     """What each open descriptor of the runner stands for."""
     found = {}
-    for name in os.listdir("/dev/fd"):
+    for fd in map(int, os.listdir("/dev/fd")):
         with contextlib.suppress(OSError):  # the one that lists them is closed by now
-            found[int(name)] = os.readlink(f"/dev/fd/{name}")
+            status = os.fstat(fd)
+            found[fd] = f"{stat.filemode(status.st_mode)} {status.st_dev}:{status.st_ino}"
+            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
     return found
 
 

@@ -370,7 +370,7 @@ def describe(process: psutil.Process) -> str:
             line = shlex.join(process.cmdline()) or process.name()
             text = f"{process.pid} (parent {process.ppid()}, {process.status()}): {line}"
     except psutil.NoSuchProcess:
-        return f"{process.pid}: gone"
+        return f"{process.pid}: has ended"
     if shutil.which("py-spy") and runs(process):
         spy = ["py-spy", "dump", "--pid", str(process.pid)]
         with contextlib.suppress(subprocess.TimeoutExpired):

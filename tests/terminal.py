@@ -59,7 +59,7 @@ class Mark(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Modes:
     """The modes of a tty, as tcgetattr(3) gives them; equal if nothing at all differs."""
 
@@ -75,6 +75,14 @@ class Modes:
         """The modes of the tty, or of the pty's other side, that `fd` is open on."""
         iflag, oflag, cflag, lflag, ispeed, ospeed, keys = termios.tcgetattr(fd)
         return cls(iflag, oflag, cflag, lflag, (ispeed, ospeed), tuple(keys))
+
+    def __repr__(self) -> str:
+        flags = ("input", "output", "control", "local")
+        numbers = ", ".join(f"{name}={getattr(self, name):#o}" for name in flags)
+        said = ", ".join(
+            f"{name}={getattr(self, name)}" for name in ("echo", "canonical", "signals")
+        )
+        return f"<Modes {said}; {numbers}, speeds={self.speeds}, keys={self.keys}>"
 
     @property
     def echo(self) -> bool:
@@ -97,6 +105,7 @@ class Terminal:
 
     directory: where the shell starts; its HOME is made in there.
     env: variables added to those of `tests.processes.environment`.
+    typed_at: where the cursor was when something was typed last.
     """
 
     def __init__(
@@ -110,13 +119,15 @@ class Terminal:
     ) -> None:
         self.directory = directory
         self._raw = bytearray()
-        self._screen = _Screen(columns, rows)
+        self._screen = Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
-        self._typed_at = Mark(-1, 0)
+        self.typed_at = Mark(0, 0)
         variables = {"TERM": "xterm-256color", "PS1": PROMPT, "INPUTRC": os.devnull, **(env or {})}
         self._master, slave = os.openpty()
+        self._pty: fdspawn[bytes] = fdspawn(self._master, use_poll=True)
         try:
             termios.tcsetwinsize(self._master, (rows, columns))
+            os.set_blocking(self._master, False)
             # The first tty that the leader of a new session opens becomes its controlling one.
             self._shell = subprocess.Popen(
                 ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&1', os.ttyname(slave), *shell],
@@ -125,7 +136,6 @@ class Terminal:
                 env=environment(directory, variables),
                 start_new_session=True,
             )
-            self._pty: fdspawn[bytes] = fdspawn(self._master, use_poll=True)
             try:
                 self.prompt()
             except BaseException:
@@ -143,10 +153,13 @@ class Terminal:
 
     def type(self, text: str) -> None:
         """Send keys as they are: "\\x03" is Ctrl-C, "\\x04" Ctrl-D, "\\x1a" Ctrl-Z."""
-        self._typed_at = self.mark()
+        self.typed_at = self.mark()
         data = text.encode()
         while data:
-            data = data[os.write(self._master, data) :]
+            try:
+                data = data[os.write(self._master, data) :]
+            except BlockingIOError:  # who should read may be waiting until its output is read
+                self._read(_TICK)
 
     def line(self, text: str = "") -> None:
         """Type a line, Enter included."""
@@ -188,8 +201,7 @@ class Terminal:
         row, column = since or Mark(0, 0)
         rows = self._screen.rows(row)
         if rows:
-            text, broken = rows[0]
-            rows[0] = (text[column:], broken)
+            rows[0] = rows[0]._replace(cells=rows[0].cells[column:])
         return _joined(rows)
 
     def transcript(self) -> str:
@@ -205,7 +217,7 @@ class Terminal:
         with contextlib.suppress(pexpect.EOF):
             while self._read(0):
                 pass
-        return Mark(self._screen.first_row + self._screen.cursor.y, self._screen.cursor.x)
+        return self._cursor()
 
     def modes(self) -> Modes:
         """The tty's modes as they are at this moment."""
@@ -264,27 +276,32 @@ class Terminal:
                 return
 
     def prompt(self, timeout: float = 20) -> None:
-        """Wait until the shell, and nothing else, waits for a command below what was typed."""
+        """Wait until the shell has the terminal and shows its prompt after what was typed."""
 
         def ready() -> bool:
-            cursor = self._screen.cursor
-            line = self._screen.row_text(cursor.y)[: cursor.x]
-            below = self._screen.first_row + cursor.y > self._typed_at.row
-            return below and line.endswith(PROMPT) and self.foreground() == self.shell_pid
+            row, column = self._cursor()
+            return (
+                self._screen.before_cursor().endswith(PROMPT)
+                and Mark(row, column - len(PROMPT)) >= self.typed_at
+                and self.foreground() == self.shell_pid
+            )
 
         self.wait_until(ready, timeout, awaited="shell's prompt")
-        self._typed_at = Mark(-1, 0)
 
     # The end.
 
+    def hang_up(self) -> None:
+        """Take the terminal away, as when its window is closed: the shell gets SIGHUP."""
+        if not self._pty.closed:
+            self._pty.close()
+            self._master = -1
+
     def close(self) -> None:
         """Kill and reap everything that runs here, the shell too."""
-        if self._master < 0:
-            return
-        kill_session(self.shell_pid)
-        self._shell.wait()
-        os.close(self._master)
-        self._master = -1
+        if self._shell.returncode is None:
+            kill_session(self.shell_pid)
+            self._shell.wait()
+        self.hang_up()
 
     def __enter__(self) -> Self:
         return self
@@ -302,20 +319,30 @@ class Terminal:
         self._stream.feed(data)
         return True
 
+    def _cursor(self) -> Mark:
+        return Mark(self._screen.first_row + self._screen.cursor.y, self._screen.cursor.x)
+
     def _report(self, problem: str) -> str:
         return "\n".join(
             [
                 problem,
                 f"--- screen\n{self.screen()}",
                 f"--- last of the transcript\n{self.raw()[-2000:]!r}",
-                f"--- modes: {self.modes()}",
+                f"--- {self.modes()}",
                 f"--- processes (foreground group {self.foreground()})",
                 *map(describe, session_members(self.shell_pid)),
             ]
         )
 
 
-class _Screen(pyte.Screen):
+class _Row(NamedTuple):
+    """The text of each cell, and whether the terminal broke the line after the last."""
+
+    cells: list[str]
+    broken: bool
+
+
+class Screen(pyte.Screen):
     """A screen that also keeps the rows that left it, and knows which it broke at the edge.
 
     Rows are counted from the first that was ever shown. Clearing the display moves its rows to
@@ -323,7 +350,7 @@ class _Screen(pyte.Screen):
     """
 
     def __init__(self, columns: int, rows: int) -> None:
-        self._left: list[tuple[str, bool]] = []
+        self._left: list[_Row] = []
         self._broken: set[int] = set()
         self._drawing = False
         super().__init__(columns, rows)
@@ -333,17 +360,14 @@ class _Screen(pyte.Screen):
         """The number of the display's first row."""
         return len(self._left)
 
-    def row_text(self, y: int) -> str:
-        """A row of the display in full width; a wide character's second cell is empty."""
-        row = self.buffer[y]
-        return "".join(row[x].data for x in range(self.columns))
+    def before_cursor(self) -> str:
+        """What stands to the left of the cursor in its row."""
+        return "".join(self._cells(self.cursor.y)[: self.cursor.x])
 
-    def rows(self, start: int) -> list[tuple[str, bool]]:
-        """The rows from number `start` to the last that is in use: the text, and whether the
-        terminal broke the line there. The cursor's row keeps the blanks to the cursor's left."""
+    def rows(self, start: int) -> list[_Row]:
+        """The rows from number `start` to the last that is in use, trailing blanks left out; those
+        to the cursor's left, as after a prompt, are kept."""
         shown = [self._row(y) for y in range(max(self._used(), self.cursor.y + 1))]
-        text, broken = shown[self.cursor.y]
-        shown[self.cursor.y] = (text.ljust(self.cursor.x), broken)
         return [*self._left[start:], *shown[max(0, start - self.first_row) :]]
 
     # What pyte calls.
@@ -373,7 +397,20 @@ class _Screen(pyte.Screen):
         if how in (2, 3):
             self._leave()
         super().erase_in_display(how, *args, **kwargs)
-        self._broken -= set(range(self.first_row + self._used(), self.first_row + self.lines))
+        erased = {0: range(self.cursor.y + 1, self.lines), 1: range(self.cursor.y)}.get(how, ())
+        self._broken.difference_update(self.first_row + y for y in erased)
+
+    def resize(self, lines: int | None = None, columns: int | None = None) -> None:
+        # As terminals do and pyte does not: the empty rows below the cursor go first.
+        lines = lines or self.lines
+        leaving = max(0, self.cursor.y + 1 - lines)
+        rows = [self.buffer[y] for y in range(leaving, self.lines)]
+        self._left += [self._row(y) for y in range(leaving)]
+        self.buffer.clear()
+        self.buffer.update(enumerate(rows[:lines]))
+        self.cursor.y -= leaving
+        self.lines = lines
+        super().resize(lines, columns)
 
     def reset(self) -> None:
         if self.buffer:  # pyte's constructor calls this, too
@@ -385,25 +422,31 @@ class _Screen(pyte.Screen):
         if not private:
             super().select_graphic_rendition(*attrs)
 
-    def _row(self, y: int) -> tuple[str, bool]:
-        text, broken = self.row_text(y), self.first_row + y in self._broken
-        return (text if broken else text.rstrip()), broken
+    def _cells(self, y: int) -> list[str]:
+        """A row of the display in full width; a wide character's second cell is empty."""
+        row = self.buffer[y]
+        return [row[x].data for x in range(self.columns)]
+
+    def _row(self, y: int) -> _Row:
+        cells, broken = self._cells(y), self.first_row + y in self._broken
+        kept = self.cursor.x if y == self.cursor.y else 0
+        while not broken and len(cells) > kept and cells[-1] == " ":
+            cells.pop()
+        return _Row(cells, broken)
 
     def _used(self) -> int:
         """How many rows of the display are in use."""
-        blank = itertools.takewhile(
-            lambda y: not self.row_text(y).strip(), reversed(range(self.lines))
-        )
+        blank = itertools.takewhile(lambda y: not self._row(y).cells, reversed(range(self.lines)))
         return self.lines - sum(1 for _ in blank)
 
     def _leave(self) -> None:
         self._left += [self._row(y) for y in range(self._used())]
 
 
-def _joined(rows: list[tuple[str, bool]]) -> list[str]:
+def _joined(rows: list[_Row]) -> list[str]:
     lines = [""]
-    for text, broken in rows:
-        lines[-1] += text
+    for cells, broken in rows:
+        lines[-1] += "".join(cells)
         if not broken:
             lines.append("")
     return lines if lines[-1] else lines[:-1]

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -28,6 +28,10 @@ _HOLDING = ctypes.PyDLL(None, use_errno=True)
 _RELEASING = ctypes.CDLL(None, use_errno=True)
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+
+if sys.platform == "linux":
+    # Converters that are bound once: making them in a child copies forty pages.
+    _HOLDING.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
 
 class _PollFd(ctypes.Structure):
@@ -167,8 +171,7 @@ def fork() -> Child | None:
     parent = os.getpid()
     life: tuple[int, int] | None = None if hasattr(os, "pidfd_open") else os.pipe()
     try:
-        with _no_warning_of_threads():
-            pid = os.fork()
+        pid = _fork_without_warning()
     except OSError as error:
         for fd in life or ():
             os.close(fd)
@@ -181,7 +184,12 @@ def fork() -> Child | None:
     if life:
         os.close(life[1])
         return Child(pid, life[0])
-    return Child(pid, os.pidfd_open(pid))
+    try:
+        return Child(pid, os.pidfd_open(pid))
+    except OSError as error:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise _cannot_fork(error) from None
 
 
 def thread_count() -> int:
@@ -255,22 +263,20 @@ def _reap_for_relay(pid: int) -> Exit | None:
             return Exit.from_status(status)
 
 
-@contextlib.contextmanager
-def _no_warning_of_threads() -> Iterator[None]:
+def _fork_without_warning() -> int:
     """Python 3.12+ warns of threads at a fork, after it: under `-W error` the child is lost."""
     if sys.version_info < (3, 12) or thread_count() == 1:
-        yield
-        return
+        return os.fork()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        yield
+        return os.fork()
 
 
 def _die_with(parent: int) -> None:
     """Ask the kernel to kill this process when its parent dies, and see that it has not yet."""
     if sys.platform != "linux":
         return
-    _HOLDING.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), *(ctypes.c_ulong(0),) * 3)
+    _HOLDING.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -279,6 +285,7 @@ def _cannot_fork(error: OSError) -> CannotFork:
     reasons = {
         errno.EAGAIN: "no more processes are allowed (`ulimit -u`, or the limit of a container)",
         errno.ENOMEM: "there is not enough memory to copy this process's page tables",
+        errno.EMFILE: "no descriptor is free (`ulimit -n`)",
     }
     reason = reasons.get(error.errno or 0, error.strerror or str(error))
     return CannotFork(f"cannot fork process {os.getpid()}: {reason}; nothing was forked")

@@ -1,0 +1,105 @@
+"""The command `snapshot`: one file here for each of its subcommands.
+
+Such a file has a docstring, whose first line is shown by `snapshot --help` and all of it by its
+own; `USAGE`, what follows its name on the command line; `add_arguments(parser)`; and
+`execute(options) -> int`, which returns the exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TextIO
+
+import snapshot
+from snapshot.errors import SnapshotError, UsageError
+
+if TYPE_CHECKING:
+    from snapshot.repl.launcher import Program
+
+COMMANDS = ("repl", "run")
+
+PROGRAM_USAGE = "[script [args…] | -m module [args…] | -c code [args…]]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command `snapshot`; `argv` is what follows its name, by default on the command line.
+
+    Returns the exit status: 2 for what cannot be done as asked, which one line on standard error
+    explains. SystemExit comes through, of a program that was run and of the help texts.
+    """
+    parser = argparse.ArgumentParser(
+        "snapshot", description=f"{snapshot.__doc__}".partition("\n")[0], allow_abbrev=False
+    )
+    add_version(parser)
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for name in COMMANDS:
+        module = import_module(f"{__name__}.{name}")
+        command = commands.add_parser(name, **describe(f"snapshot {name}", module))
+        module.add_arguments(command)
+        command.set_defaults(execute=module.execute, prog=command.prog)
+    options = parser.parse_args(argv)
+    return perform(options.execute, options)
+
+
+def perform(execute: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Execute a command; an error of ours, or a program that does not parse, gives status 2."""
+    try:
+        return execute(options)
+    except SnapshotError as error:
+        print(f"{options.prog}: {error}", file=sys.stderr)
+    except SyntaxError as error:
+        sys.excepthook(type(error), error.with_traceback(None), None)
+    return 2
+
+
+def describe(prog: str, module: Any) -> dict[str, Any]:
+    """The arguments of an `ArgumentParser` for a command that such a file describes."""
+    text = module.__doc__.strip()
+    return {
+        "prog": prog,
+        "usage": f"{prog} {module.USAGE}",
+        "help": text.partition("\n")[0],
+        "description": text,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """`--version`, the same for every command."""
+    parser.add_argument("--version", action="version", version=f"snapshot {snapshot.__version__}")
+
+
+def add_program(parser: argparse.ArgumentParser) -> None:
+    """The program to run, as `python` takes it; all that follows it are its own arguments."""
+    rest = argparse.REMAINDER
+    parser.add_argument("-m", nargs=rest, dest="module", metavar="module", help="run a module")
+    parser.add_argument("-c", nargs=rest, dest="code", metavar="code", help="run code given here")
+    parser.add_argument("script", nargs=rest, metavar="script", help="run a file; - for none")
+
+
+def program(options: argparse.Namespace) -> Program | None:
+    """The program that was asked for, None if none was. Raises `UsageError`."""
+    from snapshot.repl import launcher
+
+    rest: list[str] = options.script
+    for option, given, make in (
+        ("-m", options.module, launcher.module),
+        ("-c", options.code, launcher.command),
+    ):
+        if given is not None:
+            words = [*given, *rest]
+            if not words:
+                raise UsageError(f"nothing follows {option}")
+            return make(words[0], words[1:])
+    if rest[:1] == ["--"]:
+        rest = rest[1:]
+    return launcher.script(rest[0], rest[1:]) if rest else None
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody can be asked, or told, through this stream."""
+    return stream is not None and not stream.closed and stream.isatty()

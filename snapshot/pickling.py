@@ -1,0 +1,352 @@
+"""Values as bytes: pickle protocol 5, with large buffers out of band.
+
+`dump` takes the standard library's pickler first, and cloudpickle where that one fails or the
+reader would not find a class or function by its name. What means nothing in another process (open
+files, sockets, locks, threads) is refused by name, though cloudpickle would take a file.
+
+`write` and `read` bring a dumped value through a file, which the reader maps instead of copying.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import gc
+import io
+import itertools
+import mmap
+import os
+import pickle
+import reprlib
+import struct
+import sys
+from collections import ChainMap, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FunctionType, ModuleType
+from typing import Any, NoReturn
+
+from snapshot.errors import NotPicklable
+
+Bytes = bytes | bytearray | memoryview
+Lacks = Callable[[Any], bool]
+
+_LARGE = 1 << 16  # bytes from which on a buffer stays out of band
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_SEARCHED = 20_000  # objects that are looked at to say where in a value something is
+
+_shorten = reprlib.Repr()
+_shorten.maxother = 80
+
+
+def dump(value: object, *, lacks: Lacks | None = None) -> tuple[bytes, list[memoryview]]:
+    """Pickle a value: the pickle, and the buffers of 64 KiB and more that it leaves out of band.
+
+    The buffers are the value's own memory: use them before it changes.
+
+    lacks: told a class or function that is found by its name here, whether the reader would not
+        find the same there. Such a one is pickled by value, as one without a name is. By default
+        the reader is taken to have every module that there is here.
+
+    Raises `NotPicklable`, which says what cannot be pickled and, where that is soon found, where
+    in the value it is; MemoryError; nothing else.
+    """
+    if type(value) in _ATOMS:
+        return pickle.dumps(value, 5), []
+    pickler = _Pickler(lacks)
+    try:
+        return pickler.dumped(value)
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, RecursionError) or _words(pickler.latest):
+            raise _refusal(value, pickler.latest, error) from error
+    pickler = _by_value_pickler()(lacks)
+    try:
+        return pickler.dumped(value)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _refusal(value, pickler.latest, error) from error
+
+
+def load(data: Bytes, buffers: Iterable[Bytes] = ()) -> Any:
+    """The value that `dump` made these of; it uses the memory of `buffers` and can write there.
+
+    Loading runs code that the pickle names. Raises `NotPicklable` if the value cannot be built
+    here, and MemoryError.
+    """
+    try:
+        return pickle.loads(data, buffers=buffers)
+    except MemoryError:
+        raise
+    except Exception as error:
+        advice = ""
+        if isinstance(error, AttributeError | ImportError):
+            advice = " (a class or function must be found here under its own name)"
+        raise NotPicklable(f"cannot unpickle: {_one_line(error)}{advice}") from error
+
+
+class Newcomers:
+    """Tells which classes and functions were made here since this object was.
+
+    In a process just forked that is what its parent lacks, though a name leads to it. A module
+    that was imported since is no matter: the parent can import it, too.
+    """
+
+    def __init__(self) -> None:
+        self._modules = len(sys.modules)  # they are kept in the order in which they came
+        self._made: frozenset[int] | None = None
+        gc.freeze()  # what there is now, `gc.get_objects` no longer lists
+
+    def __call__(self, named: Any) -> bool:
+        if self._made is None:
+            self._made = frozenset(id(each) for each in gc.get_objects() if _is_named(each))
+        if id(named) not in self._made:
+            return False
+        return named.__module__ in itertools.islice(sys.modules, self._modules)
+
+
+class _MustGoByValue(Exception):
+    """A class or function has a name that the reader knows something else by, or nothing."""
+
+
+class _Pickler(pickle.Pickler):
+    """Takes classes and functions by name, and remembers what it failed at.
+
+    latest: what was reduced last; when pickling fails, the object that is to blame.
+    """
+
+    def __init__(self, lacks: Lacks | None) -> None:
+        self.latest: object = None
+        self._lacks = lacks
+        self._file = io.BytesIO()
+        self._buffers: list[memoryview] = []
+        self._pipe = getattr(sys.modules.get("multiprocessing.connection"), "Connection", None)
+        super().__init__(self._file, protocol=5, buffer_callback=self._keep_in_band)
+
+    def dumped(self, value: object) -> tuple[bytes, list[memoryview]]:
+        self.dump(value)
+        return self._file.getvalue(), self._buffers
+
+    def reducer_override(self, obj: Any) -> Any:
+        self.latest = obj
+        if type(obj) is self._pipe:  # its copy would close the descriptor of that number
+            _refuse(obj)
+        return self._reduce_named(obj) if _is_named(obj) else NotImplemented
+
+    def _reduce_named(self, named: Any) -> Any:
+        if self._lacks is not None and self._lacks(named):
+            raise _MustGoByValue
+        return NotImplemented
+
+    def _keep_in_band(self, buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _LARGE:
+            return True
+        self._buffers.append(raw)
+        return False
+
+
+@functools.cache
+def _by_value_pickler() -> type[_Pickler]:
+    """Made when it is first needed: cloudpickle takes as long to load as many a call runs."""
+    import cloudpickle
+
+    class ByValuePickler(_Pickler, cloudpickle.Pickler):  # type: ignore[misc]
+        dispatch_table = ChainMap(  # noqa: RUF012 (as the class that it is taken from)
+            {io.TextIOWrapper: _refuse}, cloudpickle.Pickler.dispatch_table
+        )
+
+        def _reduce_named(self, named: Any) -> Any:
+            if not _found_by_name(named):
+                return cloudpickle.Pickler.reducer_override(self, named)
+            if self._lacks is None or not self._lacks(named):
+                return NotImplemented
+            module = sys.modules[named.__module__]
+            cloudpickle.register_pickle_by_value(module)
+            try:
+                return cloudpickle.Pickler.reducer_override(self, named)
+            finally:
+                cloudpickle.unregister_pickle_by_value(module)
+
+    return ByValuePickler
+
+
+def _is_named(obj: object) -> bool:
+    return issubclass(type(obj), (type, FunctionType))
+
+
+def _found_by_name(named: Any) -> bool:
+    found: Any = sys.modules.get(named.__module__)
+    for name in named.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is named
+
+
+# What is refused: the module that has the types, their names there, a word, what to do instead.
+_REOPEN = "pass its name or its content"
+_REFUSED: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
+    ("_io", ("TextIOWrapper", "BufferedReader", "BufferedWriter"), "an open file", _REOPEN),
+    ("_io", ("BufferedRandom", "BufferedRWPair", "FileIO"), "an open file", _REOPEN),
+    ("tempfile", ("_TemporaryFileWrapper",), "an open file", _REOPEN),
+    ("mmap", ("mmap",), "a mapped file", _REOPEN),
+    ("socket", ("socket",), "a socket", "pass what was read from it"),
+    ("multiprocessing.connection", ("_ConnectionBase",), "a pipe", "pass what was read from it"),
+    ("sqlite3", ("Connection", "Cursor"), "a database connection", "pass the rows"),
+    ("threading", ("Thread",), "a thread", "pass what it has made"),
+    ("subprocess", ("Popen",), "a running process", "pass its output or its pid"),
+    ("_thread", ("LockType", "RLock"), "a lock", "leave it out, by `__getstate__` for instance"),
+    ("types", ("GeneratorType",), "a generator", "pass a list of what it yields"),
+    ("types", ("CoroutineType", "AsyncGeneratorType"), "a coroutine", "pass what it returns"),
+)
+
+
+def _words(obj: object) -> tuple[str, str] | None:
+    """What to call this thing and what to do instead, if it is one of those that are refused."""
+    for module, names, word, advice in _REFUSED:
+        home = sys.modules.get(module)
+        kinds = tuple(getattr(home, name) for name in names if hasattr(home, name))
+        if issubclass(type(obj), kinds):
+            return word, advice
+    return None
+
+
+def _refuse(_: object) -> NoReturn:
+    raise TypeError("it would mean nothing in another process")
+
+
+def _refusal(value: object, culprit: object, error: Exception) -> NotPicklable:
+    if isinstance(error, RecursionError):
+        kind = type(value).__qualname__
+        return NotPicklable(f"cannot pickle this {kind}: it is nested too deeply; flatten it")
+    trail: Sequence[tuple[str, object]] = ()
+    with contextlib.suppress(Exception):  # other people's attributes may do anything
+        trail = _trail(value, culprit)
+    for place, each in trail or [("", culprit)]:
+        if words := _words(each):
+            word, advice = words
+            return NotPicklable(f"cannot pickle {word}, {_named_at(each, place)}: {advice}")
+    place = trail[-1][0] if trail else ""
+    return NotPicklable(
+        f"cannot pickle {_named_at(culprit, place)}: {_one_line(error)}; "
+        "pass something that is made of plain data"
+    )
+
+
+def _named_at(obj: object, place: str) -> str:
+    shown = _shorten.repr(obj)
+    kind = type(obj).__qualname__
+    named = shown if kind in shown else f"the {kind} {shown}"
+    return f"{named}, at {place}" if place not in ("", "value") else named
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _trail(value: object, culprit: object) -> Sequence[tuple[str, object]]:
+    """The way from the value down to the culprit: each object, and the expression that leads
+    there. Empty if it is not among the first that are looked at."""
+    seen = {id(value)}
+    trails = deque([[("value", value)]])
+    while trails:
+        trail = trails.popleft()
+        place, holder = trail[-1]
+        if holder is culprit:
+            return trail
+        for step, part in _parts(holder):
+            if id(part) not in seen and len(seen) < _SEARCHED:
+                seen.add(id(part))
+                trails.append([*trail, (place + step, part)])
+    return ()
+
+
+def _parts(holder: object) -> Iterator[tuple[str, object]]:
+    if isinstance(holder, dict):
+        yield from ((f"[{_shorten.repr(key)}]", part) for key, part in dict.items(holder))
+    elif isinstance(holder, list | tuple):
+        yield from ((f"[{index}]", part) for index, part in enumerate(holder))
+    elif isinstance(holder, set | frozenset):
+        yield from ((".(member)", part) for part in holder)
+    elif isinstance(holder, FunctionType):
+        names = holder.__code__.co_freevars
+        yield from (
+            (f".(closure {name!r})", cell.cell_contents)
+            for name, cell in zip(names, holder.__closure__ or (), strict=True)
+        )
+    if hasattr(holder, "__dict__") and not isinstance(holder, type | ModuleType):
+        yield from ((f".{name}", part) for name, part in vars(holder).items())
+
+
+# A file: this head, the length of each part, and the parts: the pickle, then the buffers.
+_HEAD = struct.Struct("=QQ")  # a number for the reader, never 0; how many parts
+_ALIGNED = 64  # bytes, what numpy gives its own memory
+_MAPPED = 1 << 18  # bytes from which on a file is mapped: below that, copying is cheaper
+_MAP_FIXED = 0x10  # mmap(2)
+
+
+def write(fd: int, kind: int, data: bytes, buffers: Sequence[memoryview] = ()) -> None:
+    """Write what `dump` gave into an empty file, the head last: what has a head is complete.
+
+    kind: a number from 1, which `read` gives back. Raises OSError.
+    """
+    parts = [memoryview(data), *buffers]
+    lengths = [part.nbytes for part in parts]
+    for part, start in zip(parts, _starts(lengths), strict=True):
+        _write_at(fd, part.cast("B"), start)
+    head = _HEAD.pack(kind, len(parts)) + struct.pack(f"={len(parts)}Q", *lengths)
+    os.pwrite(fd, head, 0)
+
+
+def read(fd: int) -> tuple[int, memoryview, list[memoryview]] | None:
+    """The kind, the pickle and the buffers that `write` put into a file; None if it did not end.
+
+    A large file is mapped copy on write: the memory is the file's until it is written to, and no
+    descriptor is needed for that. Raises OSError.
+    """
+    size = os.fstat(fd).st_size
+    if size < _HEAD.size:
+        return None
+    content = memoryview(_map(fd, size) if size >= _MAPPED else bytearray(os.pread(fd, size, 0)))
+    kind, count = _HEAD.unpack_from(content)
+    if kind == 0:
+        return None
+    lengths = struct.unpack_from(f"={count}Q", content, _HEAD.size)
+    data, *buffers = (
+        content[start : start + length]
+        for start, length in zip(_starts(lengths), lengths, strict=True)
+    )
+    return kind, data, buffers
+
+
+def _starts(lengths: Sequence[int]) -> Iterator[int]:
+    """Where in the file each part begins."""
+    first = _HEAD.size + 8 * len(lengths)
+    padded = (-(-length // _ALIGNED) * _ALIGNED for length in lengths[:-1])
+    return itertools.accumulate(padded, initial=-(-first // _ALIGNED) * _ALIGNED)
+
+
+def _write_at(fd: int, part: memoryview, position: int) -> None:
+    while part:
+        written = os.pwrite(fd, part, position)
+        part, position = part[written:], position + written
+
+
+def _map(fd: int, size: int) -> mmap.mmap:
+    """A private mapping of the whole file that keeps no descriptor of it open."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, trackfd=False)
+    mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    place = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_ssize_t
+    library.mmap.argtypes = (
+        *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int),
+        *(ctypes.c_int, ctypes.c_int, ctypes.c_ssize_t),
+    )
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    if library.mmap(place, size, protection, mmap.MAP_PRIVATE | _MAP_FIXED, fd, 0) == -1:
+        raise OSError(ctypes.get_errno(), "cannot map the file")
+    return mapping

@@ -1,0 +1,147 @@
+"""An exception that nobody caught: shown as Python would, its frames at hand, and a debugger."""
+
+from __future__ import annotations
+
+import contextlib
+import pdb
+import shutil
+import sys
+import textwrap
+import traceback
+from collections.abc import Sequence
+from types import FrameType, TracebackType
+from typing import Any, overload
+
+from snapshot.core import tree
+from snapshot.core.line import Place, table
+from snapshot.debugger import Debugger
+from snapshot.errors import SnapshotError
+
+# Whose frames lie between Python's own start and the program.
+_MACHINERY = ("ptpython", "runpy", "snapshot")
+
+
+def show(error: BaseException) -> None:
+    """Show it through `sys.excepthook`, without the frames that ran the program; remember it."""
+    remember(error)
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except Exception:
+        traceback.print_exc()
+        sys.__excepthook__(type(error), error, error.__traceback__)
+
+
+def remember(error: BaseException) -> None:
+    """Make it the last exception, as Python does for `pdb.pm`; `frames` are its frames now."""
+    error.__traceback__ = _of_program(error.__traceback__)
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
+    sys.last_type, sys.last_value = type(error), error
+    sys.last_traceback = error.__traceback__
+
+
+def post_mortem(error: BaseException) -> None:
+    """Open the debugger where the exception was raised, in an experiment.
+
+    Returns when that has ended, in whatever way. After `keep` it returns in the experiment, which
+    is the original then, when the debugger ends.
+    """
+    try:
+        if not tree.snapshot():
+            return
+    except SnapshotError as reason:
+        print(f"snapshot: no debugger: {reason}", file=sys.stderr)
+        return
+    debugger = Debugger()
+    debugger.reset()
+    with contextlib.suppress(pdb.Restart):  # there is no program that could be started again
+        debugger.interaction(None, error.__traceback__)
+    if tree.in_snapshot():
+        tree.revert()
+
+
+class Frame:
+    """A frame of an exception; its variables are its attributes: `frames[-1].x`.
+
+    locals: all its variables by name, also those whose names are no attributes here.
+    """
+
+    def __init__(self, frame: FrameType, line: int) -> None:
+        self._frame = frame
+        self._where = Place(frame.f_code.co_filename, line, frame.f_code.co_name)
+
+    @property
+    def locals(self) -> dict[str, Any]:
+        return dict(self._frame.f_locals)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked for by copy, pickle and prompts
+            raise AttributeError(name)
+        variables = self.locals
+        if name not in variables:
+            there = ", ".join(self._names()) or "none"
+            raise AttributeError(f"no variable {name!r} in {self._where}; there are: {there}")
+        return variables[name]
+
+    def __dir__(self) -> list[str]:
+        return sorted({"locals", *self._names()})
+
+    def __repr__(self) -> str:
+        return f"<{self._where}: {', '.join(self._names())}>"
+
+    def _names(self) -> list[str]:
+        return [name for name in self._frame.f_locals if not name.startswith("__")]
+
+
+class Frames(Sequence[Frame]):
+    """The frames of the last uncaught exception, outermost first; shows as a table.
+
+    It follows the exceptions: whatever was shown last, of the program or of a line at the prompt.
+    """
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        entries = self._entries()
+        try:
+            return entries[index]
+        except IndexError:
+            raise IndexError(f"frames[{index}]: there are {len(entries)} frames") from None
+
+    def __repr__(self) -> str:
+        entries = self._entries()
+        if not entries:
+            return "no uncaught exception so far"
+        places = [str(entry._where) for entry in entries]
+        room = shutil.get_terminal_size().columns - max(map(len, places)) - 10
+        rows = [("", "where", "variables")]
+        for index, (place, entry) in enumerate(zip(places, entries, strict=True)):
+            names = textwrap.shorten(", ".join(entry._names()), max(room, 20), placeholder=" …")
+            rows.append((str(index), place, names))
+        return table(rows)
+
+    def _entries(self) -> list[Frame]:
+        last: BaseException | None = getattr(sys, "last_value", None)
+        trace = last.__traceback__ if last is not None else None
+        return [Frame(frame, line) for frame, line in traceback.walk_tb(trace)]
+
+
+frames = Frames()
+
+
+def _of_program(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame of the program's own; all of it if there is none."""
+    rest = trace
+    while rest is not None and _is_machinery(rest.tb_frame):
+        rest = rest.tb_next
+    return rest or trace
+
+
+def _is_machinery(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] in _MACHINERY

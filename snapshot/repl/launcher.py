@@ -1,0 +1,229 @@
+"""Runs a program as the module `__main__`, as Python itself would, and knows how it ended.
+
+    Program ─────────── load ──> Main ─── run ──> the exception that ended it, or None
+    where its code is            its globals
+
+What cannot be run is found while loading: `UsageError`, or `SyntaxError` as the compiler gives
+it. The module stays in place afterwards, for the prompt, for pickle and for inspect.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import functools
+import io
+import os
+import pkgutil
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Any, NamedTuple, cast
+
+import snapshot
+from snapshot.errors import UsageError
+from snapshot.repl import failure
+
+STDIN = "<stdin>"
+
+# What the program finds in its globals afterwards, and where it comes from.
+_AT_HAND = {
+    "frames": "snapshot.repl.frames",
+    "keep": "snapshot.keep",
+    "revert": "snapshot.revert",
+    "snapshot": "snapshot.snapshot",
+    "snapshots": "snapshot.snapshots",
+}
+
+
+class _Code(NamedTuple):
+    """What was found: the code, and what `__main__` and `sys.argv[0]` are to be for it."""
+
+    code: CodeType
+    attributes: dict[str, Any]
+    argv0: str | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that has not been looked for yet.
+
+    argv: what it finds in `sys.argv`. folder: what it finds in `sys.path[0]`.
+    """
+
+    argv: list[str]
+    folder: str
+    find: Callable[[], _Code]
+
+
+def script(path: str, arguments: Sequence[str] = ()) -> Program:
+    """A file; or a folder or zip file with a `__main__.py` in it."""
+    if pkgutil.get_importer(path) is not None:
+        find = functools.partial(_find_main, path)
+        return Program([path, *arguments], os.path.abspath(path), find)
+    folder = os.path.dirname(os.path.realpath(path))
+    return Program([path, *arguments], folder, functools.partial(_find_script, path))
+
+
+def module(name: str, arguments: Sequence[str] = ()) -> Program:
+    """A module, or a package with a `__main__` module, looked for from the working directory."""
+    find = functools.partial(_find_module, name)
+    return Program(["-m", *arguments], os.getcwd(), find)
+
+
+def command(source: str, arguments: Sequence[str] = ()) -> Program:
+    """The source itself."""
+    data = source.encode("utf-8", "surrogateescape")
+    return Program(["-c", *arguments], "", lambda: _Code(_compiled(data, "<string>"), {}))
+
+
+def nothing(argv: Sequence[str] = ("",)) -> Program:
+    """No program: an empty `__main__`."""
+    return Program([*argv], "", lambda: _Code(_compiled(b"", STDIN), {}))
+
+
+class Main:
+    """The module `__main__` of a program that has been loaded, and is run once.
+
+    namespace: its globals.
+    """
+
+    def __init__(self, program: Program) -> None:
+        """Find the program and put its arguments, import path and `__main__` in place.
+
+        Raises `UsageError` or `SyntaxError` where it cannot be run; nothing has run then but,
+        for a module, the packages that it is in.
+        """
+        sys.argv = list(program.argv)
+        if not sys.flags.safe_path:
+            sys.path[0] = program.folder
+        self._code, attributes, argv0 = program.find()
+        if argv0 is not None:
+            sys.argv[0] = argv0
+        main = ModuleType("__main__")
+        self.namespace = vars(main)
+        self.namespace.update(__builtins__=builtins, **attributes)
+        sys.modules["__main__"] = main
+
+    def run(self) -> BaseException | None:
+        """Run the program. Returns the exception that it did not catch, None if it ended well."""
+        return self._execute(self._code)
+
+    def run_file(self, path: str) -> BaseException | None:
+        """Run one more file in the same globals; raises `UsageError` where it cannot be read."""
+        return self._compile_and_execute(_read(path), path)
+
+    def run_standard_input(self) -> BaseException | None:
+        """Run what is left on standard input, in the same globals, as Python runs it."""
+        self.namespace.setdefault("__file__", STDIN)
+        return self._compile_and_execute(_standard_input(), STDIN)
+
+    def offer(self) -> None:
+        """Put our own names into the globals, save those that the program has taken itself."""
+        taken = {}
+        for name, home in _AT_HAND.items():
+            value = failure.frames if name == "frames" else getattr(snapshot, name)
+            if self.namespace.setdefault(name, value) is not value:
+                taken[name] = home
+        if taken:
+            own, ours = ", ".join(taken), ", ".join(taken.values())
+            print(
+                f"snapshot: not set, as the program has its own: {own}; ours: {ours}",
+                file=sys.stderr,
+            )
+
+    def _compile_and_execute(self, source: bytes, name: str) -> BaseException | None:
+        try:
+            return self._execute(_compiled(source, name))
+        except SyntaxError as error:
+            return error.with_traceback(None)
+
+    def _execute(self, code: CodeType) -> BaseException | None:
+        try:
+            exec(code, self.namespace)
+        except BaseException as error:
+            return error
+        return None
+
+
+def exit_status(error: BaseException | None) -> int:
+    """End as Python would after that exception, which has been shown: 1, or 0 for None.
+
+    A SystemExit is raised again; and so is a KeyboardInterrupt, without a word, by which Python
+    then dies of SIGINT as its parent expects.
+    """
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, KeyboardInterrupt):
+        sys.excepthook = lambda *_: None
+        raise error
+    return 0 if error is None else 1
+
+
+def _find_script(path: str) -> _Code:
+    name = os.path.abspath(path)
+    loader = SourceFileLoader("__main__", name)
+    return _Code(_compiled(_read(path), name), {"__file__": name, "__loader__": loader})
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"cannot read {path!r}: {error.strerror}") from None
+
+
+def _find_main(path: str) -> _Code:
+    code, attributes, _ = _details(path, cast(Any, runpy)._get_main_module_details)
+    return _Code(code, attributes)
+
+
+def _find_module(name: str) -> _Code:
+    return _details(name, functools.partial(cast(Any, runpy)._get_module_details, name))
+
+
+def _details(
+    name: str, find: Callable[[type[Exception]], tuple[Any, ModuleSpec, CodeType]]
+) -> _Code:
+    """What runpy finds, which is what `python -m` runs."""
+    try:
+        _, spec, code = find(UsageError)
+    except UsageError as error:
+        raise UsageError(f"cannot run {name!r}: {error}") from None
+    except SyntaxError:
+        raise
+    except Exception as error:  # of the packages that it is in, which have been imported
+        failure.show(error)
+        raise UsageError(
+            f"cannot run {name!r}: a package that it is in cannot be imported"
+        ) from None
+    attributes = {
+        "__spec__": spec,
+        "__package__": spec.parent,
+        "__loader__": spec.loader,
+        "__file__": spec.origin,
+        "__cached__": spec.cached,
+    }
+    return _Code(code, attributes, spec.origin)
+
+
+def _compiled(source: bytes, name: str) -> CodeType:
+    try:
+        return compile(source, name, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        error.filename = error.filename or name
+        raise
+
+
+def _standard_input() -> bytes:
+    """All that the program has not read, as bytes: their encoding is the compiler's to judge."""
+    stdin = cast("io.TextIOWrapper | None", sys.stdin)
+    if stdin is None or stdin.closed:
+        return b""
+    with contextlib.suppress(io.UnsupportedOperation):  # once something was read of it
+        stdin.reconfigure(errors="surrogateescape")
+    return stdin.read().encode(stdin.encoding, "surrogateescape")
