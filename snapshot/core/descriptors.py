@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 _LIST = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 
+# Descriptors of this package's own, which are nobody else's business.
+OURS: set[int] = set()
+
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """An open descriptor: its number, its mode as in `os.stat`, its flags as in open(2)."""
+    """An open descriptor: its number, and its flags as in open(2)."""
 
     fd: int
-    mode: int
     flags: int
 
     @property
@@ -26,20 +28,29 @@ class Descriptor:
     def readable(self) -> bool:
         return self.flags & os.O_ACCMODE != os.O_WRONLY
 
-    @property
-    def has_offset(self) -> bool:
-        """Whether it has a position that reading and writing move."""
-        return stat.S_ISREG(self.mode) or stat.S_ISBLK(self.mode)
+    def offset(self) -> int | None:
+        """The position that reading and writing move, in bytes; None where there is none."""
+        try:
+            mode = os.fstat(self.fd).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+                return os.lseek(self.fd, 0, os.SEEK_CUR)
+        except OSError:
+            pass
+        return None
 
 
 def open_descriptors() -> list[Descriptor]:
-    """Every descriptor that is open now, in the order of their numbers."""
+    """Every descriptor that is open now, except our own, in the order of their numbers."""
     found = []
-    for fd in sorted(map(int, os.listdir(_LIST))):
+    for fd in sorted(set(map(int, os.listdir(_LIST))) - OURS):
         try:
-            found.append(
-                Descriptor(fd, os.fstat(fd).st_mode, fcntl.fcntl(fd, fcntl.F_GETFL))
-            )
+            found.append(Descriptor(fd, fcntl.fcntl(fd, fcntl.F_GETFL)))
         except OSError:
             continue  # the descriptor that did the listing
     return found
+
+
+def close(fd: int) -> None:
+    """Close a descriptor of our own."""
+    OURS.discard(fd)
+    os.close(fd)

@@ -226,8 +226,9 @@ class _Fork:
     def start(self) -> None:
         """Fork, in a thread that lives on until the fork has ended. Raises `CannotFork`."""
         in_fork = _begin(reseed=self._job.reseed)
-        mask = pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+        mask = pthread_sigmask(signal.SIG_BLOCK, ())
         try:
+            pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)  # here: it may raise what has come
             for _ in range(3 if self._job.capture else 1):
                 self._files.append(_memory_file())
             _forks.add(self)
@@ -254,14 +255,14 @@ class _Fork:
             raise ForkError(f"{self._job.name} has not been started in a fork")
         return self._child
 
-    def patience(self) -> float | None:
-        """Milliseconds until `look` has something to do; None if it never has."""
+    def patience(self) -> float:
+        """Milliseconds until `look` has something to do; infinite if it never has."""
         timeout, memory = self._job.limits
         if self._killed_for is not None or (timeout is None and memory is None):
-            return None
+            return math.inf
         deadline = math.inf if timeout is None else self.child.started + timeout
         moment = deadline if memory is None else min(deadline, self._next_look)
-        return min(max(0.0, moment - time.monotonic()), 3600.0) * 1000
+        return max(0.0, moment - time.monotonic()) * 1000
 
     def look(self) -> None:
         """Kill the fork if its time is over or it has outgrown its memory."""
@@ -281,7 +282,8 @@ class _Fork:
         """Sleep until the fork has ended, and see to its limits meanwhile."""
         poll = select.poll()
         poll.register(self.child.fileno(), select.POLLIN)
-        while not poll.poll(self.patience()):
+        # A signal that comes just before poll(2) does not wake it; its handler runs between two.
+        while not poll.poll(min(self.patience(), 1000)):
             self.look()
 
     def outcome(self) -> _Outcome:
@@ -306,8 +308,9 @@ class _Fork:
     def close(self) -> None:
         """Leave nothing of it: no process, no descriptor."""
         if self._child is not None and self._ended is None:
-            mask = pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+            mask = pthread_sigmask(signal.SIG_BLOCK, ())
             try:
+                pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
                 self.kill()
                 self._child.reap()
                 self._forget()
@@ -322,6 +325,7 @@ class _Fork:
             self._forget()
 
     def _forget(self) -> None:
+        """Close the files, each forgotten before: another thread may fork at the close."""
         _forks.discard(self)
         while self._files:
             os.close(self._files.pop())
@@ -855,9 +859,9 @@ class ForkExecutor(Executor):
             return None
 
     def _close_pipe(self) -> None:
-        for fd in self._pipe or ():
+        pipe, self._pipe = self._pipe, None
+        for fd in pipe or ():
             os.close(fd)
-        self._pipe = None
 
 
 def _deliver(tasks: list[_Task]) -> None:
@@ -871,6 +875,9 @@ def _deliver(tasks: list[_Task]) -> None:
             )
 
 
+_A_DAY = 24 * 3600 * 1000.0  # milliseconds; poll(2) cannot be told much more
+
+
 def _wait_for_any(tasks: list[_Task], wake: int) -> list[_Task]:
     """Sleep until one of them has ended or `wake` can be read; those that have ended."""
     running = {task.fork.child.fileno(): task for task in tasks if task.runs()}
@@ -878,8 +885,8 @@ def _wait_for_any(tasks: list[_Task], wake: int) -> list[_Task]:
     poll = select.poll()
     for fd in (wake, *running):
         poll.register(fd, select.POLLIN)
-    waits = [0.0] if failed else [task.fork.patience() for task in running.values()]
-    ready = {fd for fd, _ in poll.poll(min((w for w in waits if w is not None), default=None))}
+    patience = min([0.0] if failed else [task.fork.patience() for task in running.values()])
+    ready = {fd for fd, _ in poll.poll(None if patience > _A_DAY else patience)}
     if wake in ready:
         os.read(wake, 4096)
     for task in running.values():

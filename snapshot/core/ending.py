@@ -42,7 +42,6 @@ def arm(at_end: Callable[[Exit], None]) -> None:
     global _at_end, _pid, _how, _last_exception
     _at_end, _pid, _how = at_end, os.getpid(), None
     _last_exception = _latest_exception()
-    _watch_exit_code()
     atexit.register(_end)
     if threading.current_thread() is not _first_thread:
         _watch_thread()
@@ -123,7 +122,8 @@ class _WatchedCode:
         _code.__delete__(instance)
 
 
-def _watch_exit_code() -> None:
+def prepare() -> None:
+    """Before a fork, so that the child need not copy the memory: watch for the exit code."""
     (attributes,) = gc.get_referents(SystemExit.__dict__)
     if not isinstance(attributes["code"], _WatchedCode):
         attributes["code"] = _WatchedCode()

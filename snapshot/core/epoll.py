@@ -10,11 +10,12 @@ import ctypes
 import os
 import platform
 import select
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from snapshot.core.descriptors import open_descriptors
+from snapshot.core.descriptors import Descriptor
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_EPOLL_CTL_ADD = 1
 
 
 class _Event(ctypes.Structure):
@@ -26,13 +27,20 @@ class _Event(ctypes.Structure):
     _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
 
 
-def renew() -> None:
-    """Replace each epoll instance by one of this process's own, registrations and all."""
-    if not hasattr(select, "epoll"):
-        return
-    for descriptor in open_descriptors():
-        if _is_epoll(descriptor.fd):
-            _renew(descriptor.fd)
+class Epolls:
+    """The epoll instances among the descriptors of a process that is about to fork."""
+
+    def __init__(self, descriptors: Iterable[Descriptor]) -> None:
+        self._instances = [d.fd for d in descriptors if d.fd > 2 and _is_epoll(d.fd)]
+
+    def renew(self) -> None:
+        """In the child: replace each by an instance of its own, registrations and all."""
+        for fd in self._instances:
+            registered = list(_registered(fd))
+            with select.epoll() as fresh:
+                os.dup2(fresh.fileno(), fd, inheritable=os.get_inheritable(fd))
+            for target, event in registered:
+                _libc.epoll_ctl(fd, _EPOLL_CTL_ADD, target, ctypes.byref(event))
 
 
 def _is_epoll(fd: int) -> bool:
@@ -40,14 +48,6 @@ def _is_epoll(fd: int) -> bool:
         return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventpoll]"
     except OSError:
         return False
-
-
-def _renew(fd: int) -> None:
-    registered = list(_registered(fd))
-    with select.epoll() as fresh:
-        os.dup2(fresh.fileno(), fd, inheritable=os.get_inheritable(fd))
-    for target, event in registered:
-        _libc.epoll_ctl(fd, 1, target, ctypes.byref(event))  # 1: EPOLL_CTL_ADD
 
 
 def _registered(fd: int) -> Iterator[tuple[int, _Event]]:

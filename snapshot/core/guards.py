@@ -171,13 +171,17 @@ _finalizers: list[Finalizers] = []
 _deferred: list[Callable[[], object]] = []
 
 
-def lay_aside() -> None:
-    """In a child that was just forked: what the original made is not cleaned up here."""
-    _finalizers.append(Finalizers())
+def prepare() -> None:
+    """Before a fork, so that the child need not copy the memory: guard the temporary files."""
     tempfile: Any = sys.modules.get("tempfile")
     if tempfile is not None:
         _guard_directories(tempfile.TemporaryDirectory)
         _guard_files(tempfile._TemporaryFileCloser)
+
+
+def lay_aside() -> None:
+    """In a child that was just forked: what the original made is not cleaned up here."""
+    _finalizers.append(Finalizers())
 
 
 def take_over() -> None:

@@ -14,15 +14,15 @@ and what `before` returns is handed to the others.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from snapshot.core import census, epoll
+from snapshot.core import census
 
 Tell = Callable[[Any], None]
 
@@ -51,7 +51,7 @@ class Host:
 
 
 class Asyncio(Host):
-    """The running loop goes on in the experiment, with a self-pipe and selector of its own."""
+    """The running loop goes on in the experiment, with a self-pipe of its own (selectors: core/epoll.py)."""
 
     module = "asyncio"
     threads = ("asyncio_",)
@@ -59,8 +59,10 @@ class Asyncio(Host):
     def before(self) -> Any:
         events: Any = sys.modules["asyncio.events"]
         policy = getattr(events, "_event_loop_policy", None)
-        wakeup = ctypes.pythonapi.PySignal_SetWakeupFd(-1)
-        ctypes.pythonapi.PySignal_SetWakeupFd(wakeup)
+        wakeup = -1
+        with contextlib.suppress(ValueError):  # only the main thread may ask, or has set one
+            wakeup = signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(wakeup)
         census.look()
         loops = census.known(sys.modules["asyncio.base_events"].BaseEventLoop)
         return events._get_running_loop(), policy, getattr(policy, "_local", None), wakeup, loops
@@ -72,7 +74,7 @@ class Asyncio(Host):
         if policy is not None:
             policy._local = local
         sys.modules["asyncio.events"]._set_running_loop(running)
-        ctypes.pythonapi.PySignal_SetWakeupFd(wakeup)
+        signal.set_wakeup_fd(wakeup)
 
     def _own_self_pipe(self, loop: Any) -> None:
         loop._default_executor = None
@@ -84,15 +86,6 @@ class Asyncio(Host):
             new.close()
 
 
-class Epoll(Host):
-    """After the entries that replace descriptors: it registers what is there then."""
-
-    module = "select"
-
-    def in_experiment(self, memo: Any, tell: Tell) -> None:
-        epoll.renew()
-
-
 class PromptToolkit(Host):
     """ptpython and IPython: keys read ahead are handed over and back, and so is the history."""
 
@@ -102,19 +95,23 @@ class PromptToolkit(Host):
     def before(self) -> Any:
         census.look()
         histories = census.known(sys.modules[self.module].History)
-        return {id(history): history for history in histories}
+        # IPython's adapter reads its lines from a database, see below.
+        return {id(each): each for each in histories if not hasattr(each, "_refresh")}
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
         self._tell = tell
-        history: Any = sys.modules[self.module].History
-        if not hasattr(history, "_append_untold"):
-            history._append_untold = history.append_string
+        for history in memo.values():
+            if "append_string" not in vars(history):
+                self._listen(history)
 
-            def append_string(this: Any, string: str) -> None:
-                history._append_untold(this, string)
-                self._tell(("line", id(this), string))
+    def _listen(self, history: Any) -> None:
+        append = history.append_string
 
-            history.append_string = append_string
+        def append_string(string: str) -> None:
+            append(string)
+            self._tell(("line", id(history), string))
+
+        history.append_string = append_string
 
     def at_end(self, memo: Any, tell: Tell) -> None:
         typeahead = self._typeahead()
@@ -260,7 +257,14 @@ class IPython(Host):
                 manager.writeout_cache()
 
     def back(self, memo: Any, told: Sequence[Any]) -> None:
-        self._start(memo[1], memo[2])
+        shell, manager, thread = memo
+        self._start(manager, thread)
+        with contextlib.suppress(Exception):
+            # The experiment's lines are those of a later session: go on in one that is later yet.
+            manager.end_session()
+            manager.new_session()
+            shell.pt_app.history._loaded = False
+            shell.pt_app.history._refresh()
 
     def keep(self, memo: Any) -> None:
         if memo[0] is not None:
@@ -307,7 +311,6 @@ class ThreadPool(Host):
 
 HOSTS: tuple[Host, ...] = (
     Asyncio(),
-    Epoll(),
     IPython(),
     PromptToolkit(),
     Pyrepl(),

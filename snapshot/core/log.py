@@ -11,6 +11,8 @@ import pickle
 import tempfile
 from typing import Any
 
+from snapshot.core.descriptors import OURS, close
+
 
 class Log:
     """Messages in the order in which they were told: pairs of a subject and a picklable value."""
@@ -21,6 +23,7 @@ class Log:
         else:
             with tempfile.TemporaryFile() as file:
                 self._fd = os.dup(file.fileno())
+        OURS.add(self._fd)
 
     def tell(self, subject: str, value: Any) -> None:
         data = memoryview(pickle.dumps((subject, value), protocol=5))
@@ -39,4 +42,4 @@ class Log:
                     return messages
 
     def close(self) -> None:
-        os.close(self._fd)
+        close(self._fd)

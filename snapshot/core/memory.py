@@ -7,7 +7,9 @@ is there into huge pages, and `freeze` keeps a child's garbage collector from wr
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
 import gc
 import mmap
 import os
@@ -61,9 +63,16 @@ def freeze() -> None:
 
     Collecting writes to each container that it looks at, and in a child such a write copies the
     page. Takes the same time however many objects there are. Frozen objects are still freed when
-    their last reference goes; cycles of them are not, see `compact(collect=True)`.
+    their last reference goes; cycles of them are not, see `compact(collect=True)`, until the end of
+    the program: an open file in a cycle is written out by the collector's last run.
     """
+    _unfreeze_at_exit()
     gc.freeze()
+
+
+@functools.cache
+def _unfreeze_at_exit() -> None:
+    atexit.register(gc.unfreeze)
 
 
 def private_memory(pid: int) -> int | None:

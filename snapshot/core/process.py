@@ -154,9 +154,9 @@ class Child:
 
     def forget(self) -> None:
         """Close the descriptor: after reaping, or in a process that is not the parent."""
-        if self._end is not None:
-            os.close(self._end)
-            self._end = None
+        end, self._end = self._end, None  # first, since another thread may fork at the close
+        if end is not None:
+            os.close(end)
 
 
 def fork() -> Child | None:
@@ -186,6 +186,10 @@ def fork() -> Child | None:
         return Child(pid, life[0])
     try:
         return Child(pid, os.pidfd_open(pid))
+    except ProcessLookupError:  # SIGCHLD is ignored, and it has ended: nobody will know how
+        ended, writable = os.pipe()
+        os.close(writable)
+        return Child(pid, ended)
     except OSError as error:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

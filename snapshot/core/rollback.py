@@ -20,9 +20,9 @@ class Offsets:
 
     def __init__(self, descriptors: Iterable[Descriptor]) -> None:
         self._offsets = {
-            d.fd: os.lseek(d.fd, 0, os.SEEK_CUR)
+            d.fd: offset
             for d in descriptors
-            if d.has_offset and d.readable and d.fd not in _STANDARD_OUTPUTS
+            if d.readable and d.fd not in _STANDARD_OUTPUTS and (offset := d.offset()) is not None
         }
 
     def put_back(self) -> None:

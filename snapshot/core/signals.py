@@ -1,33 +1,58 @@
 """Who gets a signal: the experiment what comes from the terminal, the original what ends it.
 
 While a process waits for its experiment, Ctrl-C and Ctrl-\\ go by it. SIGTERM and SIGHUP end the
-experiment first and take their course afterwards. Everything that the program handles itself
+experiment first and take their course afterwards. Everything else that the program handles itself
 waits until it goes on, and its interval timers stand still. Nothing of that is in force in the
-experiment. What Python believes about its handlers stays as it was: except for SIGTERM and
-SIGHUP, dispositions are changed beneath it.
+experiment.
 """
 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import threading
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.signal.restype = ctypes.c_void_p
+_getsig = ctypes.pythonapi.PyOS_getsig
+_getsig.restype = ctypes.c_void_p
 _libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
-ctypes.pythonapi.PyOS_getsig.restype = ctypes.c_void_p
+_libc.signal.restype = ctypes.c_void_p
 
 _SIG_DFL, _SIG_IGN = 0, 1
 _SIGACTION_SIZE = 512  # more than `struct sigaction` has on any platform
 
 _GOES_BY = (signal.SIGINT, signal.SIGQUIT)
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
-_STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}
+_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT)
+_ALL = frozenset(signal.valid_signals())
+_MAY_BE_CAUGHT = sorted({int(number) for number in _ALL} - {*_GOES_BY, *_ENDS, *_STOPS})
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
+class _Set:
+    """A `sigset_t`. Module signal's own functions make an enum of each member: 0.1 ms a call."""
+
+    def __init__(self, initial: _Set | None = None) -> None:
+        self.raw = ctypes.create_string_buffer(initial.raw.raw if initial else b"\0" * 128)
+
+    def add(self, numbers: Iterable[int]) -> _Set:
+        for number in numbers:
+            _libc.sigaddset(self.raw, number)
+        return self
+
+    def set(self) -> _Set:
+        """Make this the mask of the calling thread; returns the former one."""
+        former = _Set()
+        _libc.pthread_sigmask(signal.SIG_SETMASK, self.raw, former.raw)
+        return former
+
+
+_EVERY = _Set().add(_ALL)
 
 
 class Waiting:
@@ -37,84 +62,66 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._mask = _EVERY.set()
         self._beneath: dict[int, Any] = {}
         self._handlers: dict[signal.Signals, Any] = {}
-        self._arrived: list[int] = []
-        self._wakeup: tuple[int, int, int] | None = None
-        self._handled = {s for s in signal.valid_signals() if callable(signal.getsignal(s))}
+        self._arrived: set[int] = set()
+        self._pipes: dict[signal.Signals, tuple[int, int]] = {}
         self._timers = {which: signal.setitimer(which, 0) for which in _TIMERS}
         for number in _GOES_BY:
             self._set_beneath(number, _SIG_IGN)
-        if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        if _getsig(signal.SIGCHLD) == _SIG_IGN:
             self._set_beneath(signal.SIGCHLD, _SIG_DFL)  # or nobody could know how a child ended
-        if threading.get_ident() == threading.main_thread().ident:
-            self._note_in_main_thread()
-        else:
-            self._note_from_other_thread()
+        for number in _ENDS:
+            handler = signal.getsignal(number)
+            if handler == signal.SIG_DFL or callable(handler):
+                self._notice(number, handler)
 
     def go_on(self) -> None:
         """Put everything back: in the experiment, or if there was no fork after all."""
         self._put_back()
         self._start_timers()
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        self._mask.set()
 
     def wait(self) -> None:
         """Let the signals in that end the experiment, and those that stop and continue."""
-        kept_back = self._handled - _STOPS - set(_ENDS)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask | kept_back)
+        caught = (number for number in _MAY_BE_CAUGHT if (_getsig(number) or 0) > _SIG_IGN)
+        _Set(self._mask).add(caught).set()
 
     def descriptors(self) -> list[int]:
-        """What to watch beside the experiment: readable when a signal may have arrived."""
-        return [self._wakeup[0]] if self._wakeup else []
+        """What to watch beside the experiment: readable when a signal has arrived."""
+        return [readable for readable, _ in self._pipes.values()]
 
-    def arrived(self) -> bool:
+    def arrived(self, ready: Iterable[int] = ()) -> bool:
         """Whether a signal has arrived that ends the experiment."""
-        if self._wakeup:
-            self._arrived += self._drain()
-        return any(number in _ENDS for number in self._arrived)
+        self._arrived |= {
+            number for number, (readable, _) in self._pipes.items() if readable in ready
+        }
+        return bool(self._arrived)
 
     def finish(self) -> None:
         """The experiment has ended: put everything back, and let what arrived take its course."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        _EVERY.set()
+        # What another thread noticed has reached the program's own handler already, if it has one.
+        again = {n for n in self._arrived if n not in self._pipes or not callable(signal.getsignal(n))}
         self._put_back()
         self._start_timers()
-        for number in {n for n in self._arrived if n in _ENDS}:
+        for number in again:
             os.kill(os.getpid(), number)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        self._mask.set()
 
-    def _note_in_main_thread(self) -> None:
-        for number in _ENDS:
-            handler = signal.getsignal(number)
-            if handler == signal.SIG_DFL or callable(handler):
-                self._handlers[number] = signal.signal(number, self._note)
+    def _notice(self, number: signal.Signals, handler: Any) -> None:
+        if threading.get_ident() == threading.main_thread().ident:
+            self._handlers[number] = signal.signal(number, self._note)
+            return
+        # The main thread takes the signal, but runs no Python code. faulthandler's handler is
+        # written in C, and what it writes wakes this thread.
+        readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._pipes[number] = (readable, writable)
+        faulthandler.register(number, writable, all_threads=False, chain=callable(handler))
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._arrived.append(number)
-
-    def _note_from_other_thread(self) -> None:
-        """The main thread takes the signals, but runs no Python code: watch the wakeup pipe.
-
-        Python's own handler in C, which is in force for SIGINT if the program left it alone,
-        writes the number of each signal to that pipe.
-        """
-        readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        former = ctypes.pythonapi.PySignal_SetWakeupFd(writable)
-        self._wakeup = (readable, writable, former)
-        python = self._python_handler()
-        for number in _ENDS:
-            if python and signal.getsignal(number) == signal.SIG_DFL:
-                self._set_beneath(number, python)
-
-    def _python_handler(self) -> int | None:
-        for number in sorted(self._handled - set(_GOES_BY)):
-            return int(ctypes.pythonapi.PyOS_getsig(number))
-        if signal.SIGINT in self._handled:
-            _libc.sigaction(signal.SIGINT, self._beneath[signal.SIGINT], None)
-            handler = int(ctypes.pythonapi.PyOS_getsig(signal.SIGINT))
-            _libc.signal(signal.SIGINT, _SIG_IGN)
-            return handler
-        return None
+        self._arrived.add(number)
 
     def _set_beneath(self, number: int, handler: int) -> None:
         former = ctypes.create_string_buffer(_SIGACTION_SIZE)
@@ -127,22 +134,14 @@ class Waiting:
             _libc.sigaction(number, former, None)
         for handled, handler in self._handlers.items():
             signal.signal(handled, handler)
-        if self._wakeup:
-            readable, writable, former_fd = self._wakeup
-            self._arrived += self._drain()
-            ctypes.pythonapi.PySignal_SetWakeupFd(former_fd)
-            os.close(readable)
-            os.close(writable)
-            self._wakeup = None
-
-    def _drain(self) -> bytes:
-        assert self._wakeup is not None
-        try:
-            return os.read(self._wakeup[0], 4096)
-        except BlockingIOError:
-            return b""
+        for noticed, pipe in self._pipes.items():
+            faulthandler.unregister(noticed)
+            for fd in pipe:
+                os.close(fd)
+        self._pipes.clear()
 
     def _start_timers(self) -> None:
         for which, (left, interval) in self._timers.items():
             if left or interval:
                 signal.setitimer(which, left, interval)
+

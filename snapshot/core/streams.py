@@ -8,7 +8,9 @@ import io
 import os
 import stat
 import sys
+import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from snapshot.core import census
@@ -22,7 +24,8 @@ def flush(descriptors: Iterable[Descriptor] | None = None) -> None:
     """Write out the standard streams, every other open writer, and C's own streams.
 
     The writers are searched for only if a descriptor other than the standard ones is open for
-    writing. A stream that cannot be flushed (closed, its reader gone) keeps what it has.
+    writing. A stream that cannot be flushed (closed, its reader gone) keeps what it has. What the
+    garbage collector tracks is frozen afterwards.
     """
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         _flush(stream)
@@ -32,6 +35,8 @@ def flush(descriptors: Iterable[Descriptor] | None = None) -> None:
         for writer in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
             for stream in census.known(writer):
                 _flush(stream)
+    else:
+        census.pass_over()
     _libc.fflush(None)
 
 
@@ -42,7 +47,8 @@ def drop_read_ahead() -> int:
     put back, and what was read ahead is then right again.
     """
     with contextlib.suppress(OSError, ValueError):
-        if not stat.S_ISREG(os.fstat(0).st_mode):
+        mode = os.fstat(0).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(0):
             return _drop_python() + _drop_c()
     return 0
 
@@ -56,7 +62,7 @@ def _flush(stream: Any) -> None:
 def _drop_python() -> int:
     """Read `sys.stdin` to its end while descriptor 0 is an empty file, which never blocks."""
     stdin = sys.__stdin__
-    if stdin is None or stdin.closed or stdin.fileno() != 0:
+    if stdin is None or stdin.closed or stdin.fileno() != 0 or _somebody_reads():
         return 0
     aside = os.dup(0)
     empty = os.open(os.devnull, os.O_RDONLY)
@@ -67,6 +73,17 @@ def _drop_python() -> int:
         os.dup2(aside, 0)
         os.close(aside)
         os.close(empty)
+
+
+def _somebody_reads() -> bool:
+    """Whether another thread waits for standard input, and so holds the lock of `sys.stdin`."""
+    if threading.active_count() == 1:
+        return False
+    for thread in os.listdir("/proc/self/task"):
+        call = Path(f"/proc/self/task/{thread}/syscall").read_text().split()
+        if call[:2] in (["0", "0x0"], ["63", "0x0"]):  # read(0, …) on x86-64, and on arm64
+            return True
+    return False
 
 
 class _CFile(ctypes.Structure):

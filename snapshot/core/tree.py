@@ -20,11 +20,11 @@ from typing import Any, Literal, NoReturn
 
 from snapshot import pickling
 from snapshot.core import ending, guards, line, process, streams, survivors
-from snapshot.core.descriptors import open_descriptors
+from snapshot.core.descriptors import OURS, close, open_descriptors
+from snapshot.core.epoll import Epolls
 from snapshot.core.hosts import Guests, made_again
 from snapshot.core.line import Place, Snapshot, duration, in_snapshot, is_root, snapshots
 from snapshot.core.log import Log
-from snapshot.core.memory import freeze
 from snapshot.core.process import Child, Exit
 from snapshot.core.randomness import Randomness
 from snapshot.core.rollback import Offsets
@@ -140,8 +140,9 @@ def revert(to: int | str | None = None, *, value: Any = None, status: int = 0) -
     target = line.find(to)
     if not 0 <= status <= 255:
         raise UsageError(f"revert(status={status!r}): an exit code is a number from 0 to 255")
-    data, buffers = pickling.dump(value)
-    moment.log.tell("value", (data, [bytes(each) for each in buffers]))
+    if value is not None:
+        data, buffers = pickling.dump(value)
+        moment.log.tell("value", (data, [bytes(each) for each in buffers]))
     moment.log.tell("to", target.index)
     ending.end(Exit(code=status))
     raise AssertionError("unreachable")
@@ -191,32 +192,36 @@ class _Moment:
     def __init__(self, new: Snapshot, lost: list[threading.Thread]) -> None:
         self.snapshot, self.lost = new, lost
         self.time = time.time()
+        self.guests = Guests()
         descriptors = open_descriptors()
         streams.flush(descriptors)
-        self.guests = Guests()
         self.offsets = Offsets(descriptors)
+        self.epolls = Epolls(descriptors)
         self.terminal = Terminal.here()
         self.randomness = Randomness()
         self.log = Log()
         self.ear, self.mouth = os.pipe()
-        freeze()
+        OURS.update((self.ear, self.mouth))
+        guards.prepare()
+        ending.prepare()
         self.signals = Waiting()
 
     def call_off(self) -> None:
         self.signals.go_on()
         self.guests.back([])
         self.log.close()
-        os.close(self.ear)
-        os.close(self.mouth)
+        close(self.ear)
+        close(self.mouth)
 
     def begin_experiment(self, *, reseed: bool) -> None:
         try:
-            os.close(self.ear)
+            close(self.ear)
             line.here.waiting.append(self.snapshot)
             _moments.append(self)
             ending.arm(self._tell_end)
             guards.lay_aside()
             self.guests.in_experiment(self.log.tell)
+            self.epolls.renew()
             self.randomness.in_child(reseed=reseed)
         except BaseException as error:
             self.log.tell("failed", f"{type(error).__name__}: {error}")
@@ -237,10 +242,10 @@ class _Moment:
         poll = select.poll()
         poll.register(self.mouth, 0)
         poll.poll(5000)  # its end of the pipe is closed as it becomes the relay
-        os.close(self.mouth)
+        close(self.mouth)
 
     def wait(self, child: Child, *, hold_gil: bool) -> None:
-        os.close(self.mouth)
+        close(self.mouth)
         self.signals.wait()
         try:
             how = self._end_of(child, hold_gil)
@@ -255,7 +260,7 @@ class _Moment:
         watched = [self.ear, *self.signals.descriptors()]
         while True:
             ready = child.wait_readable(watched, hold_gil=hold_gil)
-            if self.signals.arrived():
+            if self.signals.arrived(ready):
                 return child.end(GRACE)
             if self.ear in ready:
                 if os.read(self.ear, 1):
@@ -285,7 +290,7 @@ class _Moment:
 
     def _put_back(self, told: list[tuple[str, Any]], *, killed: bool) -> int:
         self.log.close()
-        os.close(self.ear)
+        close(self.ear)
         self.offsets.put_back()
         dropped = streams.drop_read_ahead()
         if self.terminal is not None:
@@ -317,7 +322,8 @@ def _current(verb: str) -> _Moment:
 def _pass_on(facts: dict[str, Any], how: Exit) -> NoReturn:
     """The experiment goes further back than to us, so our own ends too."""
     moment = _moments[-1]
-    moment.log.tell("value", facts["value"])
+    if "value" in facts:
+        moment.log.tell("value", facts["value"])
     moment.log.tell("to", facts["to"])
     ending.end(how)
     raise AssertionError("unreachable")

@@ -51,6 +51,12 @@ def interact(settings: Settings, namespace: dict[str, Any]) -> None:
 
     Raises the SystemExit of `exit(n)`, `sys.exit(n)` and the like.
     """
+    version = ".".join(map(str, sys.version_info[:3]))
+    print(
+        f"snapshot {snapshot.__version__}, Python {version}: "
+        "try anything after snapshot(), and come back by revert() or exit()",
+        file=sys.stderr,
+    )
     enable_deprecation_warnings()
     if "" not in sys.path:
         sys.path.append("")  # or ptpython puts it first, before the program's own folder
