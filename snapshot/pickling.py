@@ -19,7 +19,6 @@ import mmap
 import os
 import pickle
 import reprlib
-import struct
 import sys
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -280,8 +279,9 @@ def _parts(holder: object) -> Iterator[tuple[str, object]]:
         yield from ((f".{name}", part) for name, part in vars(holder).items())
 
 
-# A file: this head, the length of each part, and the parts: the pickle, then the buffers.
-_HEAD = struct.Struct("=QQ")  # a number for the reader, never 0; how many parts
+# A file: a number for the reader (never 0), how many parts there are, and the length of each, in
+# words; then the parts: the pickle and the buffers.
+_WORD = 8  # bytes, in this machine's order
 _ALIGNED = 64  # bytes, what numpy gives its own memory
 _MAPPED = 1 << 18  # bytes from which on a file is mapped: below that, copying is cheaper
 _MAP_FIXED = 0x10  # mmap(2)
@@ -292,12 +292,17 @@ def write(fd: int, kind: int, data: bytes, buffers: Sequence[memoryview] = ()) -
 
     kind: a number from 1, which `read` gives back. Raises OSError.
     """
-    parts = [memoryview(data), *buffers]
-    lengths = [part.nbytes for part in parts]
-    for part, start in zip(parts, _starts(lengths), strict=True):
-        _write_at(fd, part.cast("B"), start)
-    head = _HEAD.pack(kind, len(parts)) + struct.pack(f"={len(parts)}Q", *lengths)
-    os.pwrite(fd, head, 0)
+    lengths = [len(data), *[buffer.nbytes for buffer in buffers]]
+    first, *others = _starts(lengths)
+    for buffer, start in zip(buffers, others, strict=True):
+        _write_at(fd, buffer.cast("B"), start)
+    words = [kind, len(lengths), *lengths]
+    head = b"".join([word.to_bytes(_WORD, sys.byteorder) for word in words])
+    if len(data) < _LARGE:
+        os.pwrite(fd, head.ljust(first, b"\0") + data, 0)
+    else:
+        _write_at(fd, memoryview(data), first)
+        os.pwrite(fd, head, 0)
 
 
 def read(fd: int) -> tuple[int, memoryview, list[memoryview]] | None:
@@ -306,26 +311,28 @@ def read(fd: int) -> tuple[int, memoryview, list[memoryview]] | None:
     A large file is mapped copy on write: the memory is the file's until it is written to, and no
     descriptor is needed for that. Raises OSError.
     """
-    size = os.fstat(fd).st_size
-    if size < _HEAD.size:
+    begin = os.pread(fd, _MAPPED, 0)
+    if not any(begin[:_WORD]):
         return None
-    content = memoryview(_map(fd, size) if size >= _MAPPED else bytearray(os.pread(fd, size, 0)))
-    kind, count = _HEAD.unpack_from(content)
-    if kind == 0:
-        return None
-    lengths = struct.unpack_from(f"={count}Q", content, _HEAD.size)
-    data, *buffers = (
+    content = memoryview(bytearray(begin) if len(begin) < _MAPPED else _map(fd))
+    kind, count = content[: 2 * _WORD].cast("Q")
+    lengths = content[2 * _WORD : (2 + count) * _WORD].cast("Q").tolist()
+    data, *buffers = [
         content[start : start + length]
         for start, length in zip(_starts(lengths), lengths, strict=True)
-    )
+    ]
     return kind, data, buffers
 
 
-def _starts(lengths: Sequence[int]) -> Iterator[int]:
+def _starts(lengths: Sequence[int]) -> list[int]:
     """Where in the file each part begins."""
-    first = _HEAD.size + 8 * len(lengths)
-    padded = (-(-length // _ALIGNED) * _ALIGNED for length in lengths[:-1])
-    return itertools.accumulate(padded, initial=-(-first // _ALIGNED) * _ALIGNED)
+    starts = []
+    position = (2 + len(lengths)) * _WORD
+    for length in lengths:
+        position = -(-position // _ALIGNED) * _ALIGNED
+        starts.append(position)
+        position += length
+    return starts
 
 
 def _write_at(fd: int, part: memoryview, position: int) -> None:
@@ -334,8 +341,9 @@ def _write_at(fd: int, part: memoryview, position: int) -> None:
         part, position = part[written:], position + written
 
 
-def _map(fd: int, size: int) -> mmap.mmap:
+def _map(fd: int) -> mmap.mmap:
     """A private mapping of the whole file that keeps no descriptor of it open."""
+    size = os.fstat(fd).st_size
     if sys.version_info >= (3, 13):
         return mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, trackfd=False)
     mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

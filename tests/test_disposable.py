@@ -12,14 +12,11 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.processes import Program, Result
 from tests.terminal import Terminal
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
 
 PRELUDE = """
 import asyncio, atexit, contextlib, contextvars, ctypes, gc, os, random, resource, signal
@@ -694,14 +691,6 @@ def test_reading_from_the_terminal_is_an_error_and_no_stop(terminal: Terminal) -
     terminal.wait_for("shown")
     terminal.wait_for("EOFError()")
     terminal.wait_for("OSError(5, 'Input/output error')")
-
-
-def test_example_of_a_segfault(python: Callable[..., Result]) -> None:
-    result = python(EXAMPLES / "segfault.py")
-    assert result.code == 0, result
-    assert "was killed by SIGSEGV" in result.stdout
-    assert result.stdout.endswith("and we are still here\n")
-    assert result.stderr == ""
 
 
 def test_executor_is_one_of_concurrent_futures(passes: Passes) -> None:

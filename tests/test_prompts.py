@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -110,7 +108,8 @@ def begin(prompt: Prompt, terminal: Terminal) -> None:
 def end(prompt: Prompt, terminal: Terminal, ending: str) -> None:
     prompt.wait(terminal)
     if ending == "SIGKILL":
-        os.kill(max(terminal.pids()), signal.SIGKILL)
+        (experiment,) = [each for each in terminal.processes() if not each.children()]
+        experiment.kill()
     elif ending == "Ctrl-D":
         terminal.type("\x04")
         if prompt in (PTPYTHON, PTPYTHON_ASYNCIO):

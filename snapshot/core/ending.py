@@ -92,7 +92,8 @@ def _status(code: object) -> int:
 
 
 def _latest_exception() -> BaseException | None:
-    latest: BaseException | None = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    name = "last_exc" if sys.version_info >= (3, 12) else "last_value"
+    latest: BaseException | None = getattr(sys, name, None)
     return latest
 
 

@@ -51,7 +51,7 @@ class Host:
 
 
 class Asyncio(Host):
-    """The running loop goes on in the experiment, with a self-pipe of its own (selectors: core/epoll.py)."""
+    """The running loop goes on in the experiment, with a self-pipe of its own; its selector: core/epoll.py."""
 
     module = "asyncio"
     threads = ("asyncio_",)
@@ -216,9 +216,7 @@ class Pyrepl(Host):
 def _unread(console: Any) -> bytes:
     """The keys that a console of _pyrepl has read and not used, as the bytes they came as."""
     events = b"".join(bytes(each.raw) for each in console.event_queue.events)
-    unread: bytes = getattr(console, "input_buffer", b"")[
-        getattr(console, "input_buffer_pos", 0) :
-    ]
+    unread: bytes = getattr(console, "input_buffer", b"")[getattr(console, "input_buffer_pos", 0) :]
     return events + bytes(console.event_queue.buf) + unread
 
 
@@ -323,9 +321,7 @@ class Guests:
     """The hosts that are there at one snapshot, and what each of them remembers."""
 
     def __init__(self) -> None:
-        self._present = [
-            (host, host.before()) for host in HOSTS if host.module in sys.modules
-        ]
+        self._present = [(host, host.before()) for host in HOSTS if host.module in sys.modules]
 
     def in_experiment(self, tell: Callable[[str, Any], None]) -> None:
         for host, memo in self._present:

@@ -199,7 +199,7 @@ def fork() -> Child | None:
 def thread_count() -> int:
     """How many threads this process has, those that run no Python code included."""
     try:
-        return len(os.listdir("/proc/self/task"))
+        return os.stat("/proc/self/task").st_nlink - 2  # a directory for each, `.` and `..`
     except OSError:
         return threading.active_count()
 
@@ -223,10 +223,7 @@ def become_relay(pid: int) -> NoReturn:
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    program = (
-        f"import sys; sys.path.append({root!r}); "
-        f"from {__name__} import relay; relay({pid})"
-    )
+    program = f"import sys; sys.path.append({root!r}); from {__name__} import relay; relay({pid})"
     with contextlib.suppress(OSError):
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", program])
     relay(pid)

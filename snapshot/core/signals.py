@@ -103,7 +103,9 @@ class Waiting:
         """The experiment has ended: put everything back, and let what arrived take its course."""
         _EVERY.set()
         # What another thread noticed has reached the program's own handler already, if it has one.
-        again = {n for n in self._arrived if n not in self._pipes or not callable(signal.getsignal(n))}
+        again = {
+            n for n in self._arrived if n not in self._pipes or not callable(signal.getsignal(n))
+        }
         self._put_back()
         self._start_timers()
         for number in again:
@@ -144,4 +146,3 @@ class Waiting:
         for which, (left, interval) in self._timers.items():
             if left or interval:
                 signal.setitimer(which, left, interval)
-

@@ -103,5 +103,5 @@ def _drop_c() -> int:
     stdin = ctypes.POINTER(_CFile).in_dll(_libc, "stdin")
     unread = (stdin.contents.read_end or 0) - (stdin.contents.read_ptr or 0)
     if unread > 0:
-        getattr(_libc, "__fpurge")(stdin)  # noqa: B009 (a class would mangle the name)
+        getattr(_libc, "__fpurge")(stdin)
     return max(0, unread)

@@ -9,8 +9,7 @@ import termios
 
 # Bracketed paste, cursor keys, cursor, colours, mouse reports, alternate screen: as in a shell.
 _RESET = (
-    b"\x1b[?2004l\x1b[?1l\x1b[?25h\x1b[0m"
-    b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1047l\r"
+    b"\x1b[?2004l\x1b[?1l\x1b[?25h\x1b[0m\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1047l\r"
 )
 
 

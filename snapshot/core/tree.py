@@ -10,7 +10,6 @@ original. `keep` needs an answer while both live, and for that alone there is a 
 from __future__ import annotations
 
 import os
-import pickle
 import select
 import sys
 import threading
@@ -83,9 +82,7 @@ class Experiment:
         return self.exit.signal
 
 
-def snapshot(
-    name: str | None = None, *, threads: Threads = "freeze", reseed: bool = False
-) -> bool:
+def snapshot(name: str | None = None, *, threads: Threads = "freeze", reseed: bool = False) -> bool:
     """Fork: True in the child, the experiment; False in this process once the experiment ended.
 
     name: what `revert(to=name)` may call it; free again when nothing waits under it.
@@ -141,7 +138,7 @@ def revert(to: int | str | None = None, *, value: Any = None, status: int = 0) -
     if not 0 <= status <= 255:
         raise UsageError(f"revert(status={status!r}): an exit code is a number from 0 to 255")
     if value is not None:
-        data, buffers = pickling.dump(value)
+        data, buffers = pickling.dump(value, lacks=moment.lacks)
         moment.log.tell("value", (data, [bytes(each) for each in buffers]))
     moment.log.tell("to", target.index)
     ending.end(Exit(code=status))
@@ -216,6 +213,7 @@ class _Moment:
     def begin_experiment(self, *, reseed: bool) -> None:
         try:
             close(self.ear)
+            self.main = dict(vars(sys.modules["__main__"]))
             line.here.waiting.append(self.snapshot)
             _moments.append(self)
             ending.arm(self._tell_end)
@@ -228,9 +226,13 @@ class _Moment:
             process.exit_now(Exit(code=1))
         self.signals.go_on()
         if self.lost:
-            _say(
-                f"snapshot: the experiment is without the original's threads: {_names(self.lost)}"
-            )
+            _say(f"snapshot: the experiment is without the original's threads: {_names(self.lost)}")
+
+    def lacks(self, named: Any) -> bool:
+        """Whether the original does not know this class or function of `__main__` by its name."""
+        name = named.__qualname__.partition(".")[0]
+        known = self.main.get(name, self)
+        return named.__module__ == "__main__" and known is not vars(sys.modules["__main__"])[name]
 
     def _tell_end(self, how: Exit) -> None:
         self.guests.at_end(self.log.tell)
@@ -279,9 +281,11 @@ class _Moment:
             raise SnapshotError(f"the experiment could not begin: {facts['failed']}")
         if facts.get("to", self.snapshot.index) < self.snapshot.index:
             _pass_on(facts, how)
-        left = facts.get("survivors") or survivors.orphans_since(self.time) if (
-            "survivors" not in facts or facts["survivors"]
-        ) else []
+        left = (
+            facts.get("survivors") or survivors.orphans_since(self.time)
+            if ("survivors" not in facts or facts["survivors"])
+            else []
+        )
         ended = "reverted" if "to" in facts and how.code == 0 else str(how)
         report = self._report(ended, left, dropped)
         _last = Experiment(self.snapshot, how, _value(facts), self.snapshot.age, report)
@@ -332,8 +336,7 @@ def _pass_on(facts: dict[str, Any], how: Exit) -> NoReturn:
 def _value(facts: dict[str, Any]) -> Any:
     if "value" not in facts:
         return None
-    data, buffers = facts["value"]
-    return pickle.loads(data, buffers=buffers)
+    return pickling.load(*facts["value"])
 
 
 def _check(name: str | None, threads: str) -> None:
