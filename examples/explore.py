@@ -1,7 +1,7 @@
 """Every function of Python's standard library: slow to read, and free to spoil.
 
-    python examples/explore.py           makes one experiment and comes back
-    snapshot-repl examples/explore.py    does so, too; the next experiment is yours
+python examples/explore.py           makes one experiment and comes back
+snapshot-repl examples/explore.py    does so, too; the next experiment is yours
 """
 
 from __future__ import annotations

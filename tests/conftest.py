@@ -86,7 +86,7 @@ def orphans() -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(temporary_directory: Path, orphans: None) -> Iterator[None]:  # noqa: ARG001
+def nothing_left(temporary_directory: Path, orphans: None) -> Iterator[None]:
     """Fail the test that leaves a process, thread, descriptor, temporary file or tty mode.
 
     An unreaped process that has ended is reaped and forgiven: it may be an orphan, which the

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = ("repl", "run")
 
-PROGRAM_USAGE = "[script [args…] | -m module [args…] | -c code [args…]]"
+PROGRAM_USAGE = "script [args...] | -m module [args...] | -c code [args...]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,9 +76,11 @@ def add_version(parser: argparse.ArgumentParser) -> None:
 def add_program(parser: argparse.ArgumentParser) -> None:
     """The program to run, as `python` takes it; all that follows it are its own arguments."""
     rest = argparse.REMAINDER
-    parser.add_argument("-m", nargs=rest, dest="module", metavar="module", help="run a module")
-    parser.add_argument("-c", nargs=rest, dest="code", metavar="code", help="run code given here")
-    parser.add_argument("script", nargs=rest, metavar="script", help="run a file; - for none")
+    parser.add_argument(
+        "-m", nargs=rest, dest="module", help="a module to run, as `python -m` does"
+    )
+    parser.add_argument("-c", nargs=rest, dest="code", help="code to run, as `python -c` does")
+    parser.add_argument("script", nargs=rest, help="a file to run, or a folder with a __main__.py")
 
 
 def program(options: argparse.Namespace) -> Program | None:

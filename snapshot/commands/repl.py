@@ -22,7 +22,7 @@ from snapshot.errors import UsageError
 if TYPE_CHECKING:
     from snapshot.repl.launcher import Main, Program
 
-USAGE = f"[options] {commands.PROGRAM_USAGE}"
+USAGE = f"[options] [{commands.PROGRAM_USAGE}]"
 
 
 def entry_point(argv: Sequence[str] | None = None) -> int:

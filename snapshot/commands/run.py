@@ -13,7 +13,7 @@ import sys
 from snapshot import commands
 from snapshot.errors import UsageError
 
-USAGE = commands.PROGRAM_USAGE.strip("[]")
+USAGE = commands.PROGRAM_USAGE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

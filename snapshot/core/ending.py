@@ -167,16 +167,13 @@ class _ThreadEnd:
 
 
 def _watch_thread() -> None:
-    last = _ThreadEnd()
-    _in_thread.last = last
+    _in_thread.last = _ThreadEnd()
     thread: Any = threading.current_thread()
-    report = getattr(thread, "_invoke_excepthook", None)
-    if report is None:
-        return
+    report = thread._invoke_excepthook
 
     def invoke_excepthook(thread: threading.Thread) -> None:
         error = sys.exception()
-        last.code = _status(error.code) if isinstance(error, SystemExit) else 1
+        _in_thread.last.code = _status(error.code) if isinstance(error, SystemExit) else 1
         report(thread)
 
     thread._invoke_excepthook = invoke_excepthook

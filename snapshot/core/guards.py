@@ -51,13 +51,12 @@ def _guarded(function: Callable[..., Any], otherwise: Otherwise) -> Callable[...
         return cast(Any, type(function)(_guarded(function.__func__, otherwise)))
     if not callable(function):
         raise UsageError(f"root_only takes a function, not {function!r}")
-    for is_kind, guard in (
-        (inspect.isasyncgenfunction, _guarded_async_generator),
-        (inspect.iscoroutinefunction, _guarded_coroutine),
-        (inspect.isgeneratorfunction, _guarded_generator),
-    ):
-        if is_kind(function):
-            return guard(function, otherwise)
+    if inspect.isasyncgenfunction(function):
+        return _guarded_async_generator(function, otherwise)
+    if inspect.iscoroutinefunction(function):
+        return _guarded_coroutine(function, otherwise)
+    if inspect.isgeneratorfunction(function):
+        return _guarded_generator(function, otherwise)
     return _guarded_function(function, otherwise)
 
 
@@ -169,6 +168,7 @@ def _registry() -> dict[Any, Any]:
 
 _finalizers: list[Finalizers] = []
 _deferred: list[Callable[[], object]] = []
+_closers: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def prepare() -> None:
@@ -182,6 +182,13 @@ def prepare() -> None:
 def lay_aside() -> None:
     """In a child that was just forked: what the original made is not cleaned up here."""
     _finalizers.append(Finalizers())
+
+
+def finish() -> None:
+    """At an orderly end: delete the temporary files that this process made, as Python would."""
+    for closer in list(_closers):
+        if closer._made_by == os.getpid():
+            getattr(closer, "cleanup", closer.close)()
 
 
 def take_over() -> None:
@@ -225,6 +232,7 @@ def _guard_files(closer: Any) -> None:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
         self._made_by = os.getpid()
+        _closers.add(self)
 
     @functools.wraps(finish)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -51,7 +51,7 @@ class Host:
 
 
 class Asyncio(Host):
-    """The running loop goes on in the experiment, with a self-pipe of its own; its selector: core/epoll.py."""
+    """The running loop goes on in the experiment, with a self-pipe of its own (see also `epoll`)."""
 
     module = "asyncio"
     threads = ("asyncio_",)
@@ -210,7 +210,7 @@ class Pyrepl(Host):
         self._told = len(reader.history)
 
     def _reader(self) -> Any:
-        return sys.modules[self.module]._wrapper.reader  # type: ignore[attr-defined]
+        return sys.modules[self.module]._wrapper.reader
 
 
 def _unread(console: Any) -> bytes:
@@ -228,7 +228,7 @@ class IPython(Host):
 
     def before(self) -> Any:
         shell = self._shell()
-        manager = getattr(shell, "history_manager", None)
+        manager: Any = getattr(shell, "history_manager", None)
         thread = getattr(manager, "save_thread", None)
         if thread is not None:
             with contextlib.suppress(Exception):
@@ -289,7 +289,7 @@ class ThreadPool(Host):
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
         frame = sys._getframe()
-        worker = sys.modules[self.module]._worker.__code__  # type: ignore[attr-defined]
+        worker = sys.modules[self.module]._worker.__code__
         while frame.f_back is not None:
             frame = frame.f_back
             if frame.f_code is worker:

@@ -44,7 +44,7 @@ class _PollFd(ctypes.Structure):
 class Exit:
     """How a process ended.
 
-    code: the exit status, 0–255, if it exited.
+    code: the exit status, 0 to 255, if it exited.
     signal: the number of the signal that killed it, if one did.
     Both are None when it is gone and another part of the program has taken its status.
     """
@@ -103,7 +103,7 @@ class Child:
         ready: an empty list when the time was over or a signal arrived (EINTR).
         """
         watched = [self.fileno(), *others]
-        table = (_PollFd * len(watched))(*((fd, select.POLLIN, 0) for fd in watched))
+        table = (_PollFd * len(watched))(*(_PollFd(fd, select.POLLIN, 0) for fd in watched))
         milliseconds = -1 if timeout is None else max(0, round(timeout * 1000))
         library = _HOLDING if hold_gil else _RELEASING
         if library.poll(table, ctypes.c_ulong(len(watched)), milliseconds) < 0:

@@ -38,7 +38,8 @@ class _Set:
     """A `sigset_t`. Module signal's own functions make an enum of each member: 0.1 ms a call."""
 
     def __init__(self, initial: _Set | None = None) -> None:
-        self.raw = ctypes.create_string_buffer(initial.raw.raw if initial else b"\0" * 128)
+        content: bytes = initial.raw.raw if initial else b"\0" * 128
+        self.raw: ctypes.Array[ctypes.c_char] = ctypes.create_string_buffer(content)
 
     def add(self, numbers: Iterable[int]) -> _Set:
         for number in numbers:

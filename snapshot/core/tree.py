@@ -95,7 +95,7 @@ def snapshot(name: str | None = None, *, threads: Threads = "freeze", reseed: bo
     one line on standard error tells how it ended; the environment variable SNAPSHOT_QUIET, if set
     to anything, silences that.
 
-    Costs a fork (20–50 ms a GB, less after `compact`); the first one also looks once through all
+    Costs a fork (20-50 ms a GB, less after `compact`); the first one also looks once through all
     objects for open files. Raises `UsageError`, `NameTaken`, `ThreadsRunning` or `CannotFork`;
     then nothing was forked.
     """
@@ -127,7 +127,7 @@ def revert(to: int | str | None = None, *, value: Any = None, status: int = 0) -
     to: the name or index of the snapshot to go back to; the last one by default, 0 for the
     original.
     value: anything that pickle or cloudpickle takes; `last_experiment().value` has it there.
-    status: the exit code of this process, 0–255.
+    status: the exit code of this process, 0 to 255.
 
     Its buffers are written out and what it registered with `atexit` runs; no `finally`, `with` or
     `except` of any frame does. Raises `NotAnExperiment`, `UnknownSnapshot`, `NotPicklable` or
@@ -236,6 +236,7 @@ class _Moment:
 
     def _tell_end(self, how: Exit) -> None:
         self.guests.at_end(self.log.tell)
+        guards.finish()
         self.log.tell("survivors", survivors.of_this_process())
 
     def release(self) -> None:

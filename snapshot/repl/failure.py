@@ -121,7 +121,7 @@ class Frames(Sequence[Frame]):
         room = shutil.get_terminal_size().columns - max(map(len, places)) - 10
         rows = [("", "where", "variables")]
         for index, (place, entry) in enumerate(zip(places, entries, strict=True)):
-            names = textwrap.shorten(", ".join(entry._names()), max(room, 20), placeholder=" …")
+            names = textwrap.shorten(", ".join(entry._names()), max(room, 20), placeholder=" ...")
             rows.append((str(index), place, names))
         return table(rows)
 

@@ -164,9 +164,10 @@ def exit_status(error: BaseException | None) -> int:
 
 
 def _find_script(path: str) -> _Code:
-    name = os.path.abspath(path)
+    name = os.path.join(os.getcwd(), path)
     loader = SourceFileLoader("__main__", name)
-    return _Code(_compiled(_read(path), name), {"__file__": name, "__loader__": loader})
+    attributes = {"__file__": name, "__cached__": None, "__loader__": loader}
+    return _Code(_compiled(_read(path), name), attributes)
 
 
 def _read(path: str) -> bytes:
