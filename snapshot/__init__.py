@@ -16,7 +16,8 @@ if not hasattr(os, "fork"):
     )
 
 if TYPE_CHECKING:
-    from snapshot.core.disposable import ForkExecutor, fork_call
+    from snapshot.core.disposable import fork_call
+    from snapshot.core.executor import ForkExecutor
     from snapshot.core.guards import root_only
     from snapshot.core.memory import compact
     from snapshot.core.tree import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ForkExecutor": "snapshot.core.disposable",
+    "ForkExecutor": "snapshot.core.executor",
     "compact": "snapshot.core.memory",
     "fork_call": "snapshot.core.disposable",
     "in_snapshot": "snapshot.core.tree",

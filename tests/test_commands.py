@@ -199,6 +199,7 @@ def test_what_cannot_be_run(
         ("fails.py", "raise SystemExit(0)", "out\n", 0),
         ("-c 'raise SystemExit(5)'", "print('more')", "more\n", 5),
         ("-c 'x=input()'", "first\nprint(x)\nprint('second')\n", "first\nsecond\n", 0),
+        ("-c 'exit(6)'", "print('more')", "more\n", 6),
         ("-c 1", "print(callable(snapshot), len(snapshots()), revert, keep)", None, 0),
     ],
 )
@@ -303,7 +304,7 @@ def test_run_offers_an_experiment(terminal: Terminal) -> None:
     terminal.wait_for(re.compile("^25", re.M))
     terminal.wait_for("(Pdb 1) ", since=terminal.typed_at)
     terminal.line("q")
-    terminal.wait_for("snapshot: back at 0")
+    terminal.wait_for("snapshot: back at 0 (fails.py:3 f); the experiment reverted")
     terminal.wait_for("debug it once more? [y/N] ")
     terminal.line("what")
     terminal.wait_for("debug it once more? [y/N] ", since=terminal.typed_at)

@@ -127,6 +127,7 @@ def test_load_break_everything_and_be_back(terminal: Terminal, options: str) -> 
     repl.say("print('left', len(data), callable(broken), time.__name__, callable(snapshot))")
     repl.sees("left 1000 True time True")
     repl.leave()
+    assert "threads" not in terminal.transcript()
 
 
 @both
@@ -299,7 +300,7 @@ def test_pdb(terminal: Terminal) -> None:
     terminal.line("!text = 'spoilt'")
     repl.sees("(Pdb 1)")
     terminal.line("q")
-    repl.sees("snapshot: back at 0")
+    repl.sees("snapshot: back at 0 (program.py:7 inner); the experiment reverted")
     repl.say("frames[-1].text")
     repl.sees("'in here'")
     repl.leave()
@@ -425,6 +426,34 @@ def test_ptpythons_files(terminal: Terminal, tmp_path: Path) -> None:
     terminal.type("\x04")
     terminal.prompt()
     assert "+1 + 1\n" in (tmp_path / "history").read_text()
+
+
+def test_files_that_cannot_be_used(terminal: Terminal) -> None:
+    command = "snapshot-repl --{} -c 'print(1)'; echo status $?"
+    for option, said in (
+        ("config-file missing.py", "cannot open 'missing.py': No such file or directory"),
+        ("history-file no/where", "cannot open 'no/where': No such file or directory"),
+        ("history-file home", "cannot open 'home': Is a directory"),
+    ):
+        shown = terminal.run(command.format(option))
+        assert shown == f"snapshot-repl: {said}\nstatus 2"
+
+
+def test_standard_streams_that_the_program_has_spoilt(terminal: Terminal) -> None:
+    source = "x = 'whole'\nexit()\n"
+    repl = Repl(terminal, source=source)
+    repl.sees("the program ended by sys.exit()")
+    repl.say("x, input('name: ')")
+    repl.sees(re.compile("^name: ", re.M))
+    terminal.line("typed")
+    repl.sees("('whole', 'typed')")
+    repl.leave()
+    source = "import io, sys\nsys.stdin, sys.stdout = io.StringIO('here'), io.StringIO()\n"
+    repl = Repl(terminal, source=source)
+    repl.say("print('not shown')")
+    repl.say("sys.stdout.getvalue().upper(), input()")
+    repl.sees(r"('NOT SHOWN\n', 'here')")
+    repl.leave()
 
 
 def test_pythons_own_files_shadow_nothing(terminal: Terminal) -> None:

@@ -66,6 +66,7 @@ def execute(options: argparse.Namespace) -> int:
     program = _program(options)
     main = launcher.Main(program or launcher.nothing())
     ended = main.run()
+    main.reopen_streams()
     _tell(ended, options, interactive=interactive)
     if interactive and program is None:
         _run_startup(main)

@@ -48,7 +48,7 @@ def root_only(function: F | None = None, /, *, otherwise: Otherwise = "skip") ->
 
 def _guarded(function: Callable[..., Any], otherwise: Otherwise) -> Callable[..., Any]:
     if isinstance(function, staticmethod | classmethod):
-        return cast(Any, type(function)(_guarded(function.__func__, otherwise)))
+        return cast(Callable[..., Any], type(function)(_guarded(function.__func__, otherwise)))
     if not callable(function):
         raise UsageError(f"root_only takes a function, not {function!r}")
     if inspect.isasyncgenfunction(function):

@@ -51,7 +51,7 @@ class Host:
 
 
 class Asyncio(Host):
-    """The running loop goes on in the experiment, with a self-pipe of its own (see also `epoll`)."""
+    """The running loop goes on in the experiment, with a self-pipe of its own (also: `epoll`)."""
 
     module = "asyncio"
     threads = ("asyncio_",)

@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from snapshot.errors import CannotFork
 
@@ -38,6 +38,17 @@ class _PollFd(ctypes.Structure):
     """`struct pollfd` of poll(2)."""
 
     _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
+
+
+class _TimeSpec(ctypes.Structure):
+    """`struct timespec`."""
+
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+    @classmethod
+    def of(cls, seconds: float) -> _TimeSpec:
+        whole = max(0.0, seconds)
+        return cls(int(whole), int(whole % 1 * 1e9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +105,24 @@ class Child:
         return self._end
 
     def wait_readable(
-        self, others: Iterable[int] = (), *, timeout: float | None = None, hold_gil: bool = False
+        self,
+        others: Iterable[int] = (),
+        *,
+        timeout: float | None = None,
+        hold_gil: bool = False,
+        mask: Any = None,
     ) -> list[int]:
         """Sleep until the child has ended or one of the descriptors `others` can be read.
 
         timeout: seconds, None for ever. With `hold_gil`, no other thread of this process runs
-        Python code meanwhile. Returns those descriptors, the child's own among them, that are
-        ready: an empty list when the time was over or a signal arrived (EINTR).
+        Python code meanwhile. mask: a `sigset_t` that is in force while this thread sleeps, so
+        that a signal which comes just before wakes it too (ppoll(2)); where there is no such call
+        it is in force from then on. Returns those descriptors, the child's own among them, that
+        are ready: an empty list when the time was over or a signal arrived (EINTR).
         """
         watched = [self.fileno(), *others]
         table = (_PollFd * len(watched))(*(_PollFd(fd, select.POLLIN, 0) for fd in watched))
-        milliseconds = -1 if timeout is None else max(0, round(timeout * 1000))
-        library = _HOLDING if hold_gil else _RELEASING
-        if library.poll(table, ctypes.c_ulong(len(watched)), milliseconds) < 0:
+        if _poll(_HOLDING if hold_gil else _RELEASING, table, timeout, mask) < 0:
             number = ctypes.get_errno()
             if number != errno.EINTR:
                 raise OSError(number, os.strerror(number))
@@ -157,6 +173,16 @@ class Child:
         end, self._end = self._end, None  # first, since another thread may fork at the close
         if end is not None:
             os.close(end)
+
+
+def _poll(library: Any, table: Any, timeout: float | None, mask: Any) -> int:
+    count = ctypes.c_ulong(len(table))
+    if hasattr(library, "ppoll"):
+        time = None if timeout is None else ctypes.byref(_TimeSpec.of(timeout))
+        return int(library.ppoll(table, count, time, mask))
+    if mask is not None:
+        library.pthread_sigmask(signal.SIG_SETMASK, mask, None)
+    return int(library.poll(table, count, -1 if timeout is None else round(timeout * 1000)))
 
 
 def fork() -> Child | None:

@@ -8,12 +8,13 @@ experiment.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import ctypes
 import faulthandler
 import os
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,9 @@ _getsig = ctypes.pythonapi.PyOS_getsig
 _getsig.restype = ctypes.c_void_p
 _libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _libc.signal.restype = ctypes.c_void_p
+
+# `signal` has this, too, but makes enums of the old mask: a hundred microseconds in a fork.
+pthread_sigmask: Callable[[int, Iterable[int]], set[int]] = _signal.pthread_sigmask
 
 _SIG_DFL, _SIG_IGN = 0, 1
 _SIGACTION_SIZE = 512  # more than `struct sigaction` has on any platform
@@ -46,11 +50,16 @@ class _Set:
             _libc.sigaddset(self.raw, number)
         return self
 
-    def set(self) -> _Set:
-        """Make this the mask of the calling thread; returns the former one."""
-        former = _Set()
-        _libc.pthread_sigmask(signal.SIG_SETMASK, self.raw, former.raw)
-        return former
+    def set(self) -> None:
+        """Make this the mask of the calling thread."""
+        _libc.pthread_sigmask(signal.SIG_SETMASK, self.raw, None)
+
+    @classmethod
+    def now(cls) -> _Set:
+        """The mask of the calling thread."""
+        mask = cls()
+        _libc.pthread_sigmask(signal.SIG_SETMASK, None, mask.raw)
+        return mask
 
 
 _EVERY = _Set().add(_ALL)
@@ -59,16 +68,26 @@ _EVERY = _Set().add(_ALL)
 class Waiting:
     """The signals of a process around a fork and while it waits; made just before the fork.
 
-    Every signal is blocked in this thread until `go_on` or `wait` is called.
+    Every signal is blocked in this thread until `go_on` or `finish` is called.
     """
 
     def __init__(self) -> None:
-        self._mask = _EVERY.set()
+        self._mask = _Set.now()
         self._beneath: dict[int, Any] = {}
         self._handlers: dict[signal.Signals, Any] = {}
         self._arrived: set[int] = set()
         self._pipes: dict[signal.Signals, tuple[int, int]] = {}
-        self._timers = {which: signal.setitimer(which, 0) for which in _TIMERS}
+        self._timers: dict[int, tuple[float, float]] = {}
+        try:
+            self._hold_back()
+        except BaseException:  # a handler of the program's, for a signal that has just arrived
+            self.go_on()
+            raise
+
+    def _hold_back(self) -> None:
+        _EVERY.set()
+        for which in _TIMERS:
+            self._timers[which] = signal.setitimer(which, 0)
         for number in _GOES_BY:
             self._set_beneath(number, _SIG_IGN)
         if _getsig(signal.SIGCHLD) == _SIG_IGN:
@@ -84,10 +103,13 @@ class Waiting:
         self._start_timers()
         self._mask.set()
 
-    def wait(self) -> None:
-        """Let the signals in that end the experiment, and those that stop and continue."""
+    def mask(self) -> ctypes.Array[ctypes.c_char]:
+        """What is blocked while this process waits, as a `sigset_t` for ppoll(2).
+
+        Let in are the signals that end the experiment, and those that stop and continue.
+        """
         caught = (number for number in _MAY_BE_CAUGHT if (_getsig(number) or 0) > _SIG_IGN)
-        _Set(self._mask).add(caught).set()
+        return _Set(self._mask).add(caught).raw
 
     def descriptors(self) -> list[int]:
         """What to watch beside the experiment: readable when a signal has arrived."""

@@ -9,19 +9,20 @@ original. `keep` needs an answer while both live, and for that alone there is a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from snapshot import pickling
 from snapshot.core import ending, guards, line, process, streams, survivors
+from snapshot.core import threads as threads_
 from snapshot.core.descriptors import OURS, close, open_descriptors
 from snapshot.core.epoll import Epolls
-from snapshot.core.hosts import Guests, made_again
+from snapshot.core.hosts import Guests
 from snapshot.core.line import Place, Snapshot, duration, in_snapshot, is_root, snapshots
 from snapshot.core.log import Log
 from snapshot.core.process import Child, Exit
@@ -30,6 +31,7 @@ from snapshot.core.rollback import Offsets
 from snapshot.core.signals import Waiting
 from snapshot.core.terminal import Terminal
 from snapshot.errors import (
+    CannotFork,
     NameTaken,
     NotAnExperiment,
     SnapshotError,
@@ -102,13 +104,16 @@ def snapshot(name: str | None = None, *, threads: Threads = "freeze", reseed: bo
     _check(name, threads)
     place = Place.of(sys._getframe(1))
     new = Snapshot(len(line.here.waiting), name, os.getpid(), place, time.monotonic())
-    lost = _other_threads()
+    lost = threads_.others()
     if threads == "refuse" and lost:
         raise ThreadsRunning(
-            f"snapshot(threads='refuse'): {_names(lost)} would be missing in the experiment; "
+            f"snapshot(threads='refuse'): the experiment would be without {threads_.described(lost)}; "
             "nothing was forked"
         )
-    moment = _Moment(new, lost)
+    try:
+        moment = _Moment(new, threads_.described(lost))
+    except OSError as error:
+        raise CannotFork(f"cannot take a snapshot: {error}; nothing was forked") from None
     try:
         child = process.fork()
     except BaseException:
@@ -139,7 +144,7 @@ def revert(to: int | str | None = None, *, value: Any = None, status: int = 0) -
         raise UsageError(f"revert(status={status!r}): an exit code is a number from 0 to 255")
     if value is not None:
         data, buffers = pickling.dump(value, lacks=moment.lacks)
-        moment.log.tell("value", (data, [bytes(each) for each in buffers]))
+        moment.log.tell("value", (data, [bytearray(each) for each in buffers]))
     moment.log.tell("to", target.index)
     ending.end(Exit(code=status))
     raise AssertionError("unreachable")
@@ -156,7 +161,7 @@ def keep() -> None:
     for moment in _moments:
         moment.release()
     pids = [each.pid for each in line.here.waiting]
-    lost = [name for moment in _moments for name in _names(moment.lost).split(", ") if name]
+    lost = ", ".join(moment.lost for moment in _moments if moment.lost)
     ending.disarm()
     line.here.before.update(pids)
     line.here.waiting.clear()
@@ -167,7 +172,7 @@ def keep() -> None:
     _moments.clear()
     _say(
         f"snapshot: kept; process {os.getpid()} is the original now, {pids[0]} relays to it; "
-        f"not given back: the pid{', the threads ' + ', '.join(lost) if lost else ''}"
+        f"not given back: the pid{', the threads ' + lost if lost else ''}"
     )
 
 
@@ -186,29 +191,32 @@ class _Moment:
     While it is being made signals are held back; `call_off`, `begin_experiment` or `wait` follows.
     """
 
-    def __init__(self, new: Snapshot, lost: list[threading.Thread]) -> None:
+    def __init__(self, new: Snapshot, lost: str) -> None:
         self.snapshot, self.lost = new, lost
         self.time = time.time()
-        self.guests = Guests()
+        with contextlib.ExitStack() as undo:
+            self.guests = Guests()
+            undo.callback(self.guests.back, [])
+            self._look_at_descriptors()
+            self.terminal = Terminal.here()
+            self.randomness = Randomness()
+            self.log = Log()
+            undo.callback(self.log.close)
+            self.ear, self.mouth = os.pipe()
+            OURS.update((self.ear, self.mouth))
+            undo.callback(close, self.ear)
+            undo.callback(close, self.mouth)
+            guards.prepare()
+            ending.prepare()
+            self.signals = Waiting()
+            undo.callback(self.signals.go_on)
+            self.call_off = undo.pop_all().close
+
+    def _look_at_descriptors(self) -> None:
         descriptors = open_descriptors()
         streams.flush(descriptors)
         self.offsets = Offsets(descriptors)
         self.epolls = Epolls(descriptors)
-        self.terminal = Terminal.here()
-        self.randomness = Randomness()
-        self.log = Log()
-        self.ear, self.mouth = os.pipe()
-        OURS.update((self.ear, self.mouth))
-        guards.prepare()
-        ending.prepare()
-        self.signals = Waiting()
-
-    def call_off(self) -> None:
-        self.signals.go_on()
-        self.guests.back([])
-        self.log.close()
-        close(self.ear)
-        close(self.mouth)
 
     def begin_experiment(self, *, reseed: bool) -> None:
         try:
@@ -226,7 +234,10 @@ class _Moment:
             process.exit_now(Exit(code=1))
         self.signals.go_on()
         if self.lost:
-            _say(f"snapshot: the experiment is without the original's threads: {_names(self.lost)}")
+            _say(
+                f"snapshot: not in the experiment: the original's threads {self.lost}; one that "
+                'needs them to go on there needs snapshot(threads="run")'
+            )
 
     def lacks(self, named: Any) -> bool:
         """Whether the original does not know this class or function of `__main__` by its name."""
@@ -249,7 +260,6 @@ class _Moment:
 
     def wait(self, child: Child, *, hold_gil: bool) -> None:
         close(self.mouth)
-        self.signals.wait()
         try:
             how = self._end_of(child, hold_gil)
         except BaseException:
@@ -261,8 +271,9 @@ class _Moment:
 
     def _end_of(self, child: Child, hold_gil: bool) -> Exit:
         watched = [self.ear, *self.signals.descriptors()]
+        mask = self.signals.mask()
         while True:
-            ready = child.wait_readable(watched, hold_gil=hold_gil)
+            ready = child.wait_readable(watched, hold_gil=hold_gil, mask=mask)
             if self.signals.arrived(ready):
                 return child.end(GRACE)
             if self.ear in ready:
@@ -361,15 +372,6 @@ def _check(name: str | None, threads: str) -> None:
                 f"a snapshot {name!r} waits already, taken at {each.where} by process {each.pid}; "
                 "choose another name; nothing was forked"
             )
-
-
-def _other_threads() -> list[threading.Thread]:
-    current = threading.current_thread()
-    return [t for t in threading.enumerate() if t is not current and not made_again(t)]
-
-
-def _names(threads: list[threading.Thread]) -> str:
-    return ", ".join(repr(thread.name) for thread in threads)
 
 
 def _say(text: str) -> None:

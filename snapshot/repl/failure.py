@@ -47,7 +47,7 @@ def post_mortem(error: BaseException) -> None:
     is the original then, when the debugger ends.
     """
     try:
-        if not tree.snapshot():
+        if not _snapshot_at(error.__traceback__):
             return
     except SnapshotError as reason:
         print(f"snapshot: no debugger: {reason}", file=sys.stderr)
@@ -132,6 +132,14 @@ class Frames(Sequence[Frame]):
 
 
 frames = Frames()
+
+
+def _snapshot_at(trace: TracebackType | None) -> bool:
+    """`snapshot()`, as if the line that failed had called it: it is the place one is told of."""
+    frame, line = list(traceback.walk_tb(trace))[-1]
+    source = "\n" * (line - 1) + "snapshot()"
+    code = compile(source, frame.f_code.co_filename, "eval")
+    return bool(eval(code.replace(co_name=frame.f_code.co_name), {"snapshot": tree.snapshot}))
 
 
 def _of_program(trace: TracebackType | None) -> TracebackType | None:

@@ -121,6 +121,15 @@ class Main:
         self.namespace.setdefault("__file__", STDIN)
         return self._compile_and_execute(_standard_input(), STDIN)
 
+    def reopen_streams(self) -> None:
+        """Open the standard streams again that are closed: `exit()` does that to standard input."""
+        for fd, name in enumerate(("stdin", "stdout", "stderr")):
+            for attribute in (f"__{name}__", name):
+                if getattr(getattr(sys, attribute), "closed", False):
+                    with contextlib.suppress(OSError):
+                        stream = os.fdopen(fd, "w" if fd else "r", closefd=False)
+                        setattr(sys, attribute, stream)
+
     def offer(self) -> None:
         """Put our own names into the globals, save those that the program has taken itself."""
         taken = {}
@@ -223,7 +232,7 @@ def _compiled(source: bytes, name: str) -> CodeType:
 def _standard_input() -> bytes:
     """All that the program has not read, as bytes: their encoding is the compiler's to judge."""
     stdin = cast("io.TextIOWrapper | None", sys.stdin)
-    if stdin is None or stdin.closed:
+    if stdin is None:
         return b""
     with contextlib.suppress(io.UnsupportedOperation):  # once something was read of it
         stdin.reconfigure(errors="surrogateescape")

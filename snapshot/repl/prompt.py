@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prompt_toolkit.formatted_text import AnyFormattedText, to_formatted_text
+from prompt_toolkit.input import create_input
+from prompt_toolkit.output import create_output
 from ptpython.entry_points.run_ptpython import get_config_and_history_file
 from ptpython.prompt_style import PromptStyle
 from ptpython.repl import PythonRepl, enable_deprecation_warnings, run_config
@@ -23,7 +25,7 @@ from snapshot.repl import failure
 
 @dataclass(frozen=True)
 class Settings:
-    """How the prompt is to be; see `add_arguments`. The files' folders exist."""
+    """How the prompt is to be; the history file exists."""
 
     vi: bool
     asyncio: bool
@@ -33,15 +35,18 @@ class Settings:
 
 
 def settings(options: argparse.Namespace) -> Settings:
-    """Look for ptpython's files, and make their folders, before a program runs that takes long.
+    """Look for ptpython's files, before a program runs that takes long.
 
     options: `vi`, `asyncio`, `light_bg`, `dark_bg`, `config_file`, `history_file`, as ptpython's
-    command takes them. Raises `UsageError` where a folder cannot be made.
+    command takes them. Raises `UsageError` where one of the files cannot be used.
     """
     try:
         config_file, history_file = get_config_and_history_file(options)
+        if options.config_file:
+            open(config_file, "rb").close()
+        open(history_file, "ab").close()
     except OSError as error:
-        raise UsageError(f"cannot make {error.filename!r}: {error.strerror}") from None
+        raise UsageError(f"cannot open {error.filename!r}: {error.strerror}") from None
     brightness = (0.0, 0.6) if options.light_bg else (0.6, 1.0) if options.dark_bg else None
     return Settings(options.vi, options.asyncio, brightness, config_file, history_file)
 
@@ -51,10 +56,9 @@ def interact(settings: Settings, namespace: dict[str, Any]) -> None:
 
     Raises the SystemExit of `exit(n)`, `sys.exit(n)` and the like.
     """
-    version = ".".join(map(str, sys.version_info[:3]))
     print(
-        f"snapshot {snapshot.__version__}, Python {version}: "
-        "try anything after snapshot(), and come back by revert() or exit()",
+        f"snapshot {snapshot.__version__}: "
+        "snapshot() to try anything, revert() or exit() to be back",
         file=sys.stderr,
     )
     enable_deprecation_warnings()
@@ -62,11 +66,19 @@ def interact(settings: Settings, namespace: dict[str, Any]) -> None:
         sys.path.append("")  # or ptpython puts it first, before the program's own folder
     repl = Repl(settings, namespace)
     if not settings.asyncio:
-        repl.run()
+        _run(repl)
         return
     asyncio.run(repl.run_async())
     if repl.end is not None:
         raise repl.end
+
+
+def _run(repl: Repl) -> None:
+    while True:
+        try:
+            return repl.run()
+        except KeyboardInterrupt:  # that came between two prompts
+            continue
 
 
 class Repl(PythonRepl):
@@ -79,6 +91,9 @@ class Repl(PythonRepl):
         super().__init__(
             get_globals=lambda: namespace,
             history_filename=settings.history_file,
+            # The terminal's own streams: the program may have put others into their place.
+            input=create_input(sys.__stdin__),
+            output=create_output(sys.__stdout__),
             vi_mode=settings.vi,
         )
         self.end: SystemExit | None = None

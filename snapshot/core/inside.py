@@ -1,0 +1,166 @@
+"""What runs in a disposable fork: the function, and the pickling of what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from pickle import PickleBuffer
+from typing import Any, NoReturn
+
+from snapshot import pickling
+from snapshot.core import ending, guards, line, process, streams
+from snapshot.core.job import FAILED, RAISED, RETURNED, Job, Outcome, Record, lost, over
+from snapshot.core.process import Exit
+from snapshot.core.randomness import Randomness
+from snapshot.core.signals import pthread_sigmask
+from snapshot.errors import (
+    ForkError,
+    ForkMemoryExceeded,
+    NotPicklable,
+    ResultNotPicklable,
+)
+
+# Blocked in the fork: its group is in the background, and would stop for ever where it reads from
+# the terminal. So reading is an error (EIO), and writing is always allowed.
+_STOPPING = {signal.SIGTTIN, signal.SIGTTOU}
+
+
+class Inside:
+    """A job, and what this process is like just before the fork that is to do it."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        streams.flush()
+        guards.prepare()
+        ending.prepare()
+        self._randomness = Randomness()
+
+    def live(self, files: list[int], mask: set[int]) -> NoReturn:
+        """In the fork: do the job, and end as an experiment does, nothing of the original's."""
+        try:
+            os.setpgid(0, 0)
+            line.here.disposable = True
+            ending.arm(lambda _: guards.finish())
+            guards.lay_aside()
+            if self._job.capture:
+                _redirect(files)
+            self._randomness.in_child(reseed=self._job.reseed)
+            lacks = pickling.Newcomers()
+            pthread_sigmask(signal.SIG_SETMASK, mask | _STOPPING)
+            ending.end(_work(self._job, files[0], lacks))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            process.exit_now(Exit(code=1))
+
+
+def _redirect(files: list[int]) -> None:
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        # Appending, so that `> /dev/stdout`, which empties the file, leaves no hole in it.
+        fcntl.fcntl(files[fd], fcntl.F_SETFL, fcntl.fcntl(files[fd], fcntl.F_GETFL) | os.O_APPEND)
+        os.dup2(files[fd], fd)
+        stream = getattr(sys, f"__{name}__")
+        if stream is None or stream.closed:
+            stream = open(fd, "w", closefd=False)  # noqa: SIM115 (it stays open)
+        setattr(sys, name, stream)
+
+
+def _work(job: Job, file: int, lacks: pickling.Lacks) -> Exit:
+    pid = os.getpid()
+    limit = None if job.limits.memory is None else _limit_data(job.limits.memory)
+    value, error = attempt(job.call)
+    if isinstance(error, SystemExit):
+        return Exit(code=exit_code(error))
+    if os.getpid() != pid:  # a process that the function forked, and that has come back as well
+        return Exit(code=int(error is not None))
+    record = _record(job, value, error, lacks, limit)
+    try:
+        pickling.write(file, *record)
+    except OSError as problem:
+        os.ftruncate(file, 0)
+        what = f"returned more than can be kept: {problem}"
+        pickling.write(file, *_failure(job.error(ResultNotPicklable, what, pid)))
+    return Exit(code=0)
+
+
+def _limit_data(growth: int) -> tuple[int, int]:
+    """Let allocations fail that go further (overwriting is not seen by this); the limit before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    with contextlib.suppress(OSError, ValueError):
+        status = Path("/proc/self/status").read_bytes()
+        now = int(status.partition(b"VmData:")[2].split()[0]) * 1024
+        limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_DATA, (min([now + growth, *limits]), hard))
+    return soft, hard
+
+
+def attempt(call: Callable[[], Any]) -> Outcome:
+    try:
+        return call(), None
+    except BaseException as error:
+        trace = error.__traceback__
+        return None, error.with_traceback(trace and trace.tb_next)  # without this function
+
+
+def exit_code(error: SystemExit) -> int:
+    """As Python takes it."""
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+def _record(
+    job: Job,
+    value: object,
+    error: BaseException | None,
+    lacks: pickling.Lacks,
+    limit: tuple[int, int] | None,
+) -> Record:
+    if error is None:
+        try:
+            return (RETURNED, *pickling.dump(value, lacks=lacks))
+        except NotPicklable as problem:
+            what = f"returned a {type(value).__qualname__} that cannot be brought back: {problem}"
+            return _failure(job.error(ResultNotPicklable, what, os.getpid()))
+        except MemoryError as problem:
+            error = problem
+    if limit is not None:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_DATA, limit)
+    if isinstance(error, MemoryError) and job.limits.memory is not None:
+        return _failure(job.error(ForkMemoryExceeded, over(job.limits.memory), os.getpid()))
+    return _raised(job, error, lacks)
+
+
+def _failure(error: ForkError) -> Record:
+    return (FAILED, *pickling.dump(error))
+
+
+def _raised(job: Job, error: BaseException, lacks: pickling.Lacks) -> Record:
+    """The exception pickled by itself, so that what is said about it arrives in any case."""
+    text = "".join(traceback.format_exception(error))
+    kind = type(error).__qualname__
+    if type(error).__module__ not in ("__main__", "builtins"):
+        kind = f"{type(error).__module__}.{kind}"
+    try:
+        data, buffers = pickling.dump(error, lacks=lacks)
+        if not _alike(pickling.load(data, buffers), error):
+            raise NotPicklable("what is unpickled is another exception")
+    except Exception as problem:
+        return _failure(lost(job, os.getpid(), kind, text, problem))
+    return (RAISED, *pickling.dump((kind, text, data, [PickleBuffer(raw) for raw in buffers])))
+
+
+def _alike(copy: object, error: BaseException) -> bool:
+    """Whether they look the same, but for the addresses of what they hold."""
+    texts = {re.sub("0x[0-9a-f]+", "", str(each)) for each in (copy, error)}
+    return type(copy) is type(error) and len(texts) == 1
