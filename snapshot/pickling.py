@@ -90,13 +90,13 @@ class Newcomers:
     """Tells which classes and functions were made here since this object was.
 
     In a process just forked that is what its parent lacks, though a name leads to it. A module
-    that was imported since is no matter: the parent can import it, too.
+    that was imported since is no matter: the parent can import it, too. What there is before must
+    have been frozen (`gc.freeze`): `gc.get_objects` lists what came later.
     """
 
     def __init__(self) -> None:
         self._modules = len(sys.modules)  # they are kept in the order in which they came
         self._made: frozenset[int] | None = None
-        gc.freeze()  # what there is now, `gc.get_objects` no longer lists
 
     def __call__(self, named: Any) -> bool:
         if self._made is None:

@@ -164,13 +164,14 @@ def test_named_classes_and_functions_stay_themselves_beside_a_lambda() -> None:
 
 
 @pytest.fixture
-def thawed() -> Iterator[None]:
-    """`Newcomers` freezes what there is, which is meant for a fork that soon ends."""
+def frozen() -> Iterator[None]:
+    """As just before a fork."""
+    gc.freeze()
     yield
     gc.unfreeze()
 
 
-@pytest.mark.usefixtures("thawed")
+@pytest.mark.usefixtures("frozen")
 def test_newcomers_go_by_value_though_they_have_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     lacks = pickling.Newcomers()
     here = sys.modules[__name__]
@@ -191,7 +192,7 @@ def test_newcomers_go_by_value_though_they_have_a_name(monkeypatch: pytest.Monke
     assert type(instance) is Point
 
 
-@pytest.mark.usefixtures("thawed")
+@pytest.mark.usefixtures("frozen")
 def test_newcomers_of_a_module_imported_since_are_imported_by_the_reader() -> None:
     sys.modules.pop("this_is_new", None)
     lacks = pickling.Newcomers()

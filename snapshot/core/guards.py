@@ -142,8 +142,9 @@ class Finalizers:
 
     def __init__(self) -> None:
         registry = _registry()
-        self._aside = dict(registry)
-        registry.clear()
+        self._aside = registry.copy()
+        if registry:
+            registry.clear()
         if getattr(weakref.finalize, "_registered_with_atexit", False):
             # The handler that Python registered for it belongs to the original now.
             atexit.register(cast(Any, weakref.finalize)._exitfunc)

@@ -9,28 +9,26 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from snapshot.core import census
-from snapshot.core.descriptors import Descriptor, open_descriptors
+from snapshot.core.descriptors import writers_open
 
 _libc = ctypes.CDLL(None)
-_STANDARD = (0, 1, 2)
 
 
-def flush(descriptors: Iterable[Descriptor] | None = None) -> None:
+def flush() -> None:
     """Write out the standard streams, every other open writer, and C's own streams.
 
     The writers are searched for only if a descriptor other than the standard ones is open for
     writing. A stream that cannot be flushed (closed, its reader gone) keeps what it has. What the
     garbage collector tracks is frozen afterwards.
     """
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    for stream in {id(each): each for each in streams}.values():
         _flush(stream)
-    found = open_descriptors() if descriptors is None else descriptors
-    if any(d.writable and d.fd not in _STANDARD for d in found):
+    if writers_open():
         census.look()
         for writer in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
             for stream in census.known(writer):
@@ -54,9 +52,11 @@ def drop_read_ahead() -> int:
 
 
 def _flush(stream: Any) -> None:
-    with contextlib.suppress(Exception):
-        if stream is not None and not stream.closed:
+    try:
+        if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
+    except Exception:
+        return  # its reader is gone, or it is a writer of the program's own that fails
 
 
 def _drop_python() -> int:

@@ -107,8 +107,8 @@ def snapshot(name: str | None = None, *, threads: Threads = "freeze", reseed: bo
     lost = threads_.others()
     if threads == "refuse" and lost:
         raise ThreadsRunning(
-            f"snapshot(threads='refuse'): the experiment would be without {threads_.described(lost)}; "
-            "nothing was forked"
+            "snapshot(threads='refuse'): the experiment would be without "
+            f"{threads_.described(lost)}; nothing was forked"
         )
     try:
         moment = _Moment(new, threads_.described(lost))
@@ -213,8 +213,8 @@ class _Moment:
             self.call_off = undo.pop_all().close
 
     def _look_at_descriptors(self) -> None:
+        streams.flush()
         descriptors = open_descriptors()
-        streams.flush(descriptors)
         self.offsets = Offsets(descriptors)
         self.epolls = Epolls(descriptors)
 
