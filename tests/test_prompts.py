@@ -21,6 +21,19 @@ work()
 """
 
 
+POST_MORTEM_SCRIPT = """
+import pdb
+
+def work():
+    1 / 0
+
+try:
+    work()
+except ZeroDivisionError:
+    pdb.post_mortem()
+"""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A prompt under test.
@@ -57,6 +70,11 @@ def _pdb(terminal: Terminal) -> None:
     terminal.line("python debugged.py")
 
 
+def _post_mortem(terminal: Terminal) -> None:
+    (terminal.directory / "failing.py").write_text(POST_MORTEM_SCRIPT)
+    terminal.line("python failing.py")
+
+
 def _ipython(terminal: Terminal) -> None:
     terminal.line("python -m IPython --no-banner --no-confirm-exit --colors=NoColor")
 
@@ -71,11 +89,12 @@ def _ptpython_asyncio(terminal: Terminal) -> None:
 
 PYTHON = Prompt("python", _python, r">>>")
 PDB = Prompt("pdb", _pdb, r"\(Pdb\)", leave="q", exits=False)
+POST_MORTEM = Prompt("post-mortem", _post_mortem, r"\(Pdb\)", leave="q", exits=False)
 IPYTHON = Prompt("ipython", _ipython, r"In \[\d+\]:", exits=False)
 PTPYTHON = Prompt("ptpython", _ptpython, r">>>")
 # ptpython's own exit() does not work there, and it ends with status 0 at any SystemExit.
 PTPYTHON_ASYNCIO = Prompt("ptpython-asyncio", _ptpython_asyncio, r">>>", leave="raise SystemExit")
-PROMPTS = [PYTHON, PDB, IPYTHON, PTPYTHON, PTPYTHON_ASYNCIO]
+PROMPTS = [PYTHON, PDB, POST_MORTEM, IPYTHON, PTPYTHON, PTPYTHON_ASYNCIO]
 
 ENDINGS = {
     "revert()": r"reverted",
@@ -130,7 +149,7 @@ def test_back_at_the_prompt(terminal: Terminal, prompt: Prompt, ending: str) -> 
     told = ENDINGS[ending]
     if prompt is PTPYTHON_ASYNCIO and "7" in ending:
         told = "exited with code 0"
-    if prompt is PDB and ending in ("sys.exit(7)", "raise SystemExit(7)"):
+    if prompt in (PDB, POST_MORTEM) and ending in ("sys.exit(7)", "raise SystemExit(7)"):
         terminal.wait_for("SystemExit: 7")  # pdb shows it and goes on
         end(prompt, terminal, "leave")
         told = ENDINGS["leave"]
@@ -147,6 +166,20 @@ def test_back_at_the_prompt(terminal: Terminal, prompt: Prompt, ending: str) -> 
     assert not terminal.pids()
 
 
+def test_pdb_continues_the_program_in_the_experiment_and_then_in_the_original(
+    terminal: Terminal,
+) -> None:
+    begin(PDB, terminal)
+    say(PDB, terminal, "import atexit; atexit.register(print, 'x was', x)")
+    say(PDB, terminal, "c")
+    terminal.wait_for("x was changed")
+    terminal.wait_for("the experiment exited with code 0")
+    say(PDB, terminal, "import atexit; atexit.register(print, 'x was', x)")
+    say(PDB, terminal, "c")
+    terminal.prompt()
+    assert "x was original" in terminal.transcript()
+
+
 @pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.name)
 def test_a_pasted_burst_runs_each_line_once(terminal: Terminal, prompt: Prompt) -> None:
     prompt.start(terminal)
@@ -154,7 +187,7 @@ def test_a_pasted_burst_runs_each_line_once(terminal: Terminal, prompt: Prompt) 
     say(prompt, terminal, "x = 1; ran = open('ran', 'a', 1)")
     prompt.wait(terminal)
     start = terminal.mark()
-    leave = "revert()" if prompt is PDB else prompt.leave
+    leave = "revert()" if prompt in (PDB, POST_MORTEM) else prompt.leave
     terminal.type(
         f"snapshot()\rx = ran.write('a') * 5\r{leave}\rprint('x is', x, ran.write('b'))\r"
     )
