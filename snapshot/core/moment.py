@@ -1,0 +1,233 @@
+"""A moment that was taken: what is remembered of it in the original, and in the experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from snapshot import pickling
+from snapshot.core import ending, guards, line, process, streams, survivors
+from snapshot.core.descriptors import OURS, close, open_descriptors
+from snapshot.core.epoll import Epolls
+from snapshot.core.hosts import Guests
+from snapshot.core.line import Snapshot, duration
+from snapshot.core.log import Log
+from snapshot.core.process import Child, Exit
+from snapshot.core.randomness import Randomness
+from snapshot.core.rollback import Offsets
+from snapshot.core.signals import Waiting
+from snapshot.core.terminal import Terminal
+from snapshot.errors import (
+    NotPicklable,
+    SnapshotError,
+)
+
+# Seconds that an experiment has between SIGTERM and SIGKILL when its original is told to end.
+GRACE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment that has ended.
+
+    snapshot: what it began with.
+    exit: how its process ended.
+    value: what `revert(value=…)` carried home, else None.
+    duration: seconds from the snapshot to the end.
+    report: the line that was written to standard error, or would have been.
+    """
+
+    snapshot: Snapshot
+    exit: Exit
+    value: Any
+    duration: float
+    report: str
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, None if a signal killed it."""
+        return self.exit.code
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that killed it, None if it exited."""
+        return self.exit.signal
+
+
+class Moment:
+    """What is remembered of a snapshot: in the original to be put back, in the child to go on.
+
+    While it is being made signals are held back; `call_off`, `begin_experiment` or `wait` follows.
+    """
+
+    def __init__(self, new: Snapshot, lost: str) -> None:
+        self.snapshot, self.lost = new, lost
+        self.time = time.time()
+        with contextlib.ExitStack() as undo:
+            self.guests = Guests()
+            undo.callback(self.guests.back, [])
+            self._look_at_descriptors()
+            self.terminal = Terminal.here()
+            self.randomness = Randomness()
+            self.log = Log()
+            undo.callback(self.log.close)
+            self.ear, self.mouth = os.pipe()
+            OURS.update((self.ear, self.mouth))
+            undo.callback(close, self.ear)
+            undo.callback(close, self.mouth)
+            guards.prepare()
+            ending.prepare()
+            self.signals = Waiting()
+            undo.callback(self.signals.go_on)
+            self.call_off = undo.pop_all().close
+
+    def _look_at_descriptors(self) -> None:
+        streams.flush()
+        descriptors = open_descriptors()
+        self.offsets = Offsets(descriptors)
+        self.epolls = Epolls(descriptors)
+
+    def begin_experiment(self, *, reseed: bool) -> None:
+        try:
+            close(self.ear)
+            self.main = dict(vars(sys.modules["__main__"]))
+            line.here.waiting.append(self.snapshot)
+            moments.append(self)
+            ending.arm(self._tell_end)
+            guards.lay_aside()
+            self.guests.in_experiment(self.log.tell)
+            self.epolls.renew()
+            self.randomness.in_child(reseed=reseed)
+        except BaseException as error:
+            self.log.tell("failed", f"{type(error).__name__}: {error}")
+            process.exit_now(Exit(code=1))
+        self.signals.go_on()
+        if self.lost:
+            say(
+                f"snapshot: not in the experiment: the original's threads {self.lost}; one that "
+                'needs them to go on there needs snapshot(threads="run")'
+            )
+
+    def lacks(self, named: Any) -> bool:
+        """Whether the original does not know this class or function of `__main__` by its name."""
+        name = named.__qualname__.partition(".")[0]
+        known = self.main.get(name, self)
+        return named.__module__ == "__main__" and known is not vars(sys.modules["__main__"])[name]
+
+    def _tell_end(self, how: Exit) -> None:
+        self.guests.at_end(self.log.tell)
+        guards.finish()
+        self.log.tell("survivors", survivors.of_this_process())
+
+    def release(self) -> None:
+        """Let the process that waits become a relay, and wait until it is one."""
+        os.write(self.mouth, b"k")
+        poll = select.poll()
+        poll.register(self.mouth, 0)
+        poll.poll(5000)  # its end of the pipe is closed as it becomes the relay
+        close(self.mouth)
+
+    def wait(self, child: Child, *, hold_gil: bool) -> Experiment:
+        """In the original: sleep until the experiment has ended, and put everything back."""
+        close(self.mouth)
+        try:
+            try:
+                how = self._end_of(child, hold_gil)
+            except BaseException:
+                child.end(GRACE)
+                self._put_back([], killed=True)
+                raise
+            return self._back(how)
+        finally:
+            self.signals.finish()
+
+    def _end_of(self, child: Child, hold_gil: bool) -> Exit:
+        watched = [self.ear, *self.signals.descriptors()]
+        mask = self.signals.mask()
+        while True:
+            ready = child.wait_readable(watched, hold_gil=hold_gil, mask=mask)
+            if self.signals.arrived(ready):
+                return child.end(GRACE)
+            if self.ear in ready:
+                if os.read(self.ear, 1):
+                    process.become_relay(child.pid)
+                watched.remove(self.ear)  # closed, though the experiment may go on
+            if child.fileno() in ready:
+                return child.reap()
+
+    def _back(self, how: Exit) -> Experiment:
+        told = self.log.read()
+        facts = dict(told)
+        dropped = self._put_back(told, killed="survivors" not in facts)
+        if "failed" in facts:
+            raise SnapshotError(f"the experiment could not begin: {facts['failed']}")
+        if facts.get("to", self.snapshot.index) < self.snapshot.index:
+            _pass_on(facts, how)
+        value, trouble = _value(facts)
+        report = self._report(how, facts) + trouble
+        if dropped:
+            report += f"; {dropped} bytes of standard input that were read ahead belonged to it"
+        say(report)
+        return Experiment(self.snapshot, how, value, self.snapshot.age, report)
+
+    def _put_back(self, told: list[tuple[str, Any]], *, killed: bool) -> int:
+        self.log.close()
+        close(self.ear)
+        self.offsets.put_back()
+        dropped = streams.drop_read_ahead()
+        if self.terminal is not None:
+            self.terminal.put_back(reset=killed)
+        self.guests.back(told)
+        return dropped
+
+    def _report(self, how: Exit, facts: dict[str, Any]) -> str:
+        ended = "reverted" if "to" in facts and how.code == 0 else str(how)
+        left = facts.get("survivors")
+        if left is None:
+            left = survivors.orphans_since(self.time)
+        text = (
+            f"snapshot: back at {self.snapshot} ({self.snapshot.where}); "
+            f"the experiment {ended} after {duration(self.snapshot.age)}"
+        )
+        if left:
+            text += "; still running: " + ", ".join(f"{pid} {name}" for pid, name in left)
+        return text
+
+
+# Those on the line from the original to here, the last one last.
+moments: list[Moment] = []
+
+
+def _pass_on(facts: dict[str, Any], how: Exit) -> NoReturn:
+    """The experiment goes further back than to us, so our own ends too."""
+    moment = moments[-1]
+    if "value" in facts:
+        moment.log.tell("value", facts["value"])
+    moment.log.tell("to", facts["to"])
+    ending.end(how)
+    raise AssertionError("unreachable")
+
+
+def _value(facts: dict[str, Any]) -> tuple[Any, str]:
+    """What `revert(value=…)` sent, and what is to be said if it did not arrive."""
+    if "value" not in facts:
+        return None, ""
+    try:
+        return pickling.load(*facts["value"]), ""
+    except NotPicklable as error:
+        return None, f"; its value is lost: {error}"
+
+
+def say(text: str) -> None:
+    """A line on standard error, unless SNAPSHOT_QUIET is set or nobody is there to read it."""
+    if os.environ.get("SNAPSHOT_QUIET") or sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return  # nobody is there to read it
