@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import pytest
 
@@ -30,6 +31,12 @@ from tests.processes import (
     wait_gone,
 )
 from tests.terminal import Terminal
+
+# A loaded machine is no fault of a strategy.
+hypothesis.settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any speed")
 
 # What is ending when a test ends has this long to be gone.
 _GRACE = 1.0  # seconds
