@@ -61,7 +61,7 @@ def test_snap_revert_and_snaps(terminal: Terminal) -> None:
     say(terminal, "(Pdb) ", "p x")
     terminal.wait_for("'original'")
     say(terminal, "(Pdb) ", "revert")
-    terminal.wait_for("*** revert(): process")
+    terminal.wait_for("*** revert(): no snapshot waits")
     say(terminal, "(Pdb) ", "help snap")
     terminal.wait_for("Take a snapshot here")
     say(terminal, "(Pdb) ", "c")

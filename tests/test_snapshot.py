@@ -347,8 +347,8 @@ def test_bad_input_forks_nothing(python: Run) -> None:
         """
     )
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("NotAnExperiment | revert(): process ")
-    assert lines[1].startswith("NotAnExperiment | keep(): process ")
+    assert lines[0].startswith("NotAnExperiment | revert(): no snapshot waits for process ")
+    assert lines[1].startswith("NotAnExperiment | keep(): no snapshot waits for process ")
     assert lines[2].startswith("UsageError | snapshot(threads='frezee'): it must be ")
     assert lines[3] == "UsageError | snapshot(5): a name is a text; nothing was forked"
     assert [line.partition(" ")[0] for line in lines[4:7]] == ["UsageError"] * 3
@@ -377,6 +377,39 @@ def test_where_fork_fails(python: Run) -> None:
     )
     told = "no more processes are allowed (`ulimit -u`, or the limit of a container)"
     assert result.stdout.splitlines() == [f"{told}; nothing was forked"] * 2 + ["True"]
+
+
+def test_a_disposable_fork_has_a_line_of_its_own(python: Run) -> None:
+    result = python(
+        """
+        from snapshot import ForkExecutor, fork_call, in_snapshot, is_root, last_experiment
+        from snapshot import keep, revert, snapshot
+        from snapshot.errors import NotAnExperiment
+
+        def inside():
+            found = [in_snapshot(), is_root()]
+            for call in (revert, keep):
+                try:
+                    call()
+                except NotAnExperiment:
+                    found.append(call.__name__)
+            if snapshot():
+                revert(value=in_snapshot())
+            return [*found, last_experiment().value, is_root()]
+
+        if snapshot():
+            print(fork_call(inside))
+            revert()
+        with ForkExecutor(2) as executor:
+            future = executor.submit(inside)
+            if snapshot():
+                revert(value=executor.submit(pow, 2, 5).result())
+            print(last_experiment().value, future.result())
+        """
+    )
+    found = "[False, False, 'revert', 'keep', True, False]"
+    assert result.stdout.splitlines() == [found, f"32 {found}"]
+    assert "not in the experiment" not in result.stderr
 
 
 def test_root_only(python: Run) -> None:

@@ -307,8 +307,16 @@ class ThreadPool(Host):
         queue.put(None)
 
 
+class ForkExecutors(Host):
+    """An executor that was inherited starts its thread anew when something is submitted."""
+
+    module = "snapshot.core.executor"
+    threads = ("ForkExecutor",)
+
+
 HOSTS: tuple[Host, ...] = (
     Asyncio(),
+    ForkExecutors(),
     IPython(),
     PromptToolkit(),
     Pyrepl(),

@@ -47,7 +47,7 @@ class Inside:
         """In the fork: do the job, and end as an experiment does, nothing of the original's."""
         try:
             os.setpgid(0, 0)
-            line.here.disposable = True
+            line.here.dispose()
             ending.arm(lambda _: guards.finish())
             guards.lay_aside()
             if self._job.capture:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import overload
+from typing import Any, overload
 
 from snapshot.core.memory import private_memory
 from snapshot.errors import UnknownSnapshot
@@ -74,13 +74,21 @@ class Line:
     """Who this process is.
 
     waiting: the snapshots from the original to here.
+    moments: what this process remembers of each of them, see core/moment.py.
     before: the processes whose place this one has taken by `keep()`.
     disposable: whether this process, or one that it comes from, is a disposable fork.
     """
 
     waiting: list[Snapshot] = field(default_factory=list)
+    moments: list[Any] = field(default_factory=list)
     before: set[int] = field(default_factory=set)
     disposable: bool = False
+
+    def dispose(self) -> None:
+        """This process is a disposable fork: nothing waits for it to revert or to be kept."""
+        self.disposable = True
+        self.waiting.clear()
+        self.moments.clear()
 
 
 here = Line()

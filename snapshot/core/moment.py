@@ -97,7 +97,7 @@ class Moment:
             close(self.ear)
             self.main = dict(vars(sys.modules["__main__"]))
             line.here.waiting.append(self.snapshot)
-            moments.append(self)
+            line.here.moments.append(self)
             ending.arm(self._tell_end)
             guards.lay_aside()
             self.guests.in_experiment(self.log.tell)
@@ -199,13 +199,9 @@ class Moment:
         return text
 
 
-# Those on the line from the original to here, the last one last.
-moments: list[Moment] = []
-
-
 def _pass_on(facts: dict[str, Any], how: Exit) -> NoReturn:
     """The experiment goes further back than to us, so our own ends too."""
-    moment = moments[-1]
+    moment: Moment = line.here.moments[-1]
     if "value" in facts:
         moment.log.tell("value", facts["value"])
     moment.log.tell("to", facts["to"])

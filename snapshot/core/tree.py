@@ -18,7 +18,7 @@ from snapshot import pickling
 from snapshot.core import ending, guards, line, process
 from snapshot.core import threads as threads_
 from snapshot.core.line import Place, Snapshot, in_snapshot, is_root, snapshots
-from snapshot.core.moment import Experiment, Moment, moments, say
+from snapshot.core.moment import Experiment, Moment, say
 from snapshot.core.process import Exit
 from snapshot.errors import (
     CannotFork,
@@ -117,6 +117,7 @@ def keep() -> None:
     temporary files) is this process's own from now on. Raises `NotAnExperiment`.
     """
     _current("keep")
+    moments: list[Moment] = line.here.moments
     for moment in moments:
         moment.release()
     pids = [each.pid for each in line.here.waiting]
@@ -146,10 +147,10 @@ _last: Experiment | None = None
 def _current(verb: str) -> Moment:
     if not line.here.waiting:
         raise NotAnExperiment(
-            f"{verb}(): process {os.getpid()} is the original, no snapshot waits; "
-            "call snapshot() first"
+            f"{verb}(): no snapshot waits for process {os.getpid()}; call snapshot() first"
         )
-    return moments[-1]
+    moment: Moment = line.here.moments[-1]
+    return moment
 
 
 def _check(name: str | None, threads: str) -> None:
