@@ -49,9 +49,9 @@ def pass_over() -> None:
     freeze()
 
 
-def known(kind: type[T]) -> list[T]:
-    """The living objects of this type that the looks so far have found."""
-    return [each for each in list(_found) if isinstance(each, kind)]
+def known(*kinds: type[T]) -> list[T]:
+    """The living objects of these types that the looks so far have found."""
+    return [each for each in list(_found) if isinstance(each, kinds)]
 
 
 def _wanted() -> tuple[type, ...]:

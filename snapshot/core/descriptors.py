@@ -50,22 +50,6 @@ def open_descriptors() -> list[Descriptor]:
     return found
 
 
-def writers_open() -> bool:
-    """Whether one of them, beside the standard streams, is open for writing.
-
-    In as few steps as can be: in a fresh child each step copies memory.
-    """
-    for name in os.listdir(_LIST):
-        fd = int(name)
-        if fd > 2 and fd not in OURS:
-            try:
-                if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE:
-                    return True
-            except OSError:
-                continue  # the descriptor that did the listing
-    return False
-
-
 def close(fd: int) -> None:
     """Close a descriptor of our own."""
     OURS.discard(fd)

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from snapshot import pickling
 from snapshot.core import ending, guards, line, process, streams
+from snapshot.core.descriptors import open_descriptors
 from snapshot.core.job import FAILED, RAISED, RETURNED, Job, Outcome, Record, lost, over
 from snapshot.core.process import Exit
 from snapshot.core.randomness import Randomness
@@ -38,7 +39,7 @@ class Inside:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        streams.flush()
+        streams.flush(open_descriptors())
         guards.prepare()
         ending.prepare()
         self._randomness = Randomness()

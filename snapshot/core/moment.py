@@ -68,6 +68,7 @@ class Moment:
     def __init__(self, new: Snapshot, lost: str) -> None:
         self.snapshot, self.lost = new, lost
         self.time = time.time()
+        self.facts: dict[str, Any] = {}  # what the experiment tells at its end
         with contextlib.ExitStack() as undo:
             self.guests = Guests()
             undo.callback(self.guests.back, [])
@@ -87,8 +88,8 @@ class Moment:
             self.call_off = undo.pop_all().close
 
     def _look_at_descriptors(self) -> None:
-        streams.flush()
         descriptors = open_descriptors()
+        streams.flush(descriptors)
         self.offsets = Offsets(descriptors)
         self.epolls = Epolls(descriptors)
 
@@ -122,7 +123,8 @@ class Moment:
     def _tell_end(self, how: Exit) -> None:
         self.guests.at_end(self.log.tell)
         guards.finish()
-        self.log.tell("survivors", survivors.of_this_process())
+        self.facts["survivors"] = survivors.of_this_process()
+        self.log.tell("end", self.facts)
 
     def release(self) -> None:
         """Let the process that waits become a relay, and wait until it is one."""
@@ -162,10 +164,11 @@ class Moment:
 
     def _back(self, how: Exit) -> Experiment:
         told = self.log.read()
-        facts = dict(told)
-        dropped = self._put_back(told, killed="survivors" not in facts)
-        if "failed" in facts:
-            raise SnapshotError(f"the experiment could not begin: {facts['failed']}")
+        subjects = dict(told)
+        facts: dict[str, Any] = subjects.get("end", {})
+        dropped = self._put_back(told, killed="end" not in subjects)
+        if "failed" in subjects:
+            raise SnapshotError(f"the experiment could not begin: {subjects['failed']}")
         if facts.get("to", self.snapshot.index) < self.snapshot.index:
             _pass_on(facts, how)
         value, trouble = _value(facts)
@@ -202,9 +205,7 @@ class Moment:
 def _pass_on(facts: dict[str, Any], how: Exit) -> NoReturn:
     """The experiment goes further back than to us, so our own ends too."""
     moment: Moment = line.here.moments[-1]
-    if "value" in facts:
-        moment.log.tell("value", facts["value"])
-    moment.log.tell("to", facts["to"])
+    moment.facts.update(facts)
     ending.end(how)
     raise AssertionError("unreachable")
 

@@ -24,7 +24,7 @@ _getsig.restype = ctypes.c_void_p
 _libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _libc.signal.restype = ctypes.c_void_p
 
-# `signal` has this, too, but makes enums of the old mask: a hundred microseconds in a fork.
+# `signal` has the same functions, but makes enums of what they return: slow in a fork.
 pthread_sigmask: Callable[[int, Iterable[int]], set[int]] = _signal.pthread_sigmask
 
 _SIG_DFL, _SIG_IGN = 0, 1
@@ -87,13 +87,13 @@ class Waiting:
     def _hold_back(self) -> None:
         _EVERY.set()
         for which in _TIMERS:
-            self._timers[which] = signal.setitimer(which, 0)
+            self._timers[which] = _signal.setitimer(which, 0)
         for number in _GOES_BY:
             self._set_beneath(number, _SIG_IGN)
         if _getsig(signal.SIGCHLD) == _SIG_IGN:
             self._set_beneath(signal.SIGCHLD, _SIG_DFL)  # or nobody could know how a child ended
         for number in _ENDS:
-            handler = signal.getsignal(number)
+            handler = _signal.getsignal(number)
             if handler == signal.SIG_DFL or callable(handler):
                 self._notice(number, handler)
 
@@ -127,7 +127,7 @@ class Waiting:
         _EVERY.set()
         # What another thread noticed has reached the program's own handler already, if it has one.
         again = {
-            n for n in self._arrived if n not in self._pipes or not callable(signal.getsignal(n))
+            n for n in self._arrived if n not in self._pipes or not callable(_signal.getsignal(n))
         }
         self._put_back()
         self._start_timers()
@@ -137,7 +137,7 @@ class Waiting:
 
     def _notice(self, number: signal.Signals, handler: Any) -> None:
         if threading.get_ident() == threading.main_thread().ident:
-            self._handlers[number] = signal.signal(number, self._note)
+            self._handlers[number] = _signal.signal(number, self._note)
             return
         # The main thread takes the signal, but runs no Python code. faulthandler's handler is
         # written in C, and what it writes wakes this thread.
@@ -158,7 +158,7 @@ class Waiting:
         for number, former in self._beneath.items():
             _libc.sigaction(number, former, None)
         for handled, handler in self._handlers.items():
-            signal.signal(handled, handler)
+            _signal.signal(handled, handler)
         for noticed, pipe in self._pipes.items():
             faulthandler.unregister(noticed)
             for fd in pipe:
@@ -168,4 +168,4 @@ class Waiting:
     def _start_timers(self) -> None:
         for which, (left, interval) in self._timers.items():
             if left or interval:
-                signal.setitimer(which, left, interval)
+                _signal.setitimer(which, left, interval)

@@ -9,30 +9,31 @@ import os
 import stat
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from snapshot.core import census
-from snapshot.core.descriptors import writers_open
+from snapshot.core.descriptors import Descriptor
 
 _libc = ctypes.CDLL(None)
 
 
-def flush() -> None:
+def flush(descriptors: Iterable[Descriptor] | None = None) -> None:
     """Write out the standard streams, every other open writer, and C's own streams.
 
-    The writers are searched for only if a descriptor other than the standard ones is open for
-    writing. A stream that cannot be flushed (closed, its reader gone) keeps what it has. What the
-    garbage collector tracks is frozen afterwards.
+    descriptors: all that are open. If none beside the standard ones is open for writing, no writer
+    need be searched for. In a process that was forked a while ago there is not much to search, and
+    listing the descriptors costs more. A stream that cannot be flushed (closed, its reader gone)
+    keeps what it has. What the garbage collector tracks is frozen afterwards.
     """
     streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
     for stream in {id(each): each for each in streams}.values():
         _flush(stream)
-    if writers_open():
+    if descriptors is None or any(d.writable and d.fd > 2 for d in descriptors):
         census.look()
-        for writer in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
-            for stream in census.known(writer):
-                _flush(stream)
+        for stream in census.known(io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+            _flush(stream)
     else:
         census.pass_over()
     _libc.fflush(None)

@@ -103,8 +103,8 @@ def revert(to: int | str | None = None, *, value: Any = None, status: int = 0) -
         raise UsageError(f"revert(status={status!r}): an exit code is a number from 0 to 255")
     if value is not None:
         data, buffers = pickling.dump(value, lacks=moment.lacks)
-        moment.log.tell("value", (data, [bytearray(each) for each in buffers]))
-    moment.log.tell("to", target.index)
+        moment.facts["value"] = (data, [bytearray(each) for each in buffers])
+    moment.facts["to"] = target.index
     ending.end(Exit(code=status))
     raise AssertionError("unreachable")
 
