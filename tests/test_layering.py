@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,6 +119,15 @@ def test_one_module_forks_waits_and_exits() -> None:
 def test_process_calls_are_seen() -> None:
     source = "import os, pty\nfrom os import _exit\npty.fork()\nos.execv\nos.waitid\nos.WEXITED\n"
     assert sorted(process_calls(ast.parse(source))) == ["_exit", "execv", "fork", "waitid"]
+
+
+def test_the_layout_is_told_as_it_is() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    layout = text[text.index("## The layout") : text.index("## Words")]
+    parts = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert set(re.findall(r"^  (\w+)/ ", layout, re.M)) == parts
+    modules = {path.name for path in PACKAGE.glob("core/*.py")} - {"__init__.py"}
+    assert set(re.findall(r"^    (\w+\.py) ", layout, re.M)) == modules
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -95,7 +95,7 @@ class Waiting:
         for number in _ENDS:
             handler = _signal.getsignal(number)
             if handler == signal.SIG_DFL or callable(handler):
-                self._notice(number, handler)
+                self._notice(number)
 
     def go_on(self) -> None:
         """Put everything back: in the experiment, or if there was no fork after all."""
@@ -125,17 +125,13 @@ class Waiting:
     def finish(self) -> None:
         """The experiment has ended: put everything back, and let what arrived take its course."""
         _EVERY.set()
-        # What another thread noticed has reached the program's own handler already, if it has one.
-        again = {
-            n for n in self._arrived if n not in self._pipes or not callable(_signal.getsignal(n))
-        }
         self._put_back()
         self._start_timers()
-        for number in again:
+        for number in self._arrived:
             os.kill(os.getpid(), number)
         self._mask.set()
 
-    def _notice(self, number: signal.Signals, handler: Any) -> None:
+    def _notice(self, number: signal.Signals) -> None:
         if threading.get_ident() == threading.main_thread().ident:
             self._handlers[number] = _signal.signal(number, self._note)
             return
@@ -143,7 +139,7 @@ class Waiting:
         # written in C, and what it writes wakes this thread.
         readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._pipes[number] = (readable, writable)
-        faulthandler.register(number, writable, all_threads=False, chain=callable(handler))
+        faulthandler.register(number, writable, all_threads=False)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self._arrived.add(number)
