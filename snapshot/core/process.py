@@ -222,6 +222,15 @@ def fork() -> Child | None:
         raise _cannot_fork(error) from None
 
 
+def has_children() -> bool:
+    """Whether this process has a child, ended or not; none is reaped."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def thread_count() -> int:
     """How many threads this process has, those that run no Python code included."""
     try:

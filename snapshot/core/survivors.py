@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
+from snapshot.core import process
+
 Survivor = tuple[int, str]  # pid and name
 
 
 def of_this_process() -> list[Survivor]:
     """The children of this process that live, with all that come from them."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
+    if not process.has_children():
         return []  # the usual case, known without psutil
     import psutil
 
