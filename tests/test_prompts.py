@@ -255,3 +255,18 @@ def test_three_interrupts_reach_the_experiment_alone(terminal: Terminal, prompt:
     terminal.wait_until(lambda: terminal.transcript().count("asleep 1") == 2)
     terminal.type("\x03")
     terminal.wait_until(lambda: terminal.transcript().count("interrupted 1") == 2)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.name)
+def test_the_prompt_goes_on_after_keep(terminal: Terminal, prompt: Prompt) -> None:
+    begin(prompt, terminal)
+    say(prompt, terminal, "from snapshot import keep; keep()")
+    terminal.wait_for("snapshot: kept")
+    say(prompt, terminal, "files = [open(f'file{n}', 'w') for n in range(6)]")
+    say(prompt, terminal, "print('x is', x.upper())")
+    terminal.wait_for("x is CHANGED")
+    say(prompt, terminal, prompt.leave)
+    terminal.prompt()
+    assert "Error" not in terminal.transcript().replace("BdbQuit", "")
+    assert not any((terminal.directory / f"file{n}").read_bytes() for n in range(6))
+    assert not terminal.pids()

@@ -26,6 +26,9 @@ class Log:
         OURS.add(self._fd)
 
     def tell(self, subject: str, value: Any) -> None:
+        """Add a message; after `close`, when nobody waits for it any more, do nothing."""
+        if self._fd < 0:
+            return
         data = memoryview(pickle.dumps((subject, value), protocol=5))
         while data:
             data = data[os.write(self._fd, data) :]
@@ -42,4 +45,5 @@ class Log:
                     return messages
 
     def close(self) -> None:
-        close(self._fd)
+        fd, self._fd = self._fd, -1
+        close(fd)
