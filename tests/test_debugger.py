@@ -57,7 +57,7 @@ def test_snap_revert_and_snaps(terminal: Terminal) -> None:
     say(terminal, "(Pdb 2) ", "revert nowhere")
     terminal.wait_for("*** no snapshot 'nowhere' waits")
     say(terminal, "(Pdb 2) ", "revert mine")
-    terminal.wait_for("snapshot: back at 0 'mine'")
+    terminal.wait_for(re.compile(r"snapshot: back at 0 'mine' \(debugged.py:[45] work\)"))
     say(terminal, "(Pdb) ", "p x")
     terminal.wait_for("'original'")
     say(terminal, "(Pdb) ", "revert")

@@ -13,7 +13,8 @@ from typing import Any, overload
 from snapshot.core.memory import private_memory
 from snapshot.errors import UnknownSnapshot
 
-_PACKAGE = __name__.partition(".")[0]
+# What stands between a line of the program and us: this package, and a debugger's prompt.
+_PASSED_OVER = {__name__.partition(".")[0], "bdb", "cmd", "pdb"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,10 @@ class Place:
 
     @classmethod
     def of(cls, frame: FrameType | None) -> Place:
-        """The innermost line that is not this package's own."""
+        """The innermost line that is neither this package's own nor a debugger's."""
         while frame is not None:
             name = str(frame.f_globals.get("__name__", ""))
-            if name.partition(".")[0] != _PACKAGE:
+            if name.partition(".")[0] not in _PASSED_OVER:
                 return cls(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
             frame = frame.f_back
         return cls("?", 0, "?")
