@@ -210,6 +210,8 @@ def test_lines_of_the_experiment_are_in_the_history(
 ) -> None:
     begin(prompt, terminal)
     say(prompt, terminal, "y = 'in the ' + 'experiment'")
+    for n in range(2):  # IPython's thread writes a line a moment after it was typed
+        say(prompt, terminal, f"z = {n}")
     end(prompt, terminal, ending)
     terminal.wait_for("snapshot: back at 0")
     prompt.wait(terminal)
