@@ -107,7 +107,8 @@ def test_on_a_terminal(terminal: Terminal) -> None:
             for n in range(2):
                 try:
                     print("asleep", n, flush=True)
-                    time.sleep(1000)
+                    while True:
+                        time.sleep(0.01)
                 except KeyboardInterrupt:
                     print("interrupted", n, flush=True)
             print("got", input("ready? "))

@@ -161,7 +161,8 @@ def test_interrupts_in_a_script_and_then_in_the_original(terminal: Terminal) -> 
         def sleep(who):
             try:
                 print(who, "sleeps", flush=True)
-                time.sleep(1000)
+                while True:  # a signal that comes just before a long sleep would be seen after it
+                    time.sleep(0.01)
             except KeyboardInterrupt:
                 print(who, "was interrupted", flush=True)
 

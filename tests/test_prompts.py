@@ -236,7 +236,8 @@ def test_three_interrupts_reach_the_experiment_alone(terminal: Terminal, prompt:
         "    for n in range(1, times + 1):\n"
         "        try:\n"
         "            print('asleep', n, flush=True)\n"
-        "            time.sleep(60)\n"
+        "            while True:\n"
+        "                time.sleep(0.01)\n"
         "        except KeyboardInterrupt:\n"
         "            print('interrupted', n, flush=True)\n"
     )
