@@ -16,6 +16,10 @@ class UsageError(SnapshotError, ValueError):
     """An argument has a value that means nothing here. Nothing was done."""
 
 
+class CannotRun(UsageError):
+    """A module, a folder or a zip file is no program that can be run."""
+
+
 class CannotFork(SnapshotError, OSError):
     """The system refused to fork. Nothing was forked, nothing changed."""
 

@@ -48,24 +48,24 @@ def dump(value: object, *, lacks: Lacks | None = None) -> tuple[bytes, list[memo
         the reader is taken to have every module that there is here.
 
     Raises `NotPicklable`, which says what cannot be pickled and, where that is soon found, where
-    in the value it is; MemoryError; nothing else.
+    in the value it is; MemoryError and KeyboardInterrupt; nothing else.
     """
     if type(value) in _ATOMS:
         return pickle.dumps(value, 5), []
     pickler = _Pickler(lacks)
     try:
         return pickler.dumped(value)
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # raised by code of the value's own, which may raise anything
         if isinstance(error, RecursionError) or _words(pickler.latest):
             raise _refusal(value, pickler.latest, error) from error
     pickler = _by_value_pickler()(lacks)
     try:
         return pickler.dumped(value)
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise _refusal(value, pickler.latest, error) from error
 
 
@@ -73,13 +73,13 @@ def load(data: Bytes, buffers: Iterable[Bytes] = ()) -> Any:
     """The value that `dump` made these of; it uses the memory of `buffers` and can write there.
 
     Loading runs code that the pickle names. Raises `NotPicklable` if the value cannot be built
-    here, and MemoryError.
+    here, MemoryError and KeyboardInterrupt.
     """
     try:
         return pickle.loads(data, buffers=buffers)
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         advice = ""
         if isinstance(error, AttributeError | ImportError):
             advice = " (a class or function must be found here under its own name)"
@@ -215,7 +215,7 @@ def _refuse(_: object) -> NoReturn:
     raise TypeError("it would mean nothing in another process")
 
 
-def _refusal(value: object, culprit: object, error: Exception) -> NotPicklable:
+def _refusal(value: object, culprit: object, error: BaseException) -> NotPicklable:
     if isinstance(error, RecursionError):
         kind = type(value).__qualname__
         return NotPicklable(f"cannot pickle this {kind}: it is nested too deeply; flatten it")
@@ -279,10 +279,13 @@ def _parts(holder: object) -> Iterator[tuple[str, object]]:
         yield from ((f".{name}", part) for name, part in vars(holder).items())
 
 
-# A file: a number for the reader (never 0), how many parts there are, and the length of each, in
-# words; then the parts: the pickle and the buffers.
+# A file: a number for the reader (never 0), how many buffers there are, and the length of the
+# pickle and of each buffer, in words; then the pickle and the buffers. Without buffers no length
+# is given, and the pickle is the rest of the file: what most calls return is small, and each page
+# that a fork writes to on its way is one to copy.
 _WORD = 8  # bytes, in this machine's order
 _ALIGNED = 64  # bytes, what numpy gives its own memory
+_PAGE = 1 << 12  # bytes that are read at once
 _MAPPED = 1 << 18  # bytes from which on a file is mapped: below that, copying is cheaper
 _MAP_FIXED = 0x10  # mmap(2)
 
@@ -292,17 +295,19 @@ def write(fd: int, kind: int, data: bytes, buffers: Sequence[memoryview] = ()) -
 
     kind: a number from 1, which `read` gives back. Raises OSError.
     """
-    lengths = [len(data), *[buffer.nbytes for buffer in buffers]]
-    first, *others = _starts(lengths)
-    for buffer, start in zip(buffers, others, strict=True):
-        _write_at(fd, buffer.cast("B"), start)
-    words = [kind, len(lengths), *lengths]
-    head = b"".join([word.to_bytes(_WORD, sys.byteorder) for word in words])
-    if len(data) < _LARGE:
-        os.pwrite(fd, head.ljust(first, b"\0") + data, 0)
-    else:
-        _write_at(fd, memoryview(data), first)
-        os.pwrite(fd, head, 0)
+    head = kind.to_bytes(_WORD, sys.byteorder) + len(buffers).to_bytes(_WORD, sys.byteorder)
+    if not buffers and len(data) < _LARGE:
+        os.pwrite(fd, head + data, 0)
+        return
+    first = len(head)
+    if buffers:
+        lengths = [len(data), *[buffer.nbytes for buffer in buffers]]
+        head += b"".join([length.to_bytes(_WORD, sys.byteorder) for length in lengths])
+        first, *others = _starts(lengths)
+        for buffer, start in zip(buffers, others, strict=True):
+            _write_at(fd, buffer.cast("B"), start)
+    _write_at(fd, memoryview(data), first)
+    os.pwrite(fd, head, 0)
 
 
 def read(fd: int) -> tuple[int, memoryview, list[memoryview]] | None:
@@ -311,12 +316,18 @@ def read(fd: int) -> tuple[int, memoryview, list[memoryview]] | None:
     A large file is mapped copy on write: the memory is the file's until it is written to, and no
     descriptor is needed for that. Raises OSError.
     """
-    begin = os.pread(fd, _MAPPED, 0)
-    if not any(begin[:_WORD]):
+    begin = os.pread(fd, _PAGE, 0)
+    kind = int.from_bytes(begin[:_WORD], sys.byteorder)
+    count = int.from_bytes(begin[_WORD : 2 * _WORD], sys.byteorder)
+    if not kind:
         return None
-    content = memoryview(bytearray(begin) if len(begin) < _MAPPED else _map(fd))
-    kind, count = content[: 2 * _WORD].cast("Q")
-    lengths = content[2 * _WORD : (2 + count) * _WORD].cast("Q").tolist()
+    if not count and len(begin) < _PAGE:
+        return kind, memoryview(begin)[2 * _WORD :], []
+    size = os.fstat(fd).st_size
+    content = memoryview(_map(fd, size) if size >= _MAPPED else bytearray(os.pread(fd, size, 0)))
+    if not count:
+        return kind, content[2 * _WORD :], []
+    lengths = content[2 * _WORD : (3 + count) * _WORD].cast("Q").tolist()
     data, *buffers = [
         content[start : start + length]
         for start, length in zip(_starts(lengths), lengths, strict=True)
@@ -341,9 +352,8 @@ def _write_at(fd: int, part: memoryview, position: int) -> None:
         part, position = part[written:], position + written
 
 
-def _map(fd: int) -> mmap.mmap:
+def _map(fd: int, size: int) -> mmap.mmap:
     """A private mapping of the whole file that keeps no descriptor of it open."""
-    size = os.fstat(fd).st_size
     if sys.version_info >= (3, 13):
         return mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, trackfd=False)
     mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -178,7 +178,7 @@ def test_what_cannot_be_run(
     python: Callable[..., Result], command: str, arguments: str, said: str
 ) -> None:
     result = run(python, command, *arguments.split(), stdin="print('never')")
-    assert result.code == 2, result
+    assert result.code == (2 if re.search("cannot read|nothing follows", said) else 1), result
     assert result.stdout in ("", "imported package\n")
     assert re.fullmatch(said.replace("COMMAND", command) + "\n", result.stderr), result
 

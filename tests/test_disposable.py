@@ -205,13 +205,9 @@ def test_exceptions_that_do_not_survive_pickling(passes: Passes) -> None:
             def __init__(self):
                 self.file = sys.stdin
 
-        class NoText(Exception):
-            def __str__(self):
-                raise ValueError("no text")
-
         for make, said in (
             (lambda: TwoArguments(1, 2), "TypeError"), (lambda: Wraps("text"), "another exception"),
-            (lambda: Holds(), "an open file"), (NoText, "no text"),
+            (lambda: Holds(), "an open file"),
         ):
             def fails():
                 raise make()
@@ -985,7 +981,7 @@ def test_the_interpreter_waits_for_what_is_pending(python: Callable[..., Result]
     assert refused == "cannot schedule new futures after interpreter shutdown"
     assert running == "running b'!'"
     if (3, 12, 0) <= sys.version_info < (3, 12, 2):
-        reason = "cannot fork for int, never run: can't fork at interpreter shutdown"
+        reason = "can't fork at interpreter shutdown; nothing was forked"
         assert reason in queued
         assert result.stderr == f"snapshot: {reason}\n"
     else:

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
 
 import snapshot
-from snapshot.errors import SnapshotError, UsageError
+from snapshot.errors import CannotRun, SnapshotError, UsageError
 
 if TYPE_CHECKING:
     from snapshot.repl.launcher import Program
@@ -45,14 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def perform(execute: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    """Execute a command; an error of ours, or a program that does not parse, gives status 2."""
+    """Execute a command; an error of ours gives status 2.
+
+    As from Python itself, a program that does not parse, or is none, gives status 1.
+    """
     try:
         return execute(options)
+    except CannotRun as error:
+        print(f"{options.prog}: {error}", file=sys.stderr)
+        return 1
     except SnapshotError as error:
         print(f"{options.prog}: {error}", file=sys.stderr)
+        return 2
     except SyntaxError as error:
         sys.excepthook(type(error), error.with_traceback(None), None)
-    return 2
+        return 1
 
 
 def describe(prog: str, module: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ _LIST = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 OURS: set[int] = set()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Descriptor:
     """An open descriptor: its number, and its flags as in open(2)."""
 
@@ -48,6 +48,19 @@ def open_descriptors() -> list[Descriptor]:
         except OSError:
             continue  # the descriptor that did the listing
     return found
+
+
+def may_write() -> bool:
+    """Whether a descriptor beside the standard ones, and not our own, is open for writing."""
+    for name in os.listdir(_LIST):
+        fd = int(name)
+        if fd > 2 and fd not in OURS:
+            try:
+                if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+                    return True
+            except OSError:
+                continue
+    return False
 
 
 def close(fd: int) -> None:

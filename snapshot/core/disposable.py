@@ -39,6 +39,7 @@ from snapshot.errors import (
     ForkTimeout,
     NotPicklable,
     ResultNotPicklable,
+    UsageError,
 )
 
 _P = ParamSpec("_P")
@@ -124,6 +125,8 @@ def fork_call(
     `memory` included), `ResultNotPicklable`, `ExceptionNotPicklable`. `CannotFork` if the system
     refuses, `UsageError` if an argument means nothing: nothing was run then.
     """
+    if not callable(fn):
+        raise UsageError(f"fork_call({fn!r}): give a function; nothing was run")
     call = functools.partial(fn, *args, **kwargs)
     fork = Fork(Job(name_of(fn), call, Limits.of(timeout, memory), capture=bool(capture)))
     try:
@@ -171,7 +174,7 @@ class Fork:
         except CannotFork:
             raise
         except (OSError, RuntimeError) as error:  # no descriptor; the interpreter is ending
-            reason = getattr(error, "strerror", None) or error
+            reason = process.why_not(error)
             raise CannotFork(f"cannot fork for {self._job.name}, never run: {reason}") from error
         finally:
             pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -330,9 +333,9 @@ def _revived(
 
 def _memory_file() -> int:
     """The descriptor of an empty file that has no name, and not one of the standard numbers."""
-    try:
+    if hasattr(os, "memfd_create"):
         fd = os.memfd_create("snapshot")
-    except (AttributeError, OSError):
+    else:
         import tempfile  # here, since it brings in much that is seldom needed
 
         with tempfile.TemporaryFile() as file:
@@ -348,8 +351,11 @@ def _memory_file() -> int:
 # Signals whose handlers in Python may raise; between a fork and the place that keeps the child in
 # mind there must be no exception.
 _HELD_BACK = {
-    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
-    *(signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2),
+    int(number)
+    for number in (
+        *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+        *(signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2),
+    )
 }
 
 _forks: set[Fork] = set()

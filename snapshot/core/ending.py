@@ -43,7 +43,7 @@ def arm(at_end: Callable[[Exit], None]) -> None:
     _at_end, _pid, _how = at_end, os.getpid(), None
     _last_exception = _latest_exception()
     atexit.register(_end)
-    if threading.current_thread() is not _first_thread:
+    if threading.get_ident() != _first_thread.ident:
         _watch_thread()
 
 
@@ -100,7 +100,10 @@ def _latest_exception() -> BaseException | None:
 def _goes_on_after(exception: BaseException) -> bool:
     """Whether it was shown by a prompt that then went on, rather than by Python at its end."""
     trace = exception.__traceback__
-    return hasattr(sys, "ps1") or trace is None or trace.tb_frame.f_back is not None
+    if sys.flags.interactive or trace is None or trace.tb_frame.f_back is not None:
+        return True
+    name = trace.tb_frame.f_code.co_filename  # what is typed has one in brackets: "<stdin>"
+    return hasattr(sys, "ps1") and name.startswith("<") and name != "<string>"
 
 
 _final_code: list[object] = []

@@ -21,7 +21,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from snapshot.core.disposable import Fork
 from snapshot.core.job import Job, Limits, name_of
+from snapshot.core.process import why_not
 from snapshot.errors import (
+    CannotFork,
     ForkError,
     UsageError,
 )
@@ -96,6 +98,10 @@ class _Task:
         """Whether its fork is there, which may have ended; else it has only to be delivered."""
         return self.fork.forked and self._failure is None
 
+    def refuse(self, error: CannotFork) -> None:
+        self.future.set_running_or_notify_cancel()
+        self.future.set_exception(error)
+
     def cancel(self) -> None:
         if self.future.cancel():
             self.future.set_running_or_notify_cancel()
@@ -161,11 +167,20 @@ class ForkExecutor(Executor):
         Raises RuntimeError after `shutdown`, or when the interpreter is about to end. If the
         system refuses to fork, the future has `CannotFork`.
         """
+        if not callable(fn):
+            raise UsageError(f"submit({fn!r}): give a function; nothing was run")
         context = contextvars.copy_context()
         call = functools.partial(context.run, fn, *args, **kwargs)
         task = _Task(Job(name_of(fn), call, self._limits, reseed=self._reseed))
         with self._locked():
             self._check_open()
+            try:
+                self._open_pipe()
+            except OSError as error:
+                task.refuse(
+                    CannotFork(f"cannot fork for {name_of(fn)}, never run: {why_not(error)}")
+                )
+                return task.future
             self._queue.append(task)
             free = len(self._running) + len(self._queue) <= self._places
             waits = free and not self._may_fork_here() and not self._delivering
@@ -213,6 +228,7 @@ class ForkExecutor(Executor):
         self._running: list[_Task] = []
         self._collector: threading.Thread | None = None
         self._delivering = False
+        self._collecting = False
 
     def _locked(self) -> threading.Lock:
         """The lock; in a process that inherited the executor, of one with nothing running."""
@@ -242,19 +258,15 @@ class ForkExecutor(Executor):
 
     def _call_collector(self) -> None:
         """Have the collector look at what has changed. The lock is held."""
-        if self._pipe is not None:
+        if self._collecting and self._pipe is not None:
             with contextlib.suppress(BlockingIOError):
                 os.write(self._pipe[1], b"!")
         elif self._running or self._queue:
             collector = threading.Thread(target=self._collect, name="ForkExecutor")
-            self._pipe = os.pipe()
-            os.set_blocking(self._pipe[1], False)
-            try:
-                collector.start()
-            except BaseException:
-                self._close_pipe()  # the next call tries again
-                raise
-            self._collector = collector
+            collector.start()  # if that fails, the next call tries again
+            self._collector, self._collecting = collector, True
+        else:
+            self._close_pipe()
 
     def _collect(self) -> None:
         """The collector: a thread that lives while there are calls, and delivers what they give.
@@ -275,8 +287,15 @@ class ForkExecutor(Executor):
             self._begin_queued()
             if self._running and self._pipe is not None:
                 return list(self._running), self._pipe[0]
+            self._collecting = False
             self._close_pipe()
             return None
+
+    def _open_pipe(self) -> None:
+        """Before anything is begun: what wakes the collector."""
+        if self._pipe is None:
+            self._pipe = os.pipe()
+            os.set_blocking(self._pipe[1], False)
 
     def _close_pipe(self) -> None:
         pipe, self._pipe = self._pipe, None

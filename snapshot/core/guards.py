@@ -143,8 +143,7 @@ class Finalizers:
     def __init__(self) -> None:
         registry = _registry()
         self._aside = registry.copy()
-        if registry:
-            registry.clear()
+        registry.clear()
         if getattr(weakref.finalize, "_registered_with_atexit", False):
             # The handler that Python registered for it belongs to the original now.
             atexit.register(cast(Any, weakref.finalize)._exitfunc)
@@ -182,7 +181,8 @@ def prepare() -> None:
 
 def lay_aside() -> None:
     """In a child that was just forked: what the original made is not cleaned up here."""
-    _finalizers.append(Finalizers())
+    if _registry() or getattr(weakref.finalize, "_registered_with_atexit", False):
+        _finalizers.append(Finalizers())
 
 
 def finish() -> None:

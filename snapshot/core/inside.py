@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 
 from snapshot import pickling
 from snapshot.core import ending, guards, line, process, streams
-from snapshot.core.descriptors import open_descriptors
+from snapshot.core.descriptors import may_write
 from snapshot.core.job import FAILED, RAISED, RETURNED, Job, Outcome, Record, lost, over
 from snapshot.core.process import Exit
 from snapshot.core.randomness import Randomness
@@ -31,7 +32,7 @@ from snapshot.errors import (
 
 # Blocked in the fork: its group is in the background, and would stop for ever where it reads from
 # the terminal. So reading is an error (EIO), and writing is always allowed.
-_STOPPING = {signal.SIGTTIN, signal.SIGTTOU}
+_STOPPING = {int(signal.SIGTTIN), int(signal.SIGTTOU)}
 
 
 class Inside:
@@ -39,7 +40,8 @@ class Inside:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        streams.flush(open_descriptors())
+        streams.flush(writers=may_write())
+        self._threads = threading.active_count() > 1
         guards.prepare()
         ending.prepare()
         self._randomness = Randomness()
@@ -48,6 +50,8 @@ class Inside:
         """In the fork: do the job, and end as an experiment does, nothing of the original's."""
         try:
             os.setpgid(0, 0)
+            if self._threads:
+                streams.part_from_threads()
             line.here.dispose()
             ending.arm(lambda _: guards.finish())
             guards.lay_aside()
@@ -161,7 +165,13 @@ def _raised(job: Job, error: BaseException, lacks: pickling.Lacks) -> Record:
     return (RAISED, *pickling.dump((kind, text, data, [PickleBuffer(raw) for raw in buffers])))
 
 
-def _alike(copy: object, error: BaseException) -> bool:
+def _alike(copy: object, error: object) -> bool:
     """Whether they look the same, but for the addresses of what they hold."""
-    texts = {re.sub("0x[0-9a-f]+", "", str(each)) for each in (copy, error)}
-    return type(copy) is type(error) and len(texts) == 1
+    return type(copy) is type(error) and _text(copy) == _text(error)
+
+
+def _text(error: object) -> str | None:
+    try:
+        return re.sub("0x[0-9a-f]+", "", str(error))
+    except Exception:
+        return None

@@ -27,7 +27,7 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, timeout: float | None, memory: int | str | None) -> Limits:
-        if timeout is not None and not (isinstance(timeout, Real) and timeout >= 0):
+        if timeout is not None and not (isinstance(timeout, Real) and 0 <= timeout < _FOR_EVER):
             raise UsageError(f"timeout={timeout!r} is no time: give seconds, or None for no limit")
         if memory is not None and not os.path.exists("/proc/self/smaps_rollup"):
             raise UsageError(
@@ -36,6 +36,8 @@ class Limits(NamedTuple):
             )
         return cls(timeout, None if memory is None else _bytes(memory))
 
+
+_FOR_EVER = 1 << 62  # seconds or bytes: more than there will be
 
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -49,7 +51,7 @@ def _bytes(size: int | str) -> int:
         if match:
             number, unit, binary, byte = match.groups("")
             amount = float(number) * (1000 if byte and not binary else 1024) ** _UNITS[unit]
-    if not 1 <= amount < 1 << 62:
+    if not 1 <= amount < _FOR_EVER:
         raise UsageError(f'memory={size!r} is no size: give bytes, or a text as "500M" or "2G"')
     return int(amount)
 

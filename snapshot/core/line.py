@@ -31,9 +31,14 @@ class Place:
         while frame is not None:
             name = str(frame.f_globals.get("__name__", ""))
             if name.partition(".")[0] not in _PASSED_OVER:
-                return cls(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+                return cls.at(frame, frame.f_lineno)
             frame = frame.f_back
         return cls("?", 0, "?")
+
+    @classmethod
+    def at(cls, frame: FrameType, line: int) -> Place:
+        """A line of a frame, which need not be the one that it is at now."""
+        return cls(frame.f_code.co_filename, line, frame.f_code.co_name)
 
     def __str__(self) -> str:
         return f"{_short(self.file)}:{self.line} {self.function}"
@@ -196,7 +201,11 @@ def size(count: int | None) -> str:
 
 
 def _short(file: str) -> str:
-    if file.startswith("<"):
+    """Relative to the working directory where it lies below that."""
+    if file.startswith("<") or not os.path.isabs(file):
         return file
-    relative = os.path.relpath(file) if os.path.isabs(file) and os.path.exists(file) else file
-    return file if relative.startswith("..") else relative
+    try:
+        relative = os.path.relpath(file)
+    except OSError:  # the working directory is gone
+        return file
+    return file if relative.startswith("..") or not os.path.exists(file) else relative

@@ -6,6 +6,7 @@ ended, and nobody need read while it is written.
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import tempfile
@@ -24,14 +25,34 @@ class Log:
             with tempfile.TemporaryFile() as file:
                 self._fd = os.dup(file.fileno())
         OURS.add(self._fd)
+        self._identity = self._identified()
 
     def tell(self, subject: str, value: Any) -> None:
-        """Add a message; after `close`, when nobody waits for it any more, do nothing."""
+        """Add a message; after `close`, when nobody waits for it any more, do nothing.
+
+        Raises OSError where it cannot be written; nothing of it is there then.
+        """
         if self._fd < 0:
             return
+        if self._identified() != self._identity:
+            raise OSError(errno.EBADF, "its descriptor was closed")
+        end = os.fstat(self._fd).st_size
         data = memoryview(pickle.dumps((subject, value), protocol=5))
-        while data:
-            data = data[os.write(self._fd, data) :]
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            os.ftruncate(self._fd, end)
+            os.lseek(self._fd, end, os.SEEK_SET)
+            raise
+
+    def _identified(self) -> tuple[int, int] | None:
+        """Which file the descriptor stands for: the program may have closed or replaced it."""
+        try:
+            status = os.fstat(self._fd)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def read(self) -> list[tuple[str, Any]]:
         """Everything told so far. A message cut off by the end of its writer is left out."""
@@ -45,5 +66,6 @@ class Log:
                     return messages
 
     def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        close(fd)
+        if self._identified() == self._identity:
+            close(self._fd)
+        self._fd = -1

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -68,11 +69,11 @@ class Moment:
     def __init__(self, new: Snapshot, lost: str) -> None:
         self.snapshot, self.lost = new, lost
         self.time = time.time()
-        self.facts: dict[str, Any] = {}  # what the experiment tells at its end
         with contextlib.ExitStack() as undo:
             self.guests = Guests()
             undo.callback(self.guests.back, [])
             self._look_at_descriptors()
+            self.threads = threading.active_count() > 1
             self.terminal = Terminal.here()
             self.randomness = Randomness()
             self.log = Log()
@@ -89,7 +90,7 @@ class Moment:
 
     def _look_at_descriptors(self) -> None:
         descriptors = open_descriptors()
-        streams.flush(descriptors)
+        streams.flush(writers=any(each.writable and each.fd > 2 for each in descriptors))
         self.offsets = Offsets(descriptors)
         self.epolls = Epolls(descriptors)
 
@@ -97,6 +98,8 @@ class Moment:
         try:
             close(self.ear)
             self.main = dict(vars(sys.modules["__main__"]))
+            if self.threads:
+                streams.part_from_threads()
             line.here.waiting.append(self.snapshot)
             line.here.moments.append(self)
             ending.arm(self._tell_end)
@@ -120,11 +123,25 @@ class Moment:
         known = self.main.get(name, self)
         return named.__module__ == "__main__" and known is not vars(sys.modules["__main__"])[name]
 
+    def tell_revert(self, facts: dict[str, Any]) -> None:
+        """Where to go back to, and what to carry there; raises `SnapshotError` if that fails."""
+        plain = set(facts) == {"to"} and facts["to"] == self.snapshot.index
+        try:
+            self.log.tell("revert", facts)
+        except OSError as error:
+            if not plain:
+                reason = error.strerror or error
+                raise SnapshotError(
+                    f"revert: cannot tell process {self.snapshot.pid} where to go back to, or "
+                    f"the value: {reason}; nothing was reverted"
+                ) from None
+
     def _tell_end(self, how: Exit) -> None:
-        self.guests.at_end(self.log.tell)
-        guards.finish()
-        self.facts["survivors"] = survivors.of_this_process()
-        self.log.tell("end", self.facts)
+        with contextlib.suppress(OSError):  # it was told all that it cannot do without
+            self.guests.at_end(self.log.tell)
+            guards.finish()
+            left = survivors.of_this_process()
+            self.log.tell("end", {"survivors": left, "how": (how.code, how.signal)})
 
     def release(self) -> None:
         """Let the process that waits become a relay, and wait until it is one."""
@@ -165,12 +182,14 @@ class Moment:
     def _back(self, how: Exit) -> Experiment:
         told = self.log.read()
         subjects = dict(told)
-        facts: dict[str, Any] = subjects.get("end", {})
+        facts: dict[str, Any] = {**subjects.get("revert", {}), **subjects.get("end", {})}
+        if how == Exit():  # another part of the program has taken the status
+            how = Exit(*facts.get("how", ()))
         dropped = self._put_back(told, killed="end" not in subjects)
         if "failed" in subjects:
             raise SnapshotError(f"the experiment could not begin: {subjects['failed']}")
         if facts.get("to", self.snapshot.index) < self.snapshot.index:
-            _pass_on(facts, how)
+            _pass_on(subjects["revert"], how)
         value, trouble = _value(facts)
         report = self._report(how, facts) + trouble
         if dropped:
@@ -205,7 +224,7 @@ class Moment:
 def _pass_on(facts: dict[str, Any], how: Exit) -> NoReturn:
     """The experiment goes further back than to us, so our own ends too."""
     moment: Moment = line.here.moments[-1]
-    moment.facts.update(facts)
+    moment.tell_revert(facts)
     ending.end(how)
     raise AssertionError("unreachable")
 
@@ -218,13 +237,21 @@ def _value(facts: dict[str, Any]) -> tuple[Any, str]:
         return pickling.load(*facts["value"]), ""
     except NotPicklable as error:
         return None, f"; its value is lost: {error}"
+    except BaseException as error:  # raised by the code that a pickle may run
+        return None, f"; its value is lost: unpickling it raised {type(error).__name__}"
 
 
 def say(text: str) -> None:
     """A line on standard error, unless SNAPSHOT_QUIET is set or nobody is there to read it."""
-    if os.environ.get("SNAPSHOT_QUIET") or sys.stderr is None:
+    stream = sys.stderr
+    if os.environ.get("SNAPSHOT_QUIET") or stream is None:
         return
+    line = text + "\n"  # written at once, so that lines of two processes do not mix
     try:
-        print(text, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        return  # nobody is there to read it
+        try:
+            stream.write(line)
+        except UnicodeEncodeError:
+            stream.write(line.encode("ascii", "backslashreplace").decode())
+        stream.flush()
+    except Exception:
+        return  # nobody is there to read it, or it is a stream of the program's own that fails

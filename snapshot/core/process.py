@@ -30,8 +30,10 @@ _RELEASING = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 if sys.platform == "linux":
-    # Converters that are bound once: making them in a child copies forty pages.
-    _HOLDING.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+    # Plain integers, no error number, found once: a call that converts its arguments in the child
+    # copies thirty pages more.
+    _prctl = ctypes.PyDLL(None).prctl
+    _DEATH = int(signal.SIGKILL)
 
 
 class _PollFd(ctypes.Structure):
@@ -192,13 +194,14 @@ def fork() -> Child | None:
     dies in whatever way: prctl(2), PR_SET_PDEATHSIG. The caller must therefore be a thread that
     stays until the child has ended. Linux only; elsewhere nothing ends the child.
 
-    Raises `CannotFork` where the system refuses: the number of processes, memory.
+    Raises `CannotFork` where the system refuses (the number of processes, memory), and where Python
+    does, which is about to end.
     """
     parent = os.getpid()
     life: tuple[int, int] | None = None if hasattr(os, "pidfd_open") else os.pipe()
     try:
         pid = _fork_without_warning()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         for fd in life or ():
             os.close(fd)
         raise _cannot_fork(error) from None
@@ -303,25 +306,36 @@ def _fork_without_warning() -> int:
     """Python 3.12+ warns of threads at a fork, after it: under `-W error` the child is lost."""
     if sys.version_info < (3, 12) or thread_count() == 1:
         return os.fork()
-    with warnings.catch_warnings():
+    with _changing_filters, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+# The filters are one list for all threads, so no two of ours may change them at a time.
+_changing_filters = threading.Lock()
 
 
 def _die_with(parent: int) -> None:
     """Ask the kernel to kill this process when its parent dies, and see that it has not yet."""
     if sys.platform != "linux":
         return
-    _HOLDING.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, _DEATH)
     if os.getppid() != parent:
         os._exit(1)
 
 
-def _cannot_fork(error: OSError) -> CannotFork:
+def why_not(error: OSError | RuntimeError) -> str:
+    """Why the system refuses, in words that say what to look at."""
     reasons = {
         errno.EAGAIN: "no more processes are allowed (`ulimit -u`, or the limit of a container)",
         errno.ENOMEM: "there is not enough memory to copy this process's page tables",
         errno.EMFILE: "no descriptor is free (`ulimit -n`)",
+        errno.ENFILE: "no descriptor is free in the whole system",
     }
-    reason = reasons.get(error.errno or 0, error.strerror or str(error))
-    return CannotFork(f"cannot fork process {os.getpid()}: {reason}; nothing was forked")
+    if isinstance(error, OSError):
+        return reasons.get(error.errno or 0, error.strerror or str(error))
+    return str(error)
+
+
+def _cannot_fork(error: OSError | RuntimeError) -> CannotFork:
+    return CannotFork(f"cannot fork process {os.getpid()}: {why_not(error)}; nothing was forked")

@@ -9,34 +9,41 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from snapshot.core import census
-from snapshot.core.descriptors import Descriptor
+from snapshot.core import buffers, census
 
 _libc = ctypes.CDLL(None)
+_WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 
-def flush(descriptors: Iterable[Descriptor] | None = None) -> None:
+def flush(*, writers: bool = True) -> None:
     """Write out the standard streams, every other open writer, and C's own streams.
 
-    descriptors: all that are open. If none beside the standard ones is open for writing, no writer
+    writers: False if no descriptor beside the standard ones is open for writing, so that no writer
     need be searched for. In a process that was forked a while ago there is not much to search, and
     listing the descriptors costs more. A stream that cannot be flushed (closed, its reader gone)
     keeps what it has. What the garbage collector tracks is frozen afterwards.
     """
-    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    for stream in {id(each): each for each in streams}.values():
-        _flush(stream)
-    if descriptors is None or any(d.writable and d.fd > 2 for d in descriptors):
+    _flush(sys.stdout)
+    _flush(sys.stderr)
+    if sys.__stdout__ is not sys.stdout:
+        _flush(sys.__stdout__)
+    if sys.__stderr__ is not sys.stderr:
+        _flush(sys.__stderr__)
+    if writers:
         census.look()
-        for stream in census.known(io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+        for stream in census.known(*_WRITERS):
             _flush(stream)
     else:
         census.pass_over()
     _libc.fflush(None)
+
+
+def part_from_threads() -> None:
+    """In a child of a process with several threads: nothing that those were writing is here."""
+    buffers.part_from_threads(census.known(*_WRITERS))
 
 
 def drop_read_ahead() -> int:
@@ -54,10 +61,10 @@ def drop_read_ahead() -> int:
 
 def _flush(stream: Any) -> None:
     try:
-        if stream is not None and not getattr(stream, "closed", False):
+        if stream is not None:
             stream.flush()
     except Exception:
-        return  # its reader is gone, or it is a writer of the program's own that fails
+        return  # closed, or its reader is gone, or it is a writer of the program's own that fails
 
 
 def _drop_python() -> int:

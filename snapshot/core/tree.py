@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from typing import Any, Literal, NoReturn
 
@@ -24,6 +25,7 @@ from snapshot.errors import (
     CannotFork,
     NameTaken,
     NotAnExperiment,
+    NotPicklable,
     ThreadsRunning,
     UsageError,
 )
@@ -47,7 +49,8 @@ def snapshot(name: str | None = None, *, threads: Threads = "freeze", reseed: bo
 
     name: what `revert(to=name)` may call it; free again when nothing waits under it.
     threads: what this process's other threads do while it waits. "freeze": they run no Python
-    code. "run": they go on. "refuse": raise if there are any. The experiment has none of them.
+    code. "run": they go on, but their own snapshots wait until this experiment has ended.
+    "refuse": raise if there are any. The experiment has none of them.
     reseed: give the experiment random numbers of its own (`random`, numpy's global generator)
     instead of the same sequence that the original will see.
 
@@ -59,9 +62,15 @@ def snapshot(name: str | None = None, *, threads: Threads = "freeze", reseed: bo
     objects for open files. Raises `UsageError`, `NameTaken`, `ThreadsRunning` or `CannotFork`;
     then nothing was forked.
     """
+    return snapshot_at(Place.of(sys._getframe(1)), name, threads=threads, reseed=reseed)
+
+
+def snapshot_at(
+    place: Place, name: str | None = None, *, threads: Threads = "freeze", reseed: bool = False
+) -> bool:
+    """`snapshot()` by a debugger: at the line that it shows, which may not even be running."""
     global _last
     _check(name, threads)
-    place = Place.of(sys._getframe(1))
     new = Snapshot(len(line.here.waiting), name, os.getpid(), place, time.monotonic())
     lost = threads_.others()
     if threads == "refuse" and lost:
@@ -69,20 +78,27 @@ def snapshot(name: str | None = None, *, threads: Threads = "freeze", reseed: bo
             "snapshot(threads='refuse'): the experiment would be without "
             f"{threads_.described(lost)}; nothing was forked"
         )
-    try:
-        moment = Moment(new, threads_.described(lost))
-    except OSError as error:
-        raise CannotFork(f"cannot take a snapshot: {error}; nothing was forked") from None
-    try:
-        child = process.fork()
-    except BaseException:
-        moment.call_off()
-        raise
-    if child is None:
-        moment.begin_experiment(reseed=reseed)
-        return True
-    _last = moment.wait(child, hold_gil=threads == "freeze")
-    return False
+    with _turn:
+        try:
+            moment = Moment(new, threads_.described(lost))
+        except OSError as error:
+            reason = process.why_not(error)
+            raise CannotFork(f"cannot take a snapshot: {reason}; nothing was forked") from None
+        try:
+            child = process.fork()
+        except BaseException:
+            moment.call_off()
+            raise
+        if child is None:
+            moment.begin_experiment(reseed=reseed)
+            return True
+        _last = moment.wait(child, hold_gil=threads == "freeze")
+        return False
+
+
+# Signals, the terminal and the positions of files belong to one experiment at a time. A thread
+# that takes a snapshot while another one waits for its experiment has to wait for its turn.
+_turn = threading.RLock()
 
 
 def revert(to: int | str | None = None, *, value: Any = None, status: int = 0) -> NoReturn:
@@ -94,17 +110,22 @@ def revert(to: int | str | None = None, *, value: Any = None, status: int = 0) -
     status: the exit code of this process, 0 to 255.
 
     Its buffers are written out and what it registered with `atexit` runs; no `finally`, `with` or
-    `except` of any frame does. Raises `NotAnExperiment`, `UnknownSnapshot`, `NotPicklable` or
-    `UsageError`; then nothing was reverted.
+    `except` of any frame does. Raises `NotAnExperiment`, `UnknownSnapshot`, `NotPicklable`,
+    `UsageError` or, where what is to be told cannot be written, `SnapshotError`; then nothing was
+    reverted.
     """
     moment = _current("revert")
     target = line.find(to)
-    if not 0 <= status <= 255:
+    if not isinstance(status, int) or not 0 <= status <= 255:
         raise UsageError(f"revert(status={status!r}): an exit code is a number from 0 to 255")
+    facts: dict[str, Any] = {"to": target.index}
     if value is not None:
-        data, buffers = pickling.dump(value, lacks=moment.lacks)
-        moment.facts["value"] = (data, [bytearray(each) for each in buffers])
-    moment.facts["to"] = target.index
+        try:
+            data, buffers = pickling.dump(value, lacks=moment.lacks)
+        except NotPicklable as error:
+            raise NotPicklable(f"revert(value=…): {error}; nothing was reverted") from error
+        facts["value"] = (data, [bytearray(each) for each in buffers])
+    moment.tell_revert(facts)
     ending.end(Exit(code=status))
     raise AssertionError("unreachable")
 

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from snapshot.core import tree
+from snapshot.core.line import Place
 from snapshot.errors import SnapshotError
 
 
@@ -42,7 +43,8 @@ class Debugger(pdb.Pdb):
         Take a snapshot here. What follows is an experiment: when it ends (`revert`, `q`, the end
         of the program, a crash), this prompt is back.
         """
-        self._try(lambda: tree.snapshot(arg.strip() or None))
+        frame, line = self.stack[self.curindex]
+        self._try(lambda: tree.snapshot_at(Place.at(frame, line), arg.strip() or None))
         self._show_where()
 
     def do_snaps(self, arg: str) -> None:

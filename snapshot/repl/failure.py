@@ -47,7 +47,8 @@ def post_mortem(error: BaseException) -> None:
     is the original then, when the debugger ends.
     """
     try:
-        if not _snapshot_at(error.__traceback__):
+        frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+        if not tree.snapshot_at(Place.at(frame, line)):
             return
     except SnapshotError as reason:
         print(f"snapshot: no debugger: {reason}", file=sys.stderr)
@@ -68,7 +69,7 @@ class Frame:
 
     def __init__(self, frame: FrameType, line: int) -> None:
         self._frame = frame
-        self._where = Place(frame.f_code.co_filename, line, frame.f_code.co_name)
+        self._where = Place.at(frame, line)
 
     @property
     def locals(self) -> dict[str, Any]:
@@ -132,14 +133,6 @@ class Frames(Sequence[Frame]):
 
 
 frames = Frames()
-
-
-def _snapshot_at(trace: TracebackType | None) -> bool:
-    """`snapshot()`, as if the line that failed had called it: it is the place one is told of."""
-    frame, line = list(traceback.walk_tb(trace))[-1]
-    source = "\n" * (line - 1) + "snapshot()"
-    code = compile(source, frame.f_code.co_filename, "eval")
-    return bool(eval(code.replace(co_name=frame.f_code.co_name), {"snapshot": tree.snapshot}))
 
 
 def _of_program(trace: TracebackType | None) -> TracebackType | None:

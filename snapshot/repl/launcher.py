@@ -3,8 +3,9 @@
     Program ─────────── load ──> Main ─── run ──> the exception that ended it, or None
     where its code is            its globals
 
-What cannot be run is found while loading: `UsageError`, or `SyntaxError` as the compiler gives
-it. The module stays in place afterwards, for the prompt, for pickle and for inspect.
+What cannot be run is found while loading: `UsageError` where it cannot be read, else `CannotRun`,
+or `SyntaxError` as the compiler gives it. The module stays in place afterwards, for the prompt, for
+pickle and for inspect.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple, cast
 
 import snapshot
-from snapshot.errors import UsageError
+from snapshot.errors import CannotRun, UsageError
 from snapshot.repl import failure
 
 STDIN = "<stdin>"
@@ -71,7 +72,7 @@ def script(path: str, arguments: Sequence[str] = ()) -> Program:
 def module(name: str, arguments: Sequence[str] = ()) -> Program:
     """A module, or a package with a `__main__` module, looked for from the working directory."""
     find = functools.partial(_find_module, name)
-    return Program(["-m", *arguments], os.getcwd(), find)
+    return Program(["-m", *arguments], _working_directory(), find)
 
 
 def command(source: str, arguments: Sequence[str] = ()) -> Program:
@@ -172,8 +173,16 @@ def exit_status(error: BaseException | None) -> int:
     return 0 if error is None else 1
 
 
+def _working_directory() -> str:
+    """As Python takes it for `sys.path`: nothing where the directory is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
 def _find_script(path: str) -> _Code:
-    name = os.path.join(os.getcwd(), path)
+    name = os.path.join(_working_directory(), path)
     loader = SourceFileLoader("__main__", name)
     attributes = {"__file__": name, "__cached__": None, "__loader__": loader}
     return _Code(_compiled(_read(path), name), attributes)
@@ -203,14 +212,13 @@ def _details(
     try:
         _, spec, code = find(UsageError)
     except UsageError as error:
-        raise UsageError(f"cannot run {name!r}: {error}") from None
+        raise CannotRun(f"cannot run {name!r}: {error}") from None
     except SyntaxError:
         raise
     except Exception as error:  # of the packages that it is in, which have been imported
         failure.show(error)
-        raise UsageError(
-            f"cannot run {name!r}: a package that it is in cannot be imported"
-        ) from None
+        reason = "a package that it is in cannot be imported"
+        raise CannotRun(f"cannot run {name!r}: {reason}") from None
     attributes = {
         "__spec__": spec,
         "__package__": spec.parent,
@@ -227,6 +235,8 @@ def _compiled(source: bytes, name: str) -> CodeType:
     except SyntaxError as error:
         error.filename = error.filename or name
         raise
+    except ValueError as error:  # early patch releases of 3.11: null bytes
+        raise SyntaxError(str(error), (name, None, None, None)) from None
 
 
 def _standard_input() -> bytes:
