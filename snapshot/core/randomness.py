@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 
 class Randomness:
@@ -17,8 +17,8 @@ class Randomness:
         self._module: Any = sys.modules.get("random")
         if self._module:
             self._sequence: Any = self._module.getstate.__self__
-            random: Any = self._module.Random
-            self._plain: Any = super(random, self._sequence)
+            # What `super()` gives is found at run time; its type is not known.
+            self._plain = cast(Any, super(self._module.Random, self._sequence))
             self._state = self._plain.getstate()
             self._next_gauss = self._sequence.gauss_next
 
