@@ -983,7 +983,8 @@ def test_the_interpreter_waits_for_what_is_pending(python: Callable[..., Result]
     if (3, 12, 0) <= sys.version_info < (3, 12, 2):
         reason = "can't fork at interpreter shutdown; nothing was forked"
         assert reason in queued
-        assert result.stderr.startswith("snapshot: cannot fork ") and reason in result.stderr
+        assert result.stderr.startswith("snapshot: cannot fork ")
+        assert reason in result.stderr
     else:
         assert (queued, result.stderr) == ("queued None", "")
 

@@ -23,10 +23,6 @@ _WANTED = (
 )
 _WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
-# Of so few, each is looked at by itself: to collect their types writes to each type, and in a
-# child such a write copies the page.
-_FEW = 2000
-
 _found: WeakSet[Any] = WeakSet()
 _everything_seen = False
 
@@ -39,13 +35,10 @@ def look() -> None:
         _everything_seen = True
     objects = gc.get_objects()
     wanted = _wanted()
-    if len(objects) < _FEW:
-        found = [each for each in objects if isinstance(each, wanted)]
-    else:
-        kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, wanted)}
-        found = [each for each in objects if type(each) in kinds] if kinds else []
-    _found.update(found)
-    del objects, found
+    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, wanted)}
+    if kinds:
+        _found.update(each for each in objects if type(each) in kinds)
+    del objects
     freeze()
 
 

@@ -69,7 +69,7 @@ def _end() -> None:
         if os.getpid() == _pid:
             _at_end(how)
     finally:
-        streams.flush()
+        streams.flush_last()
         process.exit_now(how)
 
 

@@ -202,10 +202,8 @@ def size(count: int | None) -> str:
 
 def _short(file: str) -> str:
     """Relative to the working directory where it lies below that."""
-    if file.startswith("<") or not os.path.isabs(file):
-        return file
     try:
-        relative = os.path.relpath(file)
+        folder = os.path.join(os.getcwd(), "")
     except OSError:  # the working directory is gone
         return file
-    return file if relative.startswith("..") or not os.path.exists(file) else relative
+    return file.removeprefix(folder)

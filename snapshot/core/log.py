@@ -7,12 +7,15 @@ ended, and nobody need read while it is written.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import pickle
 import tempfile
-from typing import Any
+from typing import Any, BinaryIO
 
 from snapshot.core.descriptors import OURS, close
+
+_SMALL = 1 << 16  # bytes up to which it is read at once
 
 
 class Log:
@@ -57,13 +60,20 @@ class Log:
     def read(self) -> list[tuple[str, Any]]:
         """Everything told so far. A message cut off by the end of its writer is left out."""
         messages: list[tuple[str, Any]] = []
-        with open(os.dup(self._fd), "rb") as file:
-            file.seek(0)
+        with self._opened() as file:
             while True:
                 try:
                     messages.append(pickle.load(file))
                 except (EOFError, pickle.UnpicklingError):
                     return messages
+
+    def _opened(self) -> BinaryIO:
+        size = os.fstat(self._fd).st_size
+        if size < _SMALL:
+            return io.BytesIO(os.pread(self._fd, size, 0))
+        file = open(os.dup(self._fd), "rb")  # noqa: SIM115 (the caller closes it)
+        file.seek(0)
+        return file
 
     def close(self) -> None:
         if self._identified() == self._identity:

@@ -69,6 +69,7 @@ class Moment:
     def __init__(self, new: Snapshot, lost: str) -> None:
         self.snapshot, self.lost = new, lost
         self.time = time.time()
+        self.facts: dict[str, Any] = {}  # what the experiment tells at its end
         with contextlib.ExitStack() as undo:
             self.guests = Guests()
             undo.callback(self.guests.back, [])
@@ -125,23 +126,24 @@ class Moment:
 
     def tell_revert(self, facts: dict[str, Any]) -> None:
         """Where to go back to, and what to carry there; raises `SnapshotError` if that fails."""
-        plain = set(facts) == {"to"} and facts["to"] == self.snapshot.index
+        if facts == {"to": self.snapshot.index}:
+            self.facts = facts  # told at the end, with the rest
+            return
         try:
             self.log.tell("revert", facts)
         except OSError as error:
-            if not plain:
-                reason = error.strerror or error
-                raise SnapshotError(
-                    f"revert: cannot tell process {self.snapshot.pid} where to go back to, or "
-                    f"the value: {reason}; nothing was reverted"
-                ) from None
+            raise SnapshotError(
+                f"revert: cannot tell process {self.snapshot.pid} where to go back to, or "
+                f"the value: {error.strerror or error}; nothing was reverted"
+            ) from None
 
     def _tell_end(self, how: Exit) -> None:
         with contextlib.suppress(OSError):  # it was told all that it cannot do without
             self.guests.at_end(self.log.tell)
             guards.finish()
-            left = survivors.of_this_process()
-            self.log.tell("end", {"survivors": left, "how": (how.code, how.signal)})
+            self.facts["survivors"] = survivors.of_this_process()
+            self.facts["how"] = how.code, how.signal
+            self.log.tell("end", self.facts)
 
     def release(self) -> None:
         """Let the process that waits become a relay, and wait until it is one."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import io
 import os
 import stat
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +20,37 @@ _libc = ctypes.CDLL(None)
 _WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 
-def flush(*, writers: bool = True) -> None:
-    """Write out the standard streams, every other open writer, and C's own streams.
+def flush(*, writers: bool) -> None:
+    """Before a fork: write out the standard streams, every other open writer, C's own streams.
 
     writers: False if no descriptor beside the standard ones is open for writing, so that no writer
-    need be searched for. In a process that was forked a while ago there is not much to search, and
-    listing the descriptors costs more. A stream that cannot be flushed (closed, its reader gone)
-    keeps what it has. What the garbage collector tracks is frozen afterwards.
+    need be searched for. A stream that cannot be flushed (closed, its reader gone) keeps what it
+    has. What the garbage collector tracks is frozen afterwards.
     """
+    if writers:
+        census.look()
+    else:
+        census.pass_over()
+    _flush_all(census.known(*_WRITERS))
+
+
+def flush_last() -> None:
+    """At the end of a child: the same, without a trace for later."""
+    _flush_all(census.known(*_WRITERS))
+    for each in gc.get_objects():  # what is new since the fork: not much, as a rule
+        if isinstance(each, _WRITERS):
+            _flush(each)
+
+
+def _flush_all(writers: Iterable[Any]) -> None:
     _flush(sys.stdout)
     _flush(sys.stderr)
     if sys.__stdout__ is not sys.stdout:
         _flush(sys.__stdout__)
     if sys.__stderr__ is not sys.stderr:
         _flush(sys.__stderr__)
-    if writers:
-        census.look()
-        for stream in census.known(*_WRITERS):
-            _flush(stream)
-    else:
-        census.pass_over()
+    for writer in writers:
+        _flush(writer)
     _libc.fflush(None)
 
 

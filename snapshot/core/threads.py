@@ -18,6 +18,8 @@ _WAITING = {
 
 def others() -> list[threading.Thread]:
     """The threads beside this one, without those that a host makes again in an experiment."""
+    if threading.active_count() == 1:
+        return []
     current = threading.current_thread()
     return [t for t in threading.enumerate() if t is not current and not made_again(t)]
 
