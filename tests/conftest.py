@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import shutil
+import signal
 import stat
 import tempfile
 import termios
@@ -31,6 +32,10 @@ from tests.processes import (
     wait_gone,
 )
 from tests.terminal import Terminal
+
+# Started in the background of a script, the runner ignores Ctrl-C, and so would every program.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine is no fault of a strategy.
 hypothesis.settings.register_profile(

@@ -9,7 +9,6 @@ import re
 import resource
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from pickle import PickleBuffer
 from typing import Any, NoReturn
 
 from snapshot import pickling
-from snapshot.core import ending, guards, line, process, streams
+from snapshot.core import ending, guards, line, process, streams, threads
 from snapshot.core.descriptors import may_write
 from snapshot.core.job import FAILED, RAISED, RETURNED, Job, Outcome, Record, lost, over
 from snapshot.core.process import Exit
@@ -41,7 +40,7 @@ class Inside:
     def __init__(self, job: Job) -> None:
         self._job = job
         streams.flush(writers=may_write())
-        self._threads = threading.active_count() > 1
+        self._alone = threads.alone()
         guards.prepare()
         ending.prepare()
         self._randomness = Randomness()
@@ -50,7 +49,7 @@ class Inside:
         """In the fork: do the job, and end as an experiment does, nothing of the original's."""
         try:
             os.setpgid(0, 0)
-            if self._threads:
+            if not self._alone:
                 streams.part_from_threads()
             line.here.dispose()
             ending.arm(lambda _: guards.finish())

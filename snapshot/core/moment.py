@@ -6,13 +6,12 @@ import contextlib
 import os
 import select
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from snapshot import pickling
-from snapshot.core import ending, guards, line, process, streams, survivors
+from snapshot.core import ending, guards, line, process, streams, survivors, threads
 from snapshot.core.descriptors import OURS, close, open_descriptors
 from snapshot.core.epoll import Epolls
 from snapshot.core.hosts import Guests
@@ -74,7 +73,7 @@ class Moment:
             self.guests = Guests()
             undo.callback(self.guests.back, [])
             self._look_at_descriptors()
-            self.threads = threading.active_count() > 1
+            self.alone = threads.alone()
             self.terminal = Terminal.here()
             self.randomness = Randomness()
             self.log = Log()
@@ -99,7 +98,7 @@ class Moment:
         try:
             close(self.ear)
             self.main = dict(vars(sys.modules["__main__"]))
-            if self.threads:
+            if not self.alone:
                 streams.part_from_threads()
             line.here.waiting.append(self.snapshot)
             line.here.moments.append(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,9 +17,14 @@ _WAITING = {
 }.get(platform.machine(), set())
 
 
+def alone() -> bool:
+    """Whether no other thread runs Python code, whatever module has started it."""
+    return len(sys._current_frames()) == 1
+
+
 def others() -> list[threading.Thread]:
     """The threads beside this one, without those that a host makes again in an experiment."""
-    if threading.active_count() == 1:
+    if alone():
         return []
     current = threading.current_thread()
     return [t for t in threading.enumerate() if t is not current and not made_again(t)]
