@@ -288,6 +288,27 @@ class Terminal:
 
         self.wait_until(ready, timeout, awaited="shell's prompt")
 
+    def suspend(self) -> None:
+        """Ctrl-Z, and wait until the shell has the terminal and the whole job has stopped.
+
+        The shell waits for the process that it started, not for those that came of it: one that
+        has not stopped yet might read what is typed next.
+        """
+        self.type("\x1a")
+        self.prompt()
+        self.wait_until(
+            lambda: all(each.status() == psutil.STATUS_STOPPED for each in self.processes()),
+            awaited="job that has stopped",
+        )
+        assert "Stopped" in self.run("jobs")
+
+    def resume(self) -> None:
+        """`fg`, and wait until the job has the terminal again."""
+        self.line("fg")
+        self.wait_until(
+            lambda: self.foreground() != self.shell_pid, awaited="job that has the terminal"
+        )
+
     # The end.
 
     def hang_up(self) -> None:

@@ -353,12 +353,9 @@ def test_no_prompt_before_the_command_has_ended(terminal: Terminal) -> None:
 def test_keys_are_signals(terminal: Terminal) -> None:
     terminal.python("import time\nprint('ready')\nwhile True: time.sleep(1000)")
     terminal.wait_for("ready")
-    terminal.type("\x1a")
-    terminal.prompt()
-    assert "Stopped" in terminal.screen()
-    (pid,) = terminal.pids()
-    terminal.line("fg")
-    terminal.wait_until(lambda: terminal.foreground() == pid)
+    terminal.suspend()
+    terminal.resume()
+    assert terminal.pids() == [terminal.foreground()]
     terminal.type("\x03")
     terminal.prompt()
     assert "KeyboardInterrupt" in terminal.screen()

@@ -140,11 +140,8 @@ def test_stop_and_continue(terminal: Terminal) -> None:
         """
     )
     terminal.wait_for("ready? ")
-    terminal.type("\x1a")
-    terminal.prompt()
-    assert "Stopped" in terminal.run("jobs")
-    terminal.line("fg")
-    terminal.wait_for("program.py", since=terminal.typed_at)
+    terminal.suspend()
+    terminal.resume()
     terminal.line("hello")
     terminal.wait_for("got hello")
     terminal.wait_for("the experiment exited with code 0")
