@@ -33,9 +33,15 @@ from tests.processes import (
 )
 from tests.terminal import Terminal
 
-# Started in the background of a script, the runner ignores Ctrl-C, and so would every program.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# In the background of a script, or under nohup, the runner ignores these, and so would every program
+# that it starts.
+for _number, _default in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 # A loaded machine is no fault of a strategy.
 hypothesis.settings.register_profile(
