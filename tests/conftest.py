@@ -33,8 +33,8 @@ from tests.processes import (
 )
 from tests.terminal import Terminal
 
-# In the background of a script, or under nohup, the runner ignores these, and so would every program
-# that it starts.
+# In the background of a script, or under nohup, the runner ignores these, and so would every
+# program that it starts.
 for _number, _default in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
