@@ -18,7 +18,7 @@ if not hasattr(os, "fork"):
 if TYPE_CHECKING:
     from snapshot.core.disposable import fork_call
     from snapshot.core.executor import ForkExecutor
-    from snapshot.core.guards import root_only
+    from snapshot.core.guards import guard, on_snapshot, root_only
     from snapshot.core.memory import compact
     from snapshot.core.tree import (
         in_snapshot,
@@ -37,10 +37,12 @@ _HOMES = {
     "ForkExecutor": "snapshot.core.executor",
     "compact": "snapshot.core.memory",
     "fork_call": "snapshot.core.disposable",
+    "guard": "snapshot.core.guards",
     "in_snapshot": "snapshot.core.tree",
     "is_root": "snapshot.core.tree",
     "keep": "snapshot.core.tree",
     "last_experiment": "snapshot.core.tree",
+    "on_snapshot": "snapshot.core.guards",
     "revert": "snapshot.core.tree",
     "root_only": "snapshot.core.guards",
     "set_trace": "snapshot.debugger",
@@ -52,10 +54,12 @@ __all__ = [
     "ForkExecutor",
     "compact",
     "fork_call",
+    "guard",
     "in_snapshot",
     "is_root",
     "keep",
     "last_experiment",
+    "on_snapshot",
     "revert",
     "root_only",
     "set_trace",

@@ -6,6 +6,8 @@ objects). What has been looked at is frozen (`gc.freeze`), so that later looks s
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import io
 import sys
@@ -20,7 +22,11 @@ T = TypeVar("T")
 _WANTED = (
     ("asyncio.base_events", "BaseEventLoop"),
     ("prompt_toolkit.history", "History"),
+    ("sqlite3", "Connection"),
+    ("sqlalchemy.engine.base", "Engine"),
+    ("mmap", "mmap"),
 )
+_WITHOUT_DESCRIPTOR = ("asyncio.base_events", "prompt_toolkit.history", "sqlalchemy.engine.base")
 _WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 _found: WeakSet[Any] = WeakSet()
@@ -37,7 +43,9 @@ def look() -> None:
     wanted = _wanted()
     kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, wanted)}
     if kinds:
-        _found.update(each for each in objects if type(each) in kinds)
+        for each in objects:
+            if type(each) in kinds:
+                _remember(each)
     del objects
     freeze()
 
@@ -49,9 +57,38 @@ def pass_over() -> None:
     freeze()
 
 
+def is_needed() -> bool:
+    """Whether there may be objects of interest that have no open descriptor."""
+    return any(module in sys.modules for module in _WITHOUT_DESCRIPTOR)
+
+
 def known(*kinds: type[T]) -> list[T]:
     """The living objects of these types that the looks so far have found."""
-    return [each for each in list(_found) if isinstance(each, kinds)]
+    tied = [ctypes.cast(tie.address, ctypes.py_object).value for tie in list(_ties)]
+    return [each for each in [*_found, *tied] if isinstance(each, kinds)]
+
+
+class _Tie:
+    """Lives as long as the object that holds it, whose address it has."""
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+    def __call__(self) -> None:
+        """It is held as a function of SQL that nobody calls."""
+
+
+_ties: WeakSet[_Tie] = WeakSet()
+
+
+def _remember(thing: Any) -> None:
+    try:
+        _found.add(thing)
+    except TypeError:  # sqlite3.Connection has no weak references; it holds its functions
+        tie = _Tie(id(thing))
+        with contextlib.suppress(Exception):  # closed, or another thread's alone
+            thing.create_function("snapshot_tie", 0, tie)
+            _ties.add(tie)
 
 
 def _wanted() -> tuple[type, ...]:

@@ -16,7 +16,7 @@ from pickle import PickleBuffer
 from typing import Any, NoReturn
 
 from snapshot import pickling
-from snapshot.core import ending, guards, line, process, streams, threads
+from snapshot.core import ending, guards, line, process, resources, streams, threads
 from snapshot.core.descriptors import may_write
 from snapshot.core.job import FAILED, RAISED, RETURNED, Job, Outcome, Record, lost, over
 from snapshot.core.process import Exit
@@ -41,7 +41,7 @@ class Inside:
         self._job = job
         streams.flush(writers=may_write())
         self._alone = threads.alone()
-        guards.prepare()
+        resources.prepare()
         ending.prepare()
         self._randomness = Randomness()
 
@@ -52,13 +52,14 @@ class Inside:
             if not self._alone:
                 streams.part_from_threads()
             line.here.dispose()
-            ending.arm(lambda _: guards.finish())
-            guards.lay_aside()
+            ending.arm(lambda _: resources.finish())
+            resources.lay_aside()
             if self._job.capture:
                 _redirect(files)
             self._randomness.in_child(reseed=self._job.reseed)
             lacks = pickling.Newcomers()
             pthread_sigmask(signal.SIG_SETMASK, mask | _STOPPING)
+            guards.entered()
             ending.end(_work(self._job, files[0], lacks))
         except BaseException:
             traceback.print_exc()

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from snapshot import pickling
-from snapshot.core import ending, guards, line, process, streams, survivors, threads
+from snapshot.core import ending, line, process, resources, streams, survivors, threads
 from snapshot.core.descriptors import OURS, close, open_descriptors
 from snapshot.core.epoll import Epolls
 from snapshot.core.hosts import Guests
 from snapshot.core.line import Snapshot, duration
 from snapshot.core.log import Log
+from snapshot.core.messages import say
 from snapshot.core.process import Child, Exit
 from snapshot.core.randomness import Randomness
 from snapshot.core.rollback import Offsets
@@ -82,7 +83,7 @@ class Moment:
             OURS.update((self.ear, self.mouth))
             undo.callback(close, self.ear)
             undo.callback(close, self.mouth)
-            guards.prepare()
+            resources.prepare()
             ending.prepare()
             self.signals = Waiting()
             undo.callback(self.signals.go_on)
@@ -103,7 +104,7 @@ class Moment:
             line.here.waiting.append(self.snapshot)
             line.here.moments.append(self)
             ending.arm(self._tell_end)
-            guards.lay_aside()
+            resources.lay_aside()
             self.guests.in_experiment(self.log.tell)
             self.epolls.renew()
             self.randomness.in_child(reseed=reseed)
@@ -139,7 +140,7 @@ class Moment:
     def _tell_end(self, how: Exit) -> None:
         with contextlib.suppress(OSError):  # it was told all that it cannot do without
             self.guests.at_end(self.log.tell)
-            guards.finish()
+            resources.finish()
             self.facts["survivors"] = survivors.of_this_process()
             self.facts["how"] = how.code, how.signal
             self.log.tell("end", self.facts)
@@ -240,19 +241,3 @@ def _value(facts: dict[str, Any]) -> tuple[Any, str]:
         return None, f"; its value is lost: {error}"
     except BaseException as error:  # raised by the code that a pickle may run
         return None, f"; its value is lost: unpickling it raised {type(error).__name__}"
-
-
-def say(text: str) -> None:
-    """A line on standard error, unless SNAPSHOT_QUIET is set or nobody is there to read it."""
-    stream = sys.stderr
-    if os.environ.get("SNAPSHOT_QUIET") or stream is None:
-        return
-    line = text + "\n"  # written at once, so that lines of two processes do not mix
-    try:
-        try:
-            stream.write(line)
-        except UnicodeEncodeError:
-            stream.write(line.encode("ascii", "backslashreplace").decode())
-        stream.flush()
-    except Exception:
-        return  # nobody is there to read it, or it is a stream of the program's own that fails

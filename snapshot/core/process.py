@@ -234,6 +234,39 @@ def has_children() -> bool:
     return True
 
 
+def has_ended(pid: int, timeout: float | None = None) -> bool:
+    """Whether a process that need not be our child has ended; wait for that, `timeout` seconds.
+
+    A process that ended and was not reaped by its parent has ended. How it ended, only its parent
+    can learn.
+    """
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except (AttributeError, OSError):
+        return _has_gone(pid, timeout)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+    finally:
+        os.close(fd)
+
+
+def _has_gone(pid: int, timeout: float | None) -> bool:
+    """The same where there are no descriptors of processes: look every 10 ms."""
+    import psutil
+
+    try:
+        psutil.Process(pid).wait(timeout)
+    except psutil.TimeoutExpired:
+        return False
+    except psutil.NoSuchProcess:
+        return True
+    return True
+
+
 def thread_count() -> int:
     """How many threads this process has, those that run no Python code included."""
     try:

@@ -27,7 +27,7 @@ def flush(*, writers: bool) -> None:
     need be searched for. A stream that cannot be flushed (closed, its reader gone) keeps what it
     has. What the garbage collector tracks is frozen afterwards.
     """
-    if writers:
+    if writers or census.is_needed():
         census.look()
     else:
         census.pass_over()

@@ -16,10 +16,11 @@ import time
 from typing import Any, Literal, NoReturn
 
 from snapshot import pickling
-from snapshot.core import ending, guards, line, process
+from snapshot.core import ending, guards, line, process, resources
 from snapshot.core import threads as threads_
 from snapshot.core.line import Place, Snapshot, in_snapshot, is_root, snapshots
-from snapshot.core.moment import Experiment, Moment, say
+from snapshot.core.messages import say
+from snapshot.core.moment import Experiment, Moment
 from snapshot.core.process import Exit
 from snapshot.errors import (
     CannotFork,
@@ -91,9 +92,13 @@ def snapshot_at(
             raise
         if child is None:
             moment.begin_experiment(reseed=reseed)
-            return True
-        _last = moment.wait(child, hold_gil=threads == "freeze")
-        return False
+        else:
+            _last = moment.wait(child, hold_gil=threads == "freeze")
+    if child is None:
+        guards.entered()
+        return True
+    guards.left()
+    return False
 
 
 # Signals, the terminal and the positions of files belong to one experiment at a time. A thread
@@ -146,7 +151,7 @@ def keep() -> None:
     ending.disarm()
     line.here.before.update(pids)
     line.here.waiting.clear()
-    guards.take_over()
+    resources.take_over()
     for moment in moments:
         moment.guests.keep()
         moment.log.close()

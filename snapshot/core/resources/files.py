@@ -1,0 +1,133 @@
+"""Files that both processes have open: their locks, and their shared memory."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from snapshot.core import census
+from snapshot.core.messages import say
+from snapshot.core.resources.connections import inherited
+from snapshot.core.resources.resource import Resource
+
+
+class Flock(Resource):
+    module = "fcntl"
+    name = "`fcntl.flock`"
+    in_experiment = (
+        "unlocking what the original has locked is not done; locks of `lockf` are not inherited "
+        "by a fork, and the experiment would wait for the original's"
+    )
+
+    def prepare(self, module: Any) -> None:
+        flock = module.flock
+        if hasattr(flock, "_guarded"):
+            return
+
+        @functools.wraps(flock)
+        def guarded(fd: Any, operation: int, /) -> None:
+            if not (operation & module.LOCK_UN and inherited(_number(fd))):
+                flock(fd, operation)
+
+        guarded._guarded = True  # type: ignore[attr-defined]
+        module.flock = guarded
+
+
+def _number(fd: Any) -> int:
+    number = fd if isinstance(fd, int) else fd.fileno()
+    return number if isinstance(number, int) else -1
+
+
+class SharedMappings(Resource):
+    module = "mmap"
+    name = "`mmap` and `numpy.memmap`, shared and writable, of a file"
+    in_experiment = (
+        "they are private there, at the same address: what is written to them is seen by nobody "
+        "else and is not in the file, unless `keep()` puts it there"
+    )
+
+    def __init__(self) -> None:
+        self._aside: list[_Mapping] = []
+
+    def lay_aside(self, module: Any) -> None:
+        if census.known(module.mmap):
+            self._aside += [each for each in _shared_mappings() if each.map(mmap.MAP_PRIVATE)]
+
+    def take_over(self, module: Any) -> None:
+        for each in self._aside:
+            if not each.write_back():
+                say(f"snapshot: not in its file: what this process wrote to the map of {each.file}")
+        self._aside.clear()
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_MAP_FIXED = 0x10  # mmap(2)
+
+
+class _Mapping(NamedTuple):
+    """A line of /proc/self/maps, see proc(5)."""
+
+    start: int
+    end: int
+    offset: int
+    device: str
+    inode: int
+    file: str
+
+    def map(self, how: int) -> bool:
+        """Map the same part of the file over it; False if the file is not there any more."""
+        try:
+            fd = os.open(self.file, os.O_RDWR if how == mmap.MAP_SHARED else os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            return os.fstat(fd).st_ino == self.inode and self._map(fd, how)
+        finally:
+            os.close(fd)
+
+    def _map(self, fd: int, how: int) -> bool:
+        place = _libc.mmap(
+            ctypes.c_void_p(self.start),
+            ctypes.c_size_t(self.end - self.start),
+            mmap.PROT_READ | mmap.PROT_WRITE,
+            how | _MAP_FIXED,
+            fd,
+            ctypes.c_ssize_t(self.offset),
+        )
+        return bool(place != -1)
+
+    def write_back(self) -> bool:
+        """Put the content into the file and share it again; the part beyond its end is no part."""
+        try:
+            with open(self.file, "r+b", buffering=0) as file:
+                length = min(self.end - self.start, os.fstat(file.fileno()).st_size - self.offset)
+                file.seek(self.offset)
+                content = (ctypes.c_char * max(0, length)).from_address(self.start)
+                rest = memoryview(content).cast("B")
+                while rest:
+                    rest = rest[file.write(rest) :]
+        except OSError:
+            return False
+        return self.map(mmap.MAP_SHARED)
+
+
+def _shared_mappings() -> Iterator[_Mapping]:
+    """Those that write to a regular file; memory that is shared on purpose has no such file."""
+    try:
+        lines = open("/proc/self/maps", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+    except OSError:
+        return
+    with lines:
+        for text in lines:
+            addresses, modes, offset, device, inode, *name = text.rstrip("\n").split(None, 5)
+            file = "".join(name)
+            if not modes.startswith("rw") or modes[3] != "s" or not file.startswith("/"):
+                continue
+            if file.startswith(("/dev/", "/memfd:")) or file.endswith(" (deleted)"):
+                continue
+            start, end = (int(each, 16) for each in addresses.split("-"))
+            yield _Mapping(start, end, int(offset, 16), device, int(inode), file)

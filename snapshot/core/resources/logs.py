@@ -1,0 +1,89 @@
+"""Log records: each appears once, and the files that hold them stay where they are."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+from snapshot.core.resources.resource import Resource, guard_methods
+
+
+class LogBuffers(Resource):
+    module = "logging.handlers"
+    name = "`MemoryHandler`, `SocketHandler`"
+    in_experiment = (
+        "records that the original has buffered are its own; those made here are written at an "
+        "orderly end; a `SocketHandler` connects anew"
+    )
+
+    def __init__(self) -> None:
+        self._aside: list[tuple[Any, list[Any]]] = []
+
+    def lay_aside(self, module: Any) -> None:
+        for handler in _handlers():
+            if isinstance(handler, module.BufferingHandler):
+                self._aside.append((handler, handler.buffer))
+                handler.buffer = []
+            elif isinstance(handler, module.SocketHandler):
+                handler.sock = None
+
+    def finish(self, module: Any) -> None:
+        for handler in _handlers():
+            if isinstance(handler, module.BufferingHandler):
+                handler.flush()
+
+    def take_over(self, module: Any) -> None:
+        for handler, records in self._aside:
+            handler.buffer[:0] = records
+        self._aside.clear()
+
+
+def _handlers() -> list[Any]:
+    import logging
+
+    alive = [reference() for reference in getattr(logging, "_handlerList", ())]
+    return [handler for handler in alive if handler is not None]
+
+
+class LogFiles(Resource):
+    module = "logging.handlers"
+    name = "rotating log files"
+    in_experiment = "they are written to, and not rotated under the original"
+
+    def prepare(self, module: Any) -> None:
+        for kind in (module.RotatingFileHandler, module.TimedRotatingFileHandler):
+            guard_methods(kind, {"shouldRollover": _never})
+
+
+def _never(method: Any, handler: Any, record: Any) -> bool:
+    return False
+
+
+class LogListeners(Resource):
+    module = "logging.handlers"
+    name = "`QueueListener`"
+    in_experiment = "it runs again, with a queue that has only the experiment's records"
+
+    def __init__(self) -> None:
+        self._listeners: list[Any] = []
+
+    def prepare(self, module: Any) -> None:
+        targets = (getattr(each, "_target", None) for each in threading.enumerate())
+        listeners = (getattr(target, "__self__", None) for target in targets)
+        self._listeners = [
+            each
+            for each in listeners
+            if isinstance(each, module.QueueListener) and isinstance(each.queue, queue.Queue)
+        ]
+
+    def lay_aside(self, module: Any) -> None:
+        for listener in self._listeners:
+            queue.Queue.__init__(listener.queue, listener.queue.maxsize)
+            listener._thread = None
+            listener.start()
+
+    def finish(self, module: Any) -> None:
+        for listener in self._listeners:
+            if listener._thread is not None:
+                listener.stop()

@@ -1,0 +1,156 @@
+"""Processes that the original started, and memory that it shares with them."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from types import FrameType
+from typing import Any
+
+from snapshot.core import process
+from snapshot.core.resources.resource import (
+    Resource,
+    guard_methods,
+    left_alone,
+    owner,
+    refused,
+    skip,
+)
+from snapshot.errors import RootOnly
+
+
+class Popen(Resource):
+    module = "subprocess"
+    name = "`subprocess.Popen`"
+    in_experiment = (
+        "`poll` and `wait` see whether it lives, and say that only the original can learn how it "
+        "ended; `kill`, `terminate` and `send_signal` are not sent; a `with` block does not wait; "
+        "`communicate` is refused"
+    )
+
+    def prepare(self, module: Any) -> None:
+        guard_methods(
+            module.Popen,
+            {
+                "poll": _poll,
+                "wait": _wait,
+                "communicate": refused,
+                "send_signal": left_alone,
+                "__exit__": _close_pipes,
+                "__del__": skip,
+            },
+        )
+
+
+def _poll(method: Any, popen: Any) -> int | None:
+    return _wait(method, popen, timeout=0) if _known_or_over(popen, 0) else None
+
+
+def _wait(method: Any, popen: Any, timeout: float | None = None) -> int | None:
+    if _leaves_block(sys._getframe(2)):
+        return None
+    if not _known_or_over(popen, timeout):
+        raise subprocess.TimeoutExpired(popen.args, timeout or 0)
+    if popen.returncode is None:
+        raise RootOnly(
+            f"process {popen.pid} has ended; how, only {owner(popen)} can learn, which started it"
+        )
+    code: int = popen.returncode
+    return code
+
+
+def _leaves_block(caller: FrameType | None) -> bool:
+    """Whether Python's own `__exit__` waits: of a block that was entered before it was guarded."""
+    leave: Any = inspect.unwrap(subprocess.Popen.__exit__)
+    return caller is not None and caller.f_code is leave.__code__
+
+
+def _known_or_over(popen: Any, timeout: float | None) -> bool:
+    return popen.returncode is not None or process.has_ended(popen.pid, timeout)
+
+
+def _close_pipes(method: Any, popen: Any, *error: object) -> None:
+    for pipe in (popen.stdin, popen.stdout, popen.stderr):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except OSError:
+                continue  # nobody reads it any more
+
+
+class Multiprocessing(Resource):
+    module = "multiprocessing.util"
+    name = "`multiprocessing`"
+    in_experiment = (
+        "its registries are as in a child that it forked itself: the original's workers are not "
+        "joined or killed, proxies connect anew, a queue sends only what is put into it here"
+    )
+
+    def __init__(self) -> None:
+        self._aside: list[tuple[dict[Any, Any], set[Any]]] = []
+
+    def lay_aside(self, module: Any) -> None:
+        processes = _process_module()
+        self._aside.append((module._finalizer_registry.copy(), processes._children))
+        module._finalizer_registry.clear()
+        processes._children = set()
+        module._run_after_forkers()
+
+    def finish(self, module: Any) -> None:
+        if module._finalizer_registry or _process_module()._children:
+            module._exit_function()
+
+    def take_over(self, module: Any) -> None:
+        for finalizers, children in self._aside:
+            for finalizer in finalizers.values():
+                finalizer._pid = os.getpid()
+            module._finalizer_registry.update(finalizers)
+            # They are children of the process that relays now: nothing is left to wait for.
+            _process_module()._children.difference_update(children)
+        self._aside.clear()
+
+
+def _process_module() -> Any:
+    import multiprocessing.process
+
+    return multiprocessing.process
+
+
+class Processes(Resource):
+    module = "multiprocessing.process"
+    name = "`multiprocessing.Process`"
+    in_experiment = (
+        "`is_alive` and `join` see whether it lives; `terminate`, `kill` and `close` are not done"
+    )
+
+    def prepare(self, module: Any) -> None:
+        guard_methods(
+            module.BaseProcess,
+            {
+                "is_alive": _is_alive,
+                "join": _join,
+                "terminate": left_alone,
+                "kill": left_alone,
+                "close": skip,
+            },
+        )
+
+
+def _is_alive(method: Any, worker: Any) -> bool:
+    return worker.pid is not None and not process.has_ended(worker.pid, 0)
+
+
+def _join(method: Any, worker: Any, timeout: float | None = None) -> None:
+    if worker.pid is not None:
+        process.has_ended(worker.pid, timeout)
+
+
+class SharedMemory(Resource):
+    module = "multiprocessing.shared_memory"
+    name = "`SharedMemory`"
+    in_experiment = "it is shared, and what is written to it is written; `unlink` is not done"
+
+    def prepare(self, module: Any) -> None:
+        guard_methods(module.SharedMemory, {"unlink": left_alone})

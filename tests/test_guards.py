@@ -1,0 +1,182 @@
+"""What a user guards: methods of an object, the exit of a context manager, callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.processes import Result
+
+Run = Callable[..., Result]
+
+
+def test_methods_of_an_object(python: Run) -> None:
+    result = python(
+        """
+        import asyncio
+        from snapshot import fork_call, guard, keep, revert, snapshot
+        from snapshot.errors import RootOnly
+
+        class Connection:
+            name = "it"
+            def commit(self, what): return f"{self.name} committed {what}"
+            def close(self): return "closed"
+            def query(self): return "answer"
+            async def ping(self): return "pong"
+            def __enter__(self): return self
+            def __exit__(self, *error): print("left")
+
+        connection = guard(Connection(), "commit", "ping", "__exit__")
+        guard(connection, "close", otherwise="raise")
+        guard(connection, "query", otherwise=lambda: "pretended")
+
+        def use():
+            said = [connection.commit("x"), connection.query(), asyncio.run(connection.ping())]
+            try:
+                said.append(connection.close())
+            except RootOnly as error:
+                said.append("close runs in" in str(error))
+            return said
+
+        print(use(), isinstance(connection, Connection))
+        print(fork_call(use))
+        with connection:
+            if snapshot():
+                print(use(), flush=True)
+                raise SystemExit
+        if snapshot():
+            other = guard(Connection(), "commit")
+            print(other.commit("mine"), fork_call(lambda: other.commit("theirs")), flush=True)
+            revert()
+        if snapshot():
+            keep()
+            print(use())
+        """,
+        env={"SNAPSHOT_QUIET": "1"},
+    )
+    here = "['it committed x', 'answer', 'pong', 'closed']"
+    there = "[None, 'pretended', None, True]"
+    assert result.stdout.splitlines() == [
+        f"{here} True",
+        there,
+        there,
+        "left",
+        "it committed mine None",
+        here,
+    ], result
+
+
+@pytest.mark.parametrize("ending", ["revert()", "sys.exit()", "raise ValueError", "pass"])
+def test_the_exit_of_a_context_manager(python: Run, ending: str) -> None:
+    result = python(
+        f"""
+        import asyncio, contextlib, os, sys
+        from snapshot import revert, root_only, snapshot
+
+        original = os.getpid()
+
+        @contextlib.contextmanager
+        def manager(name):
+            yield name
+            print("left", name, os.getpid() == original, flush=True)
+
+        @contextlib.asynccontextmanager
+        async def asynchronous(name):
+            yield name
+            print("left", name, os.getpid() == original, flush=True)
+
+        async def main():
+            async with root_only(asynchronous("asynchronous")) as name:
+                assert name == "asynchronous"
+                if snapshot():
+                    with root_only(manager("of the experiment")):
+                        pass
+                    {ending}
+
+        with root_only(manager("plain")) as name:
+            assert name == "plain"
+            asyncio.run(main())
+        """,
+        env={"SNAPSHOT_QUIET": "1"},
+    )
+    assert result.stdout.splitlines() == [
+        "left of the experiment False",
+        "left asynchronous True",
+        "left plain True",
+    ], result
+
+
+def test_callbacks(python: Run) -> None:
+    result = python(
+        """
+        import os
+        from snapshot import fork_call, last_experiment, on_snapshot, revert, snapshot
+
+        original = os.getpid()
+
+        def tell(what):
+            print(what, "in the original" if os.getpid() == original else "here", flush=True)
+
+        def fails():
+            raise OSError("no answer")
+
+        on_snapshot(lambda: tell("first"), lambda: tell(f"back, {last_experiment().value}"))
+        remove = on_snapshot(enter=fails, leave=lambda: tell("checked"))
+        if snapshot():
+            revert(value=1)
+        remove()
+        remove()
+        fork_call(int)
+        if snapshot():
+            if snapshot():
+                revert(value=3)
+            revert(value=2)
+        """
+    )
+    assert result.stdout.splitlines() == [
+        "first here",
+        "back, 1 in the original",
+        "checked in the original",
+        "first here",
+        "first here",
+        "first here",
+        "back, 3 here",
+        "back, 2 in the original",
+    ], result
+    assert "on_snapshot: fails raised OSError: no answer" in result.stderr
+
+
+def test_what_cannot_be_guarded(python: Run) -> None:
+    result = python(
+        """
+        import sqlite3
+        from snapshot import guard, on_snapshot, root_only
+
+        class Thing:
+            def close(self): return "closed"
+
+        thing = Thing()
+        for attempt in (
+            lambda: guard(thing),
+            lambda: guard(thing, "close", "commit"),
+            lambda: guard(thing, "close", otherwise="skp"),
+            lambda: guard(sqlite3.connect(":memory:"), "commit"),
+            lambda: guard([], "append"),
+            lambda: guard([], "__len__"),
+            lambda: on_snapshot(),
+            lambda: on_snapshot(5),
+            lambda: root_only(5),
+        ):
+            try:
+                attempt()
+            except Exception as error:
+                print(type(error).__name__, "|", error)
+        print(vars(thing))
+        """
+    )
+    lines = result.stdout.splitlines()
+    assert [line.partition(" |")[0] for line in lines[:-1]] == ["UsageError"] * 9, result
+    assert "this Thing has no method 'commit'; nothing is guarded" in lines[1]
+    assert "the methods of a Connection cannot be replaced" in lines[3]
+    assert lines[-1] == "{}"
