@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import snapshot
+from snapshot.core.resources import RESOURCES
 from tests.processes import Result
 
 PACKAGE = Path(snapshot.__file__).parent
@@ -128,6 +129,12 @@ def test_the_layout_is_told_as_it_is() -> None:
     assert set(re.findall(r"^  (\w+)/ ", layout, re.M)) == parts
     modules = {path.name for path in PACKAGE.glob("core/*.py")} - {"__init__.py"}
     assert set(re.findall(r"^    (\w+\.py) ", layout, re.M)) == modules
+
+
+def test_the_table_of_resources_is_the_one_in_the_documentation() -> None:
+    text = (PACKAGE.parent / "README.md").read_text()
+    rows = [f"| {each.name} | {each.in_experiment} |" for each in RESOURCES]
+    assert "\n".join(rows) in text
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,7 +1,7 @@
 """What belongs to the original is closed, deleted and committed by the original alone: a table.
 
 Every entry of `RESOURCES` says what a fork does to one kind of thing and sees to it; each acts
-only if its module is loaded. A library of one's own is added by `register`.
+only if its module is loaded. A library of one's own is added by appending a `Resource` to it.
 """
 
 from __future__ import annotations
