@@ -29,7 +29,7 @@ _WANTED = (
 _WITHOUT_DESCRIPTOR = ("asyncio.base_events", "prompt_toolkit.history", "sqlalchemy.engine.base")
 _WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
-_found: WeakSet[Any] = WeakSet()
+_found: dict[type, WeakSet[Any]] = {}
 _everything_seen = False
 
 
@@ -64,8 +64,11 @@ def is_needed() -> bool:
 
 def known(*kinds: type[T]) -> list[T]:
     """The living objects of these types that the looks so far have found."""
-    tied = [ctypes.cast(tie.address, ctypes.py_object).value for tie in list(_ties)]
-    return [each for each in [*_found, *tied] if isinstance(each, kinds)]
+    found = [each for kind, all_ in _found.items() if issubclass(kind, kinds) for each in all_]
+    if _ties:
+        tied = [ctypes.cast(tie.address, ctypes.py_object).value for tie in list(_ties)]
+        found += [each for each in tied if isinstance(each, kinds)]
+    return found
 
 
 class _Tie:
@@ -83,7 +86,7 @@ _ties: WeakSet[_Tie] = WeakSet()
 
 def _remember(thing: Any) -> None:
     try:
-        _found.add(thing)
+        _found.setdefault(type(thing), WeakSet()).add(thing)
     except TypeError:  # sqlite3.Connection has no weak references; it holds its functions
         tie = _Tie(id(thing))
         with contextlib.suppress(Exception):  # closed, or another thread's alone

@@ -7,7 +7,7 @@ only if its module is loaded. A library of one's own is added by appending a `Re
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from snapshot.core.resources.connections import Psycopg, Sockets, Sqlalchemy, Sqlite, Tls
@@ -45,32 +45,50 @@ RESOURCES: list[Resource] = [
 ]
 
 
+Step = tuple[Callable[[Any], None], Any]
+
+_modules = 0  # how many were loaded when the steps below were listed
+_steps: dict[str, list[Step]] = {}
+
+
 def prepare() -> None:
     """Before a fork."""
-    for resource, module in _present():
-        resource.prepare(module)
+    if len(sys.modules) != _modules:
+        _look_at_modules()
+    _perform("before")
 
 
 def lay_aside() -> None:
     """In a child that was just forked: what the original made is not cleaned up here."""
-    for resource, module in _present():
-        resource.lay_aside(module)
+    _perform("lay_aside")
 
 
 def finish() -> None:
     """At an orderly end of a child: clean up what this process made, as Python would."""
-    for resource, module in _present():
-        resource.finish(module)
+    _perform("finish")
 
 
 def take_over() -> None:
     """`keep()`: what was laid aside is this process's own from now on."""
-    for resource, module in _present():
-        resource.take_over(module)
+    _perform("take_over")
 
 
-def _present() -> Iterator[tuple[Resource, Any]]:
-    for resource in RESOURCES:
-        module = sys.modules.get(resource.module)
-        if module is not None:
-            yield resource, module
+def _perform(name: str) -> None:
+    for step, module in _steps[name]:
+        step(module)
+
+
+def _look_at_modules() -> None:
+    """List what is to be done at a fork: a child copies each page that it touches, so no more."""
+    global _modules
+    _modules = len(sys.modules)
+    present = [(each, sys.modules[each.module]) for each in RESOURCES if each.module in sys.modules]
+    for resource, module in present:
+        resource.install(module)
+    for name in ("before", "lay_aside", "finish", "take_over"):
+        idle = getattr(Resource, name)
+        _steps[name] = [
+            (getattr(resource, name), module)
+            for resource, module in present
+            if getattr(type(resource), name) is not idle
+        ]

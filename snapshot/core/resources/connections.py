@@ -30,7 +30,7 @@ class Sockets(Resource):
         "and `shutdown`, which would end the connection for both, is not done"
     )
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         shutdown = module.socket.shutdown
         if hasattr(shutdown, "_guarded"):
             return
@@ -52,7 +52,7 @@ class Tls(Resource):
         "experiment's copy, and says nothing to the peer"
     )
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         for kind in (module.SSLSocket, module.SSLObject):
             if "_made_by" in vars(kind):
                 continue
@@ -153,7 +153,7 @@ class Psycopg(Resource):
         "the original's transaction; every other use is refused"
     )
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         for kind in (module.Connection, module.AsyncConnection):
             guard_methods(
                 kind,

@@ -23,7 +23,7 @@ class Flock(Resource):
         "by a fork, and the experiment would wait for the original's"
     )
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         flock = module.flock
         if hasattr(flock, "_guarded"):
             return
@@ -51,17 +51,32 @@ class SharedMappings(Resource):
     )
 
     def __init__(self) -> None:
+        self._objects: set[tuple[int, int]] = set()  # when the mappings were listed
+        self._mappings: list[_Mapping] = []
         self._aside: list[_Mapping] = []
 
+    def before(self, module: Any) -> None:
+        """The kernel's list is long and slow to read: it is read again if the objects changed."""
+        objects = {(id(each), _length(each)) for each in census.known(module.mmap)}
+        if objects != self._objects:
+            self._objects = objects
+            self._mappings = list(_shared_mappings()) if objects else []
+
     def lay_aside(self, module: Any) -> None:
-        if census.known(module.mmap):
-            self._aside += [each for each in _shared_mappings() if each.map(mmap.MAP_PRIVATE)]
+        self._aside += [each for each in self._mappings if each.map(mmap.MAP_PRIVATE)]
 
     def take_over(self, module: Any) -> None:
         for each in self._aside:
             if not each.write_back():
                 say(f"snapshot: not in its file: what this process wrote to the map of {each.file}")
         self._aside.clear()
+
+
+def _length(mapping: mmap.mmap) -> int:
+    try:
+        return len(mapping)
+    except ValueError:
+        return 0  # closed
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -51,7 +51,7 @@ class LogFiles(Resource):
     name = "rotating log files"
     in_experiment = "they are written to, and not rotated under the original"
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         for kind in (module.RotatingFileHandler, module.TimedRotatingFileHandler):
             guard_methods(kind, {"shouldRollover": _never})
 
@@ -68,7 +68,7 @@ class LogListeners(Resource):
     def __init__(self) -> None:
         self._listeners: list[Any] = []
 
-    def prepare(self, module: Any) -> None:
+    def before(self, module: Any) -> None:
         targets = (getattr(each, "_target", None) for each in threading.enumerate())
         listeners = (getattr(target, "__self__", None) for target in targets)
         self._listeners = [

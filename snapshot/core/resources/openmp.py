@@ -19,16 +19,13 @@ class OpenMP(Resource):
 
     def __init__(self) -> None:
         self._libraries: dict[str, Any] = {}
-        self._modules = 0
 
-    def prepare(self, module: Any) -> None:
-        if len(sys.modules) != self._modules:  # no library comes but with a module
-            self._modules = len(sys.modules)
-            self._look()
+    def before(self, module: Any) -> None:
         for library in self._libraries.values():
             library.omp_pause_resource_all(_PAUSE_SOFT)
 
-    def _look(self) -> None:
+    def install(self, module: Any) -> None:
+        """No library comes but with a module."""
         if not any(each in sys.modules for each in _USERS):
             return
         with contextlib.suppress(OSError), open("/proc/self/maps", "rb") as lines:

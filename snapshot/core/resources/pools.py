@@ -19,7 +19,7 @@ class ThreadPools(Resource):
         "say so"
     )
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         guard_methods(module.ThreadPoolExecutor, {"submit": _submit})
 
 
@@ -44,7 +44,7 @@ class ProcessPools(Resource):
     name = "`ProcessPoolExecutor`"
     in_experiment = "`submit` and `map` are refused; `shutdown` and a `with` block do nothing"
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         guard_methods(module.ProcessPoolExecutor, {"submit": refused, "shutdown": skip})
 
 
@@ -53,7 +53,7 @@ class WorkerPools(Resource):
     name = "`multiprocessing.Pool`"
     in_experiment = "calls are refused; `close`, `terminate`, `join` and a `with` block do nothing"
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         guard_methods(
             module.Pool,
             {
@@ -74,5 +74,5 @@ class Managers(Resource):
         "`with` block do nothing"
     )
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         guard_methods(module.BaseManager, {"__exit__": skip})

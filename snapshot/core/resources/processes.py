@@ -30,7 +30,7 @@ class Popen(Resource):
         "`communicate` is refused"
     )
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         guard_methods(
             module.Popen,
             {
@@ -92,14 +92,17 @@ class Multiprocessing(Resource):
         self._aside: list[tuple[dict[Any, Any], set[Any]]] = []
 
     def lay_aside(self, module: Any) -> None:
-        processes = _process_module()
-        self._aside.append((module._finalizer_registry.copy(), processes._children))
-        module._finalizer_registry.clear()
-        processes._children = set()
-        module._run_after_forkers()
+        processes: Any = sys.modules["multiprocessing.process"]
+        if module._finalizer_registry or processes._children:
+            self._aside.append((module._finalizer_registry.copy(), processes._children))
+            module._finalizer_registry.clear()
+            processes._children = set()
+        if module._afterfork_registry:
+            module._run_after_forkers()
 
     def finish(self, module: Any) -> None:
-        if module._finalizer_registry or _process_module()._children:
+        processes: Any = sys.modules["multiprocessing.process"]
+        if module._finalizer_registry or processes._children:
             module._exit_function()
 
     def take_over(self, module: Any) -> None:
@@ -108,14 +111,9 @@ class Multiprocessing(Resource):
                 finalizer._pid = os.getpid()
             module._finalizer_registry.update(finalizers)
             # They are children of the process that relays now: nothing is left to wait for.
-            _process_module()._children.difference_update(children)
+            processes: Any = sys.modules["multiprocessing.process"]
+            processes._children.difference_update(children)
         self._aside.clear()
-
-
-def _process_module() -> Any:
-    import multiprocessing.process
-
-    return multiprocessing.process
 
 
 class Processes(Resource):
@@ -125,7 +123,7 @@ class Processes(Resource):
         "`is_alive` and `join` see whether it lives; `terminate`, `kill` and `close` are not done"
     )
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         guard_methods(
             module.BaseProcess,
             {
@@ -152,5 +150,5 @@ class SharedMemory(Resource):
     name = "`SharedMemory`"
     in_experiment = "it is shared, and what is written to it is written; `unlink` is not done"
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         guard_methods(module.SharedMemory, {"unlink": left_alone})

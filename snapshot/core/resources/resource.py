@@ -26,8 +26,11 @@ class Resource:
     name = ""
     in_experiment = ""
 
-    def prepare(self, module: Any) -> None:
-        """Before a fork, so that the child need not copy the memory: install what guards it."""
+    def install(self, module: Any) -> None:
+        """Before a fork, when the module or another one is new: replace what is to be guarded."""
+
+    def before(self, module: Any) -> None:
+        """Before each fork."""
 
     def lay_aside(self, module: Any) -> None:
         """In a child that was just forked: part from what the original made."""

@@ -59,7 +59,7 @@ class TemporaryDirectories(Resource):
     name = "`TemporaryDirectory`"
     in_experiment = "`cleanup()` and the end of a `with` block leave the directory there"
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         """It deletes its directory in `cleanup` even without its finalizer."""
         cleanup = module.TemporaryDirectory.cleanup
         if hasattr(cleanup, "_guarded"):
@@ -90,7 +90,7 @@ class TemporaryFiles(Resource):
         self._closers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._names: list[str] = []
 
-    def prepare(self, module: Any) -> None:
+    def install(self, module: Any) -> None:
         closer = module._TemporaryFileCloser
         if "_made_by" in vars(closer):
             return
@@ -116,7 +116,7 @@ class TemporaryFiles(Resource):
         setattr(closer, end, guarded)
 
     def finish(self, module: Any) -> None:
-        for closer in list(self._closers):
+        for closer in list(self._closers) if self._closers else ():
             if closer._made_by == os.getpid():
                 getattr(closer, "cleanup", closer.close)()
 
