@@ -63,7 +63,8 @@ class SharedMappings(Resource):
             self._mappings = list(_shared_mappings()) if objects else []
 
     def lay_aside(self, module: Any) -> None:
-        self._aside += [each for each in self._mappings if each.map(mmap.MAP_PRIVATE)]
+        if self._mappings:
+            self._aside += [each for each in self._mappings if each.map(mmap.MAP_PRIVATE)]
 
     def take_over(self, module: Any) -> None:
         for each in self._aside:

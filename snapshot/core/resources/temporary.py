@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from snapshot.core.resources.resource import Resource, is_ours, mark_makers
 
@@ -18,9 +17,6 @@ class _Aside:
     def __init__(self, registry: dict[Any, Any]) -> None:
         self._finalizers = registry.copy()
         registry.clear()
-        if getattr(weakref.finalize, "_registered_with_atexit", False):
-            # The handler that Python registered for it belongs to the original now.
-            atexit.register(cast(Any, weakref.finalize)._exitfunc)
 
     def __contains__(self, finalizer: object) -> bool:
         return finalizer in self._finalizers
@@ -44,9 +40,13 @@ class Finalizers(Resource):
     in_experiment = "the original's do not run, whatever is deleted; those made here do"
 
     def lay_aside(self, module: Any) -> None:
-        registry = module.finalize._registry
-        if registry or getattr(module.finalize, "_registered_with_atexit", False):
-            _aside.append(_Aside(registry))
+        if module.finalize._registry:
+            _aside.append(_Aside(module.finalize._registry))
+
+    def finish(self, module: Any) -> None:
+        """The exit handler that Python registered for it belongs to the original."""
+        if module.finalize._registry:
+            module.finalize._exitfunc()
 
     def take_over(self, module: Any) -> None:
         for each in _aside:
@@ -87,7 +87,7 @@ class TemporaryFiles(Resource):
     in_experiment = "`close()` and the end of a `with` block close it and leave the file there"
 
     def __init__(self) -> None:
-        self._closers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._closers: weakref.WeakSet[Any] | None = None  # None until there is one
         self._names: list[str] = []
 
     def install(self, module: Any) -> None:
@@ -101,6 +101,8 @@ class TemporaryFiles(Resource):
         @functools.wraps(make)
         def __init__(closer: Any, *args: Any, **kwargs: Any) -> None:
             make(closer, *args, **kwargs)
+            if self._closers is None:
+                self._closers = weakref.WeakSet()
             self._closers.add(closer)
 
         @functools.wraps(finish)
@@ -116,7 +118,7 @@ class TemporaryFiles(Resource):
         setattr(closer, end, guarded)
 
     def finish(self, module: Any) -> None:
-        for closer in list(self._closers) if self._closers else ():
+        for closer in list(self._closers or ()):
             if closer._made_by == os.getpid():
                 getattr(closer, "cleanup", closer.close)()
 
