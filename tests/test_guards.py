@@ -180,3 +180,50 @@ def test_what_cannot_be_guarded(python: Run) -> None:
     assert "this Thing has no method 'commit'; nothing is guarded" in lines[1]
     assert "the methods of a Connection cannot be replaced" in lines[3]
     assert lines[-1] == "{}"
+
+
+def test_what_is_guarded_is_not_kept_alive(python: Run) -> None:
+    result = python(
+        """
+        import logging.handlers, multiprocessing, os, sqlite3, weakref
+        from snapshot import fork_call, revert, snapshot
+
+        def descriptors():
+            return len(os.listdir("/proc/self/fd"))
+
+        multiprocessing.Queue()  # starts a process that stays
+        before = descriptors()
+        connection = sqlite3.connect("data.db")
+        connection.execute("create table t (x)")
+        queue = multiprocessing.Queue()
+        handler = logging.handlers.MemoryHandler(1)
+        held = [weakref.ref(queue), weakref.ref(handler)]
+        if snapshot():
+            revert()
+        fork_call(int)
+        handler.close()
+        del connection, queue, handler
+        print([each() for each in held], descriptors() - before)
+        """
+    )
+    assert result.stdout == "[None, None] 0\n", result
+
+
+def test_a_fork_of_the_programs_own_is_as_python_has_it(python: Run) -> None:
+    result = python(
+        """
+        import os, tempfile
+        from snapshot import revert, snapshot
+        if snapshot():
+            revert()
+        file = tempfile.NamedTemporaryFile()
+        child = os.fork()
+        if child == 0:
+            file.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        print(os.path.exists(file.name))
+        open(file.name, "w").close()
+        """
+    )
+    assert result.stdout == "False\n", result

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, overload
 
 from snapshot import pickling
-from snapshot.core import process
+from snapshot.core import process, resources
 from snapshot.core.inside import Inside
 from snapshot.core.job import FAILED, RETURNED, Job, Limits, Outcome, lost, name_of, over
 from snapshot.core.memory import private_memory
@@ -169,6 +169,7 @@ class Fork:
             self._child = process.fork()
             if self._child is None:
                 inside.live(self._files, mask)
+            resources.forget()
             with contextlib.suppress(OSError):  # the fork was faster, or has ended
                 os.setpgid(self._child.pid, self._child.pid)
         except CannotFork:

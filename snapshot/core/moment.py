@@ -84,6 +84,7 @@ class Moment:
             undo.callback(close, self.ear)
             undo.callback(close, self.mouth)
             resources.prepare()
+            undo.callback(resources.forget)
             ending.prepare()
             self.signals = Waiting()
             undo.callback(self.signals.go_on)
@@ -156,6 +157,7 @@ class Moment:
     def wait(self, child: Child, *, hold_gil: bool) -> Experiment:
         """In the original: sleep until the experiment has ended, and put everything back."""
         close(self.mouth)
+        resources.forget()
         try:
             try:
                 how = self._end_of(child, hold_gil)

@@ -58,6 +58,11 @@ def prepare() -> None:
     _perform("before")
 
 
+def forget() -> None:
+    """In the process that has forked, or could not."""
+    _perform("forget")
+
+
 def lay_aside() -> None:
     """In a child that was just forked: what the original made is not cleaned up here."""
     _perform("lay_aside")
@@ -85,7 +90,7 @@ def _look_at_modules() -> None:
     present = [(each, sys.modules[each.module]) for each in RESOURCES if each.module in sys.modules]
     for resource, module in present:
         resource.install(module)
-    for name in ("before", "lay_aside", "finish", "take_over"):
+    for name in ("before", "forget", "lay_aside", "finish", "take_over"):
         idle = getattr(Resource, name)
         _steps[name] = [
             (getattr(resource, name), module)

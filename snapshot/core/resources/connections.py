@@ -92,10 +92,17 @@ class Sqlite(Resource):
     )
 
     def __init__(self) -> None:
+        self._connections: list[Any] = []
         self._aside: list[Any] = []
 
+    def before(self, module: Any) -> None:
+        self._connections = census.known(module.Connection)
+
+    def forget(self, module: Any) -> None:
+        self._connections.clear()
+
     def lay_aside(self, module: Any) -> None:
-        for connection in census.known(module.Connection):
+        for connection in self._connections:
             # Closing it would undo the original's transaction. So it is kept to the very end, and
             # with it a statement that has not ended: SQLite closes nothing before that has.
             self._aside.append(connection)

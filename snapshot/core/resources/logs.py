@@ -18,14 +18,22 @@ class LogBuffers(Resource):
     )
 
     def __init__(self) -> None:
+        self._handlers: list[Any] = []
         self._aside: list[tuple[Any, list[Any]]] = []
 
+    def before(self, module: Any) -> None:
+        kinds = (module.BufferingHandler, module.SocketHandler)
+        self._handlers = [each for each in _handlers() if isinstance(each, kinds)]
+
+    def forget(self, module: Any) -> None:
+        self._handlers.clear()
+
     def lay_aside(self, module: Any) -> None:
-        for handler in _handlers():
+        for handler in self._handlers:
             if isinstance(handler, module.BufferingHandler):
                 self._aside.append((handler, handler.buffer))
                 handler.buffer = []
-            elif isinstance(handler, module.SocketHandler):
+            else:
                 handler.sock = None
 
     def finish(self, module: Any) -> None:
@@ -67,6 +75,7 @@ class LogListeners(Resource):
 
     def __init__(self) -> None:
         self._listeners: list[Any] = []
+        self._restarted: list[Any] = []
 
     def before(self, module: Any) -> None:
         targets = (getattr(each, "_target", None) for each in threading.enumerate())
@@ -77,13 +86,17 @@ class LogListeners(Resource):
             if isinstance(each, module.QueueListener) and isinstance(each.queue, queue.Queue)
         ]
 
+    def forget(self, module: Any) -> None:
+        self._listeners.clear()
+
     def lay_aside(self, module: Any) -> None:
         for listener in self._listeners:
             queue.Queue.__init__(listener.queue, listener.queue.maxsize)
             listener._thread = None
             listener.start()
+            self._restarted.append(listener)
 
     def finish(self, module: Any) -> None:
-        for listener in self._listeners:
+        for listener in self._restarted:
             if listener._thread is not None:
                 listener.stop()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -90,6 +92,14 @@ class Multiprocessing(Resource):
 
     def __init__(self) -> None:
         self._aside: list[tuple[dict[Any, Any], set[Any]]] = []
+        self._after_forkers: list[tuple[Any, Callable[[Any], object]]] = []
+
+    def before(self, module: Any) -> None:
+        registered = sorted(module._afterfork_registry.items())
+        self._after_forkers = [(thing, function) for (*_, function), thing in registered]
+
+    def forget(self, module: Any) -> None:
+        self._after_forkers.clear()
 
     def lay_aside(self, module: Any) -> None:
         processes: Any = sys.modules["multiprocessing.process"]
@@ -97,8 +107,9 @@ class Multiprocessing(Resource):
             self._aside.append((module._finalizer_registry.copy(), processes._children))
             module._finalizer_registry.clear()
             processes._children = set()
-        if module._afterfork_registry:
-            module._run_after_forkers()
+        for thing, function in self._after_forkers:
+            with contextlib.suppress(Exception):  # its server is gone, for instance
+                function(thing)
 
     def finish(self, module: Any) -> None:
         processes: Any = sys.modules["multiprocessing.process"]

@@ -30,7 +30,10 @@ class Resource:
         """Before a fork, when the module or another one is new: replace what is to be guarded."""
 
     def before(self, module: Any) -> None:
-        """Before each fork."""
+        """Before each fork: look for what is there, since a child copies each page it looks at."""
+
+    def forget(self, module: Any) -> None:
+        """In the process that forked, or could not: let go of what `before` found."""
 
     def lay_aside(self, module: Any) -> None:
         """In a child that was just forked: part from what the original made."""
@@ -49,8 +52,11 @@ def maker(thing: object) -> int | None:
 
 
 def is_ours(thing: object) -> bool:
-    """Whether this process made it, or is the original and no other made it."""
-    return line.owns(maker(thing))
+    """Whether this process made it, or is no experiment.
+
+    What a program forks without this package is none: there everything is as Python has it.
+    """
+    return line.is_root() or line.owns(maker(thing))
 
 
 def mark_makers(kind: Any) -> None:
