@@ -40,7 +40,7 @@ def everything() -> None:
     nothing: dict[str, list[resources.Step]] = {name: [] for name in steps}
 
     def run(what: dict[str, list[resources.Step]]) -> float:
-        resources._steps.update(what)
+        resources._steps = what
         return timed(there_and_back)
 
     ours, bare = by_turns(500, lambda: run(steps), lambda: run(nothing))

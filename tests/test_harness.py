@@ -156,9 +156,9 @@ def test_changed_modes_of_the_runners_terminal_fail_the_test_and_are_put_back(
     terminal.run(f"export PYTHONPATH={ROOT}")
     terminal.python(RUN_PYTEST, str(tests), str(said))
     terminal.prompt()
-    ((name, text),) = json.loads(said.read_text()).items()
-    assert name == "teardown test_modes"
-    assert "left behind:\ntty modes" in text
+    failed = json.loads(said.read_text())
+    assert list(failed) == ["teardown test_modes"], failed
+    assert "left behind:\ntty modes" in failed["teardown test_modes"]
 
 
 # Programs.

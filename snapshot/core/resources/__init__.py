@@ -85,15 +85,17 @@ def _perform(name: str) -> None:
 
 def _look_at_modules() -> None:
     """List what is to be done at a fork: a child copies each page that it touches, so no more."""
-    global _modules
-    _modules = len(sys.modules)
+    global _modules, _steps
+    loaded = len(sys.modules)
     present = [(each, sys.modules[each.module]) for each in RESOURCES if each.module in sys.modules]
     for resource, module in present:
         resource.install(module)
-    for name in ("before", "forget", "lay_aside", "finish", "take_over"):
-        idle = getattr(Resource, name)
-        _steps[name] = [
+    steps = {
+        name: [
             (getattr(resource, name), module)
             for resource, module in present
-            if getattr(type(resource), name) is not idle
+            if getattr(type(resource), name) is not getattr(Resource, name)
         ]
+        for name in ("before", "forget", "lay_aside", "finish", "take_over")
+    }
+    _steps, _modules = steps, loaded  # last: a signal's handler may have raised before
