@@ -228,3 +228,68 @@ def test_a_fork_of_the_programs_own_is_as_python_has_it(python: Run) -> None:
         """
     )
     assert result.stdout == "False\n", result
+
+
+NETWORK = """
+import asyncio, os, socket, sys, threading
+from snapshot import revert, snapshot
+
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+local, other = socket.socketpair()
+"""
+
+
+def test_sockets_are_shared_and_named(python: Run) -> None:
+    result = python(
+        NETWORK
+        + """
+if snapshot():
+    client.sendall(b"from the experiment")
+    revert()
+client.sendall(b", and on")
+print(server.recv(100))
+print(listener.getsockname()[1], client.getsockname()[1])
+"""
+    )
+    received, ports = result.stdout.splitlines()
+    assert received == "b'from the experiment, and on'"
+    listens, calls = ports.split()
+    named = f"a server on 127.0.0.1:{listens}, 127.0.0.1:{listens}, 127.0.0.1:{calls}\n"
+    assert f"shared with the original: the connections to {named}" in result.stderr, result
+
+
+def test_sockets_are_dropped(python: Run) -> None:
+    result = python(
+        NETWORK
+        + """
+async def main():
+    if snapshot(sockets="drop"):
+        for each in (client, server, local, other):
+            try:
+                each.send(b"x")
+            except BrokenPipeError:
+                print("dead", each.recv(1), flush=True)
+        await asyncio.sleep(0.01)  # the loop's own sockets live
+        asyncio.get_running_loop().call_soon_threadsafe(lambda: print("awake", flush=True))
+        await asyncio.sleep(0.01)
+        revert()
+
+asyncio.run(main())
+for sender, receiver in ((client, server), (server, client), (local, other)):
+    sender.sendall(b"alive")
+    print(receiver.recv(100))
+try:
+    snapshot(sockets="drp")
+except ValueError as error:
+    print(error)
+"""
+    )
+    assert result.stdout.splitlines() == [
+        *["dead b''"] * 4,
+        "awake",
+        *["b'alive'"] * 3,
+        'snapshot(sockets=\'drp\'): it must be "share" or "drop"; nothing was forked',
+    ], result
+    assert "shared with" not in result.stderr

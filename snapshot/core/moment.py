@@ -22,6 +22,7 @@ from snapshot.core.process import Child, Exit
 from snapshot.core.randomness import Randomness
 from snapshot.core.rollback import Offsets
 from snapshot.core.signals import Waiting
+from snapshot.core.sockets import Sockets
 from snapshot.core.terminal import Terminal
 from snapshot.errors import (
     NotPicklable,
@@ -95,8 +96,9 @@ class Moment:
         streams.flush(writers=any(each.writable and each.fd > 2 for each in descriptors))
         self.offsets = Offsets(descriptors)
         self.epolls = Epolls(descriptors)
+        self.sockets = Sockets(descriptors)
 
-    def begin_experiment(self, *, reseed: bool) -> None:
+    def begin_experiment(self, *, sockets: str, reseed: bool) -> None:
         try:
             close(self.ear)
             self.main = dict(vars(sys.modules["__main__"]))
@@ -108,6 +110,8 @@ class Moment:
             resources.lay_aside()
             self.guests.in_experiment(self.log.tell)
             self.epolls.renew()
+            if sockets == "drop":
+                self.sockets.drop()
             self.randomness.in_child(reseed=reseed)
         except BaseException as error:
             self.log.tell("failed", f"{type(error).__name__}: {error}")
@@ -118,6 +122,9 @@ class Moment:
                 f"snapshot: not in the experiment: the original's threads {self.lost}; one that "
                 'needs them to go on there needs snapshot(threads="run")'
             )
+
+        if sockets == "share" and (shared := self.sockets.described()):
+            say(f"snapshot: shared with the original: the connections to {shared}")
 
     def lacks(self, named: Any) -> bool:
         """Whether the original does not know this class or function of `__main__` by its name."""

@@ -43,15 +43,24 @@ __all__ = [
 ]
 
 Threads = Literal["freeze", "run", "refuse"]
+Sockets = Literal["share", "drop"]
 
 
-def snapshot(name: str | None = None, *, threads: Threads = "freeze", reseed: bool = False) -> bool:
+def snapshot(
+    name: str | None = None,
+    *,
+    threads: Threads = "freeze",
+    sockets: Sockets = "share",
+    reseed: bool = False,
+) -> bool:
     """Fork: True in the child, the experiment; False in this process once the experiment ended.
 
     name: what `revert(to=name)` may call it; free again when nothing waits under it.
     threads: what this process's other threads do while it waits. "freeze": they run no Python
     code. "run": they go on, but their own snapshots wait until this experiment has ended.
     "refuse": raise if there are any. The experiment has none of them.
+    sockets: what the original's sockets are in the experiment. "share": the same connections, and a
+    line there names those that lead over a network. "drop": dead, so that nothing is sent or read.
     reseed: give the experiment random numbers of its own (`random`, numpy's global generator)
     instead of the same sequence that the original will see.
 
@@ -63,15 +72,21 @@ def snapshot(name: str | None = None, *, threads: Threads = "freeze", reseed: bo
     objects for open files. Raises `UsageError`, `NameTaken`, `ThreadsRunning` or `CannotFork`;
     then nothing was forked.
     """
-    return snapshot_at(Place.of(sys._getframe(1)), name, threads=threads, reseed=reseed)
+    place = Place.of(sys._getframe(1))
+    return snapshot_at(place, name, threads=threads, sockets=sockets, reseed=reseed)
 
 
 def snapshot_at(
-    place: Place, name: str | None = None, *, threads: Threads = "freeze", reseed: bool = False
+    place: Place,
+    name: str | None = None,
+    *,
+    threads: Threads = "freeze",
+    sockets: Sockets = "share",
+    reseed: bool = False,
 ) -> bool:
     """`snapshot()` by a debugger: at the line that it shows, which may not even be running."""
     global _last
-    _check(name, threads)
+    _check(name, threads, sockets)
     new = Snapshot(len(line.here.waiting), name, os.getpid(), place, time.monotonic())
     lost = threads_.others()
     if threads == "refuse" and lost:
@@ -91,7 +106,7 @@ def snapshot_at(
             moment.call_off()
             raise
         if child is None:
-            moment.begin_experiment(reseed=reseed)
+            moment.begin_experiment(sockets=sockets, reseed=reseed)
         else:
             _last = moment.wait(child, hold_gil=threads == "freeze")
     if child is None:
@@ -179,7 +194,11 @@ def _current(verb: str) -> Moment:
     return moment
 
 
-def _check(name: str | None, threads: str) -> None:
+def _check(name: str | None, threads: str, sockets: str) -> None:
+    if sockets not in ("share", "drop"):
+        raise UsageError(
+            f'snapshot(sockets={sockets!r}): it must be "share" or "drop"; nothing was forked'
+        )
     if threads not in ("freeze", "run", "refuse"):
         raise UsageError(
             f'snapshot(threads={threads!r}): it must be "freeze", "run" or "refuse"; '
