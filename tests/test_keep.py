@@ -126,3 +126,63 @@ def test_on_a_terminal(terminal: Terminal) -> None:
     terminal.prompt()
     assert terminal.run("echo $?") == "0"
     assert not terminal.pids()
+
+
+def test_what_the_original_held_is_the_kept_ones(python: Run) -> None:
+    result = python(
+        """
+        import fcntl, logging, logging.handlers, mmap, os, subprocess
+        from concurrent.futures import ThreadPoolExecutor
+        import numpy
+        from snapshot import keep, snapshot
+        from snapshot.errors import RootOnly
+
+        with open("mapped", "wb") as made:
+            made.write(b"original" * 1000)
+        file = open("mapped", "r+b")
+        mapping = mmap.mmap(file.fileno(), 0)
+        array = numpy.memmap("array", dtype="i8", mode="w+", shape=(1000,))
+        cat = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        sleeper = subprocess.Popen(["sleep", "1000"])
+        memory = logging.handlers.MemoryHandler(100, target=logging.FileHandler("log"))
+        memory.emit(logging.makeLogRecord({"msg": "before", "levelno": 20}))
+        pool = ThreadPoolExecutor(2)
+        pool.submit(abs, -1).result()
+        lock = open("lock", "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if snapshot():
+            mapping[:8] = b"changed!"
+            array[:] = 7
+            assert open("mapped", "rb").read(8) == b"original"
+            keep()
+            mapping[8:16] = b"and more"
+            print(open("mapped", "rb").read(16), numpy.fromfile("array", dtype="i8").sum())
+            print("asked", file=cat.stdin, flush=True)
+            print(cat.poll(), cat.stdout.readline(), end="")
+            sleeper.terminate()
+            for each in (sleeper, cat):
+                try:
+                    if each is cat:
+                        cat.stdin.close()
+                    each.wait(30)
+                except RootOnly as error:
+                    print("has ended" in str(error))
+            memory.close()
+            print(open("log").read(), end="")
+            print(pool.submit(abs, -3).result())
+            pool.shutdown()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            fcntl.flock(open("lock"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            cat.stdout.close()
+        """,
+        env={"SNAPSHOT_QUIET": "1"},
+    )
+    assert result.stdout.splitlines() == [
+        "b'changed!and more' 7000",
+        "None asked",
+        "True",
+        "True",
+        "before",
+        "3",
+    ], result
+    assert result.code == 0, result

@@ -20,7 +20,12 @@ class ThreadPools(Resource):
     )
 
     def install(self, module: Any) -> None:
-        guard_methods(module.ThreadPoolExecutor, {"submit": _submit})
+        guard_methods(module.ThreadPoolExecutor, {"submit": _submit}, ours=_has_its_threads)
+
+
+def _has_its_threads(executor: Any) -> bool:
+    """False if a fork has left them behind, be it an experiment or one that was kept."""
+    return not executor._threads or any(thread.is_alive() for thread in executor._threads)
 
 
 def _submit(method: Any, executor: Any, /, *args: Any, **kwargs: Any) -> Any:

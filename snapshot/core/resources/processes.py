@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from snapshot.core import process
+from snapshot.core import line, process
 from snapshot.core.resources.resource import (
     Resource,
     guard_methods,
     left_alone,
+    maker,
     owner,
     refused,
     skip,
@@ -39,11 +41,24 @@ class Popen(Resource):
                 "poll": _poll,
                 "wait": _wait,
                 "communicate": refused,
-                "send_signal": left_alone,
-                "__exit__": _close_pipes,
+                "send_signal": _send_signal,
+                "__exit__": _leave,
                 "__del__": skip,
             },
+            ours=_is_child,
         )
+
+
+def _is_child(started: Any) -> bool:
+    """Whether this process started it. One that was kept has not started what the original had."""
+    return maker(started) == os.getpid() or (line.is_root() and not line.here.before)
+
+
+def _send_signal(method: Any, popen: Any, number: int) -> None:
+    if not line.is_root():
+        left_alone(method, popen)
+    elif not process.has_ended(popen.pid, 0):
+        os.kill(popen.pid, number)
 
 
 def _poll(method: Any, popen: Any) -> int | None:
@@ -51,7 +66,7 @@ def _poll(method: Any, popen: Any) -> int | None:
 
 
 def _wait(method: Any, popen: Any, timeout: float | None = None) -> int | None:
-    if _leaves_block(sys._getframe(2)):
+    if _leaves_block(sys._getframe(2)) and not line.is_root():
         return None
     if not _known_or_over(popen, timeout):
         raise subprocess.TimeoutExpired(popen.args, timeout or 0)
@@ -73,13 +88,15 @@ def _known_or_over(popen: Any, timeout: float | None) -> bool:
     return popen.returncode is not None or process.has_ended(popen.pid, timeout)
 
 
-def _close_pipes(method: Any, popen: Any, *error: object) -> None:
+def _leave(method: Any, popen: Any, *error: object) -> None:
     for pipe in (popen.stdin, popen.stdout, popen.stderr):
         if pipe is not None:
             try:
                 pipe.close()
             except OSError:
                 continue  # nobody reads it any more
+    if line.is_root():
+        process.has_ended(popen.pid)
 
 
 class Multiprocessing(Resource):
@@ -140,11 +157,20 @@ class Processes(Resource):
             {
                 "is_alive": _is_alive,
                 "join": _join,
-                "terminate": left_alone,
-                "kill": left_alone,
+                "terminate": _terminate,
+                "kill": _kill,
                 "close": skip,
             },
+            ours=_is_child,
         )
+
+
+def _terminate(method: Any, worker: Any) -> None:
+    _send_signal(method, worker, signal.SIGTERM)
+
+
+def _kill(method: Any, worker: Any) -> None:
+    _send_signal(method, worker, signal.SIGKILL)
 
 
 def _is_alive(method: Any, worker: Any) -> bool:

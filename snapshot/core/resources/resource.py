@@ -73,7 +73,9 @@ def mark_makers(kind: Any) -> None:
     kind._made_by, kind.__init__ = None, __init__
 
 
-def guard_methods(kind: Any, instead: dict[str, Instead]) -> None:
+def guard_methods(
+    kind: Any, instead: dict[str, Instead], *, ours: Callable[[Any], bool] = is_ours
+) -> None:
     """Where an instance is not this process's own, call these instead of its methods.
 
     They are called with the method that is replaced, the instance, and the arguments.
@@ -82,13 +84,13 @@ def guard_methods(kind: Any, instead: dict[str, Instead]) -> None:
     for name, replacement in instead.items():
         method = getattr(kind, name, None)
         if method is not None and not hasattr(method, "_guarded"):
-            setattr(kind, name, _guarded(method, replacement))
+            setattr(kind, name, _guarded(method, replacement, ours))
 
 
-def _guarded(method: Any, replacement: Instead) -> Any:
+def _guarded(method: Any, replacement: Instead, ours: Callable[[Any], bool]) -> Any:
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_ours(self):
+        if ours(self):
             return method(self, *args, **kwargs)
         return replacement(method, self, *args, **kwargs)
 
