@@ -20,7 +20,9 @@ from tests.terminal import PROMPT, Screen, ScreenTimeout, Terminal
 ROOT = Path(__file__).parent.parent
 
 RUN_PYTEST = """
-    import json, sys, pytest
+    import json, os, sys, pytest
+
+    os.environ.pop("PYTEST_ADDOPTS", None)  # `-n` would run the tests in any order
 
     class Recorder:
         said = {}
