@@ -8,7 +8,7 @@ from typing import Any
 
 from snapshot.core import census, line
 from snapshot.core.messages import say
-from snapshot.core.resources.resource import Resource, guard_methods, is_ours, refused, skip
+from snapshot.core.resources.resource import Resource, guard_methods, refused, skip
 
 
 def inherited(fd: int) -> bool:
@@ -191,6 +191,4 @@ class Sqlalchemy(Resource):
 
     def lay_aside(self, module: Any) -> None:
         for engine in census.known(module.Engine):
-            if is_ours(engine):
-                continue
             engine.dispose(close=False)
