@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -282,3 +283,24 @@ def test_an_exception_that_cannot_say_what_it_is(python: Run) -> None:
         """
     )
     assert result.stdout == "(5,)\n", result
+
+
+@pytest.mark.parametrize("command", ["snapshot run", "snapshot-repl"])
+def test_a_program_is_run_in_a_directory_that_is_gone(
+    python: Run, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "program.py").write_text("print('ran')\n")
+    result = python(
+        f"""
+        import os, subprocess, sys
+        os.mkdir("gone")
+        os.chdir("gone")
+        os.rmdir(os.path.abspath("."))
+        name, *rest = "{command}".split()
+        run = [os.path.join(os.path.dirname(sys.executable), name), *rest]
+        for program in ([{str(tmp_path / "program.py")!r}], ["-c", "print('ran')"]):
+            subprocess.run([*run, *program], stdin=subprocess.DEVNULL)
+        """
+    )
+    assert result.stdout == "ran\nran\n", result
+    assert "Traceback" not in result.stderr, result

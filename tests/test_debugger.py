@@ -78,3 +78,21 @@ def test_keep_makes_the_experiment_the_real_program(terminal: Terminal) -> None:
     assert terminal.transcript().count("the end") == 1
     assert terminal.run("echo $?") == "0"
     assert not terminal.pids()
+
+
+def test_a_snapshot_at_a_post_mortem_names_the_line_that_failed(terminal: Terminal) -> None:
+    (terminal.directory / "failing.py").write_text(
+        "def share(of):\n    return 1 / of\n\nshare(0)\n"
+    )
+    terminal.line("snapshot run failing.py")
+    terminal.wait_for("[Y/n] ")
+    terminal.line("y")
+    say(terminal, "(Pdb 1) ", "snap mine")
+    say(terminal, "(Pdb 2) ", "up")
+    say(terminal, "(Pdb 2) ", "revert")
+    terminal.wait_for("snapshot: back at 1 'mine' (failing.py:2 share)")
+    say(terminal, "(Pdb 1) ", "revert")
+    terminal.wait_for("snapshot: back at 0 (failing.py:2 share)")
+    terminal.wait_for("[y/N] ")
+    terminal.line("n")
+    terminal.prompt()
