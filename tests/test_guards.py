@@ -293,3 +293,79 @@ except ValueError as error:
         'snapshot(sockets=\'drp\'): it must be "share" or "drop"; nothing was forked',
     ], result
     assert "shared with" not in result.stderr
+
+
+def test_maps_of_files_that_come_and_go(python: Run) -> None:
+    """The next one has the address of the last one, as often as not, and another file."""
+    result = python(
+        """
+        import mmap
+        from snapshot import last_experiment, revert, snapshot
+
+        def mapped(name, offset=0):
+            with open(name, "r+b") as file:
+                return mmap.mmap(file.fileno(), 5 * mmap.PAGESIZE, offset=offset)
+
+        for name in "abcdef":
+            with open(name, "wb") as file:
+                file.write(name.encode() * 20 * mmap.PAGESIZE)
+        kept = mapped("f")
+        for name in "abcde":
+            one, far = mapped(name), mapped(name, 10 * mmap.PAGESIZE)
+            far.resize(7 * mmap.PAGESIZE)
+            far[0] = ord("!")
+            if snapshot():
+                seen = one[:2], far[:2], kept[:1]
+                one[:], far[:], kept[:] = (b"x" * len(each) for each in (one, far, kept))
+                revert(value=seen)
+            text = name.encode()
+            assert last_experiment().value == (text * 2, b"!" + text, b"f"), last_experiment()
+            assert one[:] == name.encode() * len(one)
+            assert far[:2] == b"!" + name.encode() and kept[:1] == b"f"
+            del one, far
+        print("as they were")
+        """,
+        env={"SNAPSHOT_QUIET": "1"},
+    )
+    assert result.stdout == "as they were\n", result
+
+
+def test_what_lies_where_a_map_was_is_left_alone(python: Run) -> None:
+    """An object that takes a dead one's id and length is another: its pages lie elsewhere."""
+    result = python(
+        """
+        import ctypes, mmap
+        from snapshot import last_experiment, revert, snapshot
+
+        PRIVATE, ANONYMOUS, AT_THIS_FREE_PLACE = 0x2, 0x20, 0x100000
+
+        def mapped(name):
+            with open(name, "r+b") as file:
+                return mmap.mmap(file.fileno(), 0)
+
+        for name in "ab":
+            with open(name, "wb") as file:
+                file.write(name.encode() * mmap.PAGESIZE)
+        one = mapped("a")
+        if snapshot():
+            revert()
+        was, place = id(one), ctypes.addressof(ctypes.c_char.from_buffer(one))
+        del one
+        several = [mapped("b") for _ in range(500)]
+        (one,) = (each for each in several if id(each) == was)
+        del several
+        if ctypes.addressof(ctypes.c_char.from_buffer(one)) != place:
+            libc = ctypes.CDLL(None)
+            libc.mmap.restype = ctypes.c_void_p
+            libc.mmap.argtypes = ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long
+            how = PRIVATE | ANONYMOUS | AT_THIS_FREE_PLACE
+            assert libc.mmap(place, mmap.PAGESIZE, 3, how, -1, 0) == place
+            ctypes.memset(place, ord("b"), mmap.PAGESIZE)
+        if snapshot():
+            revert(value=ctypes.string_at(place, 1))
+        assert last_experiment().value == b"b", last_experiment()
+        print("as it was")
+        """,
+        env={"SNAPSHOT_QUIET": "1"},
+    )
+    assert result.stdout == "as it was\n", result

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import mmap
 import os
+import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -51,16 +52,26 @@ class SharedMappings(Resource):
     )
 
     def __init__(self) -> None:
-        self._objects: set[tuple[int, int]] = set()  # when the mappings were listed
+        self._places: list[_Place] = []  # where the objects were when the mappings were listed
         self._mappings: list[_Mapping] = []
         self._aside: list[_Mapping] = []
 
     def before(self, module: Any) -> None:
-        """The kernel's list is long and slow to read: it is read again if the objects changed."""
-        objects = {(id(each), _length(each)) for each in census.known(module.mmap)}
-        if objects != self._objects:
-            self._objects = objects
-            self._mappings = list(_shared_mappings()) if objects else []
+        """The kernel's list is long and slow to read: it is read again if an object changed.
+
+        Only what belongs to a living object is mapped anew: nothing else is known to be there yet.
+        """
+        found = (_place(each) for each in census.known(module.mmap))
+        places = sorted((each for each in found if each is not None), key=lambda each: each.start)
+        if places != self._places:
+            shared = list(_shared_mappings()) if places else []
+            self._mappings = [
+                mapping.part(place.start, place.end)
+                for place in places
+                for mapping in shared
+                if mapping.start <= place.start and place.end <= mapping.end
+            ]
+            self._places = places
 
     def lay_aside(self, module: Any) -> None:
         if self._mappings:
@@ -73,11 +84,22 @@ class SharedMappings(Resource):
         self._aside.clear()
 
 
-def _length(mapping: mmap.mmap) -> int:
+class _Place(NamedTuple):
+    """An object and its pages. A reference to one that is gone equals no other."""
+
+    start: int
+    end: int
+    mapping: weakref.ref[mmap.mmap]
+
+
+def _place(mapping: mmap.mmap) -> _Place | None:
+    """None for one that is closed, or that is not written to."""
     try:
-        return len(mapping)
-    except ValueError:
-        return 0  # closed
+        start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+    except (TypeError, ValueError):
+        return None
+    pages = -(-len(mapping) // mmap.PAGESIZE)
+    return _Place(start, start + pages * mmap.PAGESIZE, weakref.ref(mapping))
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -93,6 +115,10 @@ class _Mapping(NamedTuple):
     device: str
     inode: int
     file: str
+
+    def part(self, start: int, end: int) -> _Mapping:
+        """The pages between these addresses."""
+        return self._replace(start=start, end=end, offset=self.offset + start - self.start)
 
     def map(self, how: int) -> bool:
         """Map the same part of the file over it; False if the file is not there any more."""
