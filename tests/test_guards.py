@@ -357,7 +357,8 @@ def test_what_lies_where_a_map_was_is_left_alone(python: Run) -> None:
         if ctypes.addressof(ctypes.c_char.from_buffer(one)) != place:
             libc = ctypes.CDLL(None)
             libc.mmap.restype = ctypes.c_void_p
-            libc.mmap.argtypes = ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long
+            number = ctypes.c_int
+            libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[number] * 3, ctypes.c_long)
             how = PRIVATE | ANONYMOUS | AT_THIS_FREE_PLACE
             assert libc.mmap(place, mmap.PAGESIZE, 3, how, -1, 0) == place
             ctypes.memset(place, ord("b"), mmap.PAGESIZE)
