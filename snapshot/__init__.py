@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snapshot.core.guards import guard, on_snapshot, root_only
     from snapshot.core.memory import compact
     from snapshot.core.tree import (
+        changes,
         in_snapshot,
         is_root,
         keep,
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ForkExecutor": "snapshot.core.executor",
+    "changes": "snapshot.core.tree",
     "compact": "snapshot.core.memory",
     "fork_call": "snapshot.core.disposable",
     "guard": "snapshot.core.guards",
@@ -52,6 +54,7 @@ _HOMES = {
 
 __all__ = [
     "ForkExecutor",
+    "changes",
     "compact",
     "fork_call",
     "guard",

@@ -24,6 +24,19 @@ class CannotFork(SnapshotError, OSError):
     """The system refused to fork. Nothing was forked, nothing changed."""
 
 
+class CannotOverlay(SnapshotError, OSError):
+    """Directories cannot be put under a private overlay. Nothing was forked, nothing changed."""
+
+
+class FilesChanged(SnapshotError):
+    """What an experiment would put into files was changed by somebody else meanwhile.
+
+    `paths` are those files. Nothing was kept.
+    """
+
+    paths: tuple[str, ...] = ()
+
+
 class NotAnExperiment(SnapshotError):
     """`revert` or `keep` was called where no snapshot waits."""
 

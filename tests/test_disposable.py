@@ -614,13 +614,13 @@ def test_arguments_that_mean_nothing(passes: Passes) -> None:
         for places in (0, -1, "two", 1.5):
             with contextlib.suppress(UsageError):
                 raise AssertionError(ForkExecutor(places))
-        from snapshot.core.job import _bytes
+        from snapshot.core.limits import in_bytes
         for text, size in (
             (1, 1), (5e8, 500_000_000), ("500M", 500 << 20), ("2G", 2 << 30), ("2g", 2 << 30),
             ("100KiB", 100 << 10), ("100 kb", 100_000), ("1.5K", 1536), ("1T", 1 << 40),
             ("77", 77), ("77B", 77),
         ):
-            assert _bytes(text) == size, text
+            assert in_bytes("memory", text) == size, text
     """)
 
 

@@ -15,23 +15,23 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
-import math
 import os
 import select
 import signal
-import time
 from collections.abc import Callable
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, overload
 
 from snapshot import pickling
 from snapshot.core import process, resources
 from snapshot.core.inside import Inside
-from snapshot.core.job import FAILED, RETURNED, Job, Limits, Outcome, lost, name_of, over
-from snapshot.core.memory import private_memory
+from snapshot.core.job import FAILED, RETURNED, Job, Outcome, lost, name_of
+from snapshot.core.limits import Limits, Watch
 from snapshot.core.process import Child, Exit
+from snapshot.core.rollback.overlay import LIMIT, Overlay, Path, Paths, Wanted
 from snapshot.core.signals import pthread_sigmask
 from snapshot.errors import (
     CannotFork,
+    CannotOverlay,
     ForkError,
     ForkExited,
     ForkKilled,
@@ -73,6 +73,10 @@ def fork_call(
     *args: Any,
     timeout: float | None = None,
     memory: int | str | None = None,
+    files: Paths | None = None,
+    files_strict: bool = True,
+    files_limit: int | str = LIMIT,
+    files_on_disk: bool | Path = False,
     capture: Literal[False] = False,
     **kwargs: Any,
 ) -> _T: ...
@@ -85,6 +89,10 @@ def fork_call(
     *args: Any,
     timeout: float | None = None,
     memory: int | str | None = None,
+    files: Paths | None = None,
+    files_strict: bool = True,
+    files_limit: int | str = LIMIT,
+    files_on_disk: bool | Path = False,
     capture: Literal[True],
     **kwargs: Any,
 ) -> Captured[_T]: ...
@@ -96,6 +104,10 @@ def fork_call(
     *args: Any,
     timeout: float | None = None,
     memory: int | str | None = None,
+    files: Paths | None = None,
+    files_strict: bool = True,
+    files_limit: int | str = LIMIT,
+    files_on_disk: bool | Path = False,
     capture: bool = False,
     **kwargs: Any,
 ) -> Any:
@@ -113,6 +125,8 @@ def fork_call(
         … are powers of 1024; KB, … of 1000); None, the default, is without limit. What the fork
         allocates counts, and so does each page that it no longer shares because it or this
         process wrote to it. The memory of programs that it starts does not.
+    files: a directory, or several, that the fork has for itself: what it does to the files in there
+        is gone with it. `files_strict`, `files_limit` and `files_on_disk` are as for `snapshot`.
     capture: return `Captured(value, stdout, stderr)`, with the bytes written to descriptors 1 and
         2. A `ForkError` then has both as its `output`, and what `fn` raised as
         `__cause__.output`.
@@ -122,13 +136,16 @@ def fork_call(
     Raises what `fn` raised, with its type and attributes, and with the traceback in the fork as
     its cause. Else a `ForkError`: `ForkKilled` by a signal, `ForkExited` if it ended its process
     itself (`sys.exit`, `os._exit`), `ForkTimeout`, `ForkMemoryExceeded` (any MemoryError under
-    `memory` included), `ResultNotPicklable`, `ExceptionNotPicklable`. `CannotFork` if the system
-    refuses, `UsageError` if an argument means nothing: nothing was run then.
+    `memory` included), `ResultNotPicklable`, `ExceptionNotPicklable`. `CannotFork` or
+    `CannotOverlay` if the system refuses, `UsageError` if an argument means nothing: nothing was
+    run then.
     """
     if not callable(fn):
         raise UsageError(f"fork_call({fn!r}): give a function; nothing was run")
     call = functools.partial(fn, *args, **kwargs)
-    fork = Fork(Job(name_of(fn), call, Limits.of(timeout, memory), capture=bool(capture)))
+    limits = Limits.of(timeout, memory)
+    private = Wanted.of(files, files_strict, files_limit, files_on_disk)
+    fork = Fork(Job(name_of(fn), call, limits, private, capture=bool(capture)))
     try:
         fork.start()
         fork.wait()
@@ -155,13 +172,14 @@ class Fork:
         self._child: Child | None = None
         self._ended: Exit | None = None
         self._killed_for: ForkError | None = None
-        self._next_look = 0.0  # at the memory, on the clock of `time.monotonic`
+        self._overlay: Overlay | None = None
 
     def start(self) -> None:
         """Fork, in a thread that lives on until the fork has ended. Raises `CannotFork`."""
         mask = pthread_sigmask(signal.SIG_BLOCK, ())
         try:
             inside = Inside(self._job)
+            self._overlay = inside.overlay
             pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)  # here: it may raise what has come
             for _ in range(3 if self._job.capture else 1):
                 self._files.append(_memory_file())
@@ -169,10 +187,11 @@ class Fork:
             self._child = process.fork()
             if self._child is None:
                 inside.live(self._files, mask)
+            self._watch = Watch(self._job.limits, self._child)
             resources.forget()
             with contextlib.suppress(OSError):  # the fork was faster, or has ended
                 os.setpgid(self._child.pid, self._child.pid)
-        except CannotFork:
+        except (CannotFork, CannotOverlay):
             raise
         except (OSError, RuntimeError) as error:  # no descriptor; the interpreter is ending
             reason = process.why_not(error)
@@ -192,26 +211,15 @@ class Fork:
 
     def patience(self) -> float:
         """Milliseconds until `look` has something to do; infinite if it never has."""
-        timeout, memory = self._job.limits
-        if self._killed_for is not None or (timeout is None and memory is None):
-            return math.inf
-        deadline = math.inf if timeout is None else self.child.started + timeout
-        moment = deadline if memory is None else min(deadline, self._next_look)
-        return max(0.0, moment - time.monotonic()) * 1000
+        return self._watch.patience() * 1000
 
     def look(self) -> None:
         """Kill the fork if its time is over or it has outgrown its memory."""
-        timeout, memory = self._job.limits
-        now = time.monotonic()
-        if self._killed_for is not None:
-            return
-        if timeout is not None and now >= self.child.started + timeout:
-            self._kill_for(ForkTimeout, f"did not end within {timeout:g} s: give it more time")
-        elif memory is not None and now >= self._next_look:
-            if (private_memory(self.child.pid) or 0) > memory:
-                self._kill_for(ForkMemoryExceeded, over(memory))
-            # The kernel walks the fork's page tables for this: 5 % of the time at most.
-            self._next_look = now + max(0.01, 20 * (time.monotonic() - now))
+        limit = self._watch.exceeded()
+        if limit == "timeout":
+            self._kill_for(ForkTimeout, self._job.limits.out_of_time)
+        elif limit == "memory":
+            self._kill_for(ForkMemoryExceeded, self._job.limits.out_of_memory)
 
     def wait(self) -> None:
         """Sleep until the fork has ended, and see to its limits meanwhile."""
@@ -252,6 +260,9 @@ class Fork:
             finally:
                 pthread_sigmask(signal.SIG_SETMASK, mask)
         self._forget()
+        overlay, self._overlay = self._overlay, None
+        if overlay is not None:
+            overlay.sweep()
 
     def disown(self) -> None:
         """In a process that inherited it: have no part in it. One that is being made is kept."""

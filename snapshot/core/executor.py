@@ -20,8 +20,10 @@ from concurrent.futures import Executor, Future, InvalidStateError
 from typing import Any, ParamSpec, TypeVar
 
 from snapshot.core.disposable import Fork
-from snapshot.core.job import Job, Limits, name_of
+from snapshot.core.job import Job, name_of
+from snapshot.core.limits import Limits
 from snapshot.core.process import why_not
+from snapshot.core.rollback.overlay import LIMIT, Path, Paths, Wanted
 from snapshot.errors import (
     CannotFork,
     ForkError,
@@ -138,6 +140,8 @@ class ForkExecutor(Executor):
 
     max_workers: how many forks there may be at a time; by default, the usable CPUs.
     timeout, memory: limits for each call, as in `fork_call`; the time counts from its fork.
+    files, files_strict, files_limit, files_on_disk: directories that each call has for itself, as
+        in `fork_call`.
     reseed: by default, each call has its own random numbers (module `random`, numpy's global
         generator); False lets each go on with this process's sequence.
 
@@ -150,12 +154,17 @@ class ForkExecutor(Executor):
         *,
         timeout: float | None = None,
         memory: int | str | None = None,
+        files: Paths | None = None,
+        files_strict: bool = True,
+        files_limit: int | str = LIMIT,
+        files_on_disk: bool | Path = False,
         reseed: bool = True,
     ) -> None:
         if max_workers is not None and not (isinstance(max_workers, int) and max_workers > 0):
             raise UsageError(f"max_workers={max_workers!r}: give a number from 1, or None")
         self._places = max_workers or _usable_cpus()
         self._limits = Limits.of(timeout, memory)
+        self._files = Wanted.of(files, files_strict, files_limit, files_on_disk)
         self._reseed = bool(reseed)
         self._closed = False
         self._pipe: tuple[int, int] | None = None  # wakes the collector while that is at work
@@ -171,7 +180,7 @@ class ForkExecutor(Executor):
             raise UsageError(f"submit({fn!r}): give a function; nothing was run")
         context = contextvars.copy_context()
         call = functools.partial(context.run, fn, *args, **kwargs)
-        task = _Task(Job(name_of(fn), call, self._limits, reseed=self._reseed))
+        task = _Task(Job(name_of(fn), call, self._limits, self._files, reseed=self._reseed))
         with self._locked():
             self._check_open()
             try:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import re
-import resource
 import signal
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from pickle import PickleBuffer
 from typing import Any, NoReturn
 
 from snapshot import pickling
-from snapshot.core import ending, guards, line, process, resources, streams, threads
-from snapshot.core.descriptors import may_write
-from snapshot.core.job import FAILED, RAISED, RETURNED, Job, Outcome, Record, lost, over
+from snapshot.core import ending, guards, line, mappings, process, resources, streams, threads
+from snapshot.core.descriptors import may_write, open_descriptors
+from snapshot.core.job import FAILED, RAISED, RETURNED, Job, Outcome, Record, lost
+from snapshot.core.limits import DataLimit
 from snapshot.core.process import Exit
 from snapshot.core.randomness import Randomness
+from snapshot.core.rollback.overlay import Overlay
 from snapshot.core.signals import pthread_sigmask
 from snapshot.errors import (
+    CannotOverlay,
     ForkError,
     ForkMemoryExceeded,
     NotPicklable,
@@ -40,6 +40,7 @@ class Inside:
     def __init__(self, job: Job) -> None:
         self._job = job
         streams.flush(writers=may_write())
+        self.overlay = None if job.files is None else Overlay(job.files, open_descriptors())
         self._alone = threads.alone()
         resources.prepare()
         ending.prepare()
@@ -49,6 +50,9 @@ class Inside:
         """In the fork: do the job, and end as an experiment does, nothing of the original's."""
         try:
             os.setpgid(0, 0)
+            mappings.moved.clear()
+            if self.overlay is not None:
+                self._begin_overlay(files[0])
             if not self._alone:
                 streams.part_from_threads()
             line.here.dispose()
@@ -66,6 +70,14 @@ class Inside:
         finally:
             process.exit_now(Exit(code=1))
 
+    def _begin_overlay(self, file: int) -> None:
+        assert self.overlay is not None
+        try:
+            self.overlay.begin()
+        except CannotOverlay as error:
+            pickling.write(file, FAILED, *pickling.dump(error))
+            process.exit_now(Exit(code=0))
+
 
 def _redirect(files: list[int]) -> None:
     for fd, name in ((1, "stdout"), (2, "stderr")):
@@ -80,7 +92,7 @@ def _redirect(files: list[int]) -> None:
 
 def _work(job: Job, file: int, lacks: pickling.Lacks) -> Exit:
     pid = os.getpid()
-    limit = None if job.limits.memory is None else _limit_data(job.limits.memory)
+    limit = None if job.limits.memory is None else DataLimit(job.limits.memory)
     value, error = attempt(job.call)
     if isinstance(error, SystemExit):
         return Exit(code=exit_code(error))
@@ -94,17 +106,6 @@ def _work(job: Job, file: int, lacks: pickling.Lacks) -> Exit:
         what = f"returned more than can be kept: {problem}"
         pickling.write(file, *_failure(job.error(ResultNotPicklable, what, pid)))
     return Exit(code=0)
-
-
-def _limit_data(growth: int) -> tuple[int, int]:
-    """Let allocations fail that go further (overwriting is not seen by this); the limit before."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    with contextlib.suppress(OSError, ValueError):
-        status = Path("/proc/self/status").read_bytes()
-        now = int(status.partition(b"VmData:")[2].split()[0]) * 1024
-        limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-        resource.setrlimit(resource.RLIMIT_DATA, (min([now + growth, *limits]), hard))
-    return soft, hard
 
 
 def attempt(call: Callable[[], Any]) -> Outcome:
@@ -128,7 +129,7 @@ def _record(
     value: object,
     error: BaseException | None,
     lacks: pickling.Lacks,
-    limit: tuple[int, int] | None,
+    limit: DataLimit | None,
 ) -> Record:
     if error is None:
         try:
@@ -139,10 +140,9 @@ def _record(
         except MemoryError as problem:
             error = problem
     if limit is not None:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_DATA, limit)
+        limit.lift()
     if isinstance(error, MemoryError) and job.limits.memory is not None:
-        return _failure(job.error(ForkMemoryExceeded, over(job.limits.memory), os.getpid()))
+        return _failure(job.error(ForkMemoryExceeded, job.limits.out_of_memory, os.getpid()))
     return _raised(job, error, lacks)
 
 

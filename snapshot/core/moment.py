@@ -8,29 +8,31 @@ import select
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from snapshot import pickling
-from snapshot.core import ending, line, process, resources, streams, survivors, threads
-from snapshot.core.descriptors import OURS, close, open_descriptors
+from snapshot.core import ending, line, mappings, process, resources, streams, survivors, threads
+from snapshot.core.descriptors import OURS, Descriptor, close, open_descriptors
 from snapshot.core.epoll import Epolls
 from snapshot.core.hosts import Guests
+from snapshot.core.limits import DataLimit, Limits, Watch
 from snapshot.core.line import Snapshot, duration
 from snapshot.core.log import Log
 from snapshot.core.messages import say
 from snapshot.core.process import Child, Exit
 from snapshot.core.randomness import Randomness
-from snapshot.core.rollback import Offsets
+from snapshot.core.rollback.changes import Changes
+from snapshot.core.rollback.offsets import Offsets
+from snapshot.core.rollback.overlay import Overlay, Wanted
 from snapshot.core.signals import Waiting
 from snapshot.core.sockets import Sockets
 from snapshot.core.terminal import Terminal
-from snapshot.errors import (
-    NotPicklable,
-    SnapshotError,
-)
+from snapshot.errors import NotPicklable, SnapshotError
 
 # Seconds that an experiment has between SIGTERM and SIGKILL when its original is told to end.
 GRACE = 1.0
+
+_A_DAY = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Experiment:
     exit: how its process ended.
     value: what `revert(value=…)` carried home, else None.
     duration: seconds from the snapshot to the end.
+    changes: what it did to the files of its overlay, if it had one and ended in order; else None.
+    limit: "timeout" or "memory" if it was killed for that, else None.
     report: the line that was written to standard error, or would have been.
     """
 
@@ -48,6 +52,8 @@ class Experiment:
     exit: Exit
     value: Any
     duration: float
+    changes: Changes | None
+    limit: str | None
     report: str
 
     @property
@@ -61,20 +67,35 @@ class Experiment:
         return self.exit.signal
 
 
+class Options(NamedTuple):
+    """What was asked for: see `snapshot`."""
+
+    sockets: str = "share"
+    reseed: bool = False
+    files: Wanted | None = None
+    limits: Limits = Limits()
+
+
 class Moment:
     """What is remembered of a snapshot: in the original to be put back, in the child to go on.
 
     While it is being made signals are held back; `call_off`, `begin_experiment` or `wait` follows.
     """
 
-    def __init__(self, new: Snapshot, lost: str) -> None:
-        self.snapshot, self.lost = new, lost
+    def __init__(self, new: Snapshot, lost: str, options: Options) -> None:
+        self.snapshot, self.lost, self._options = new, lost, options
+        self.overlay: Overlay | None = None
+        self._data_limit: DataLimit | None = None
+        self._limit: str | None = None  # the one that the experiment was killed for
         self.time = time.time()
         self.facts: dict[str, Any] = {}  # what the experiment tells at its end
         with contextlib.ExitStack() as undo:
             self.guests = Guests()
             undo.callback(self.guests.back, [])
-            self._look_at_descriptors()
+            descriptors = self._look_at_descriptors()
+            if options.files is not None:
+                self.overlay = Overlay(options.files, descriptors)
+                undo.callback(self.overlay.sweep)
             self.alone = threads.alone()
             self.terminal = Terminal.here()
             self.randomness = Randomness()
@@ -91,16 +112,21 @@ class Moment:
             undo.callback(self.signals.go_on)
             self.call_off = undo.pop_all().close
 
-    def _look_at_descriptors(self) -> None:
+    def _look_at_descriptors(self) -> list[Descriptor]:
         descriptors = open_descriptors()
         streams.flush(writers=any(each.writable and each.fd > 2 for each in descriptors))
         self.offsets = Offsets(descriptors)
         self.epolls = Epolls(descriptors)
         self.sockets = Sockets(descriptors)
+        return descriptors
 
-    def begin_experiment(self, *, sockets: str, reseed: bool) -> None:
+    def begin_experiment(self) -> None:
+        sockets = self._options.sockets
         try:
             close(self.ear)
+            mappings.moved.clear()
+            if self.overlay is not None:
+                self.overlay.begin()
             self.main = dict(vars(sys.modules["__main__"]))
             if not self.alone:
                 streams.part_from_threads()
@@ -112,9 +138,11 @@ class Moment:
             self.epolls.renew()
             if sockets == "drop":
                 self.sockets.drop()
-            self.randomness.in_child(reseed=reseed)
+            self.randomness.in_child(reseed=self._options.reseed)
+            if self._options.limits.memory is not None:
+                self._data_limit = DataLimit(self._options.limits.memory)
         except BaseException as error:
-            self.log.tell("failed", f"{type(error).__name__}: {error}")
+            self.log.tell("failed", _failure(error))
             process.exit_now(Exit(code=1))
         self.signals.go_on()
         if self.lost:
@@ -123,6 +151,8 @@ class Moment:
                 'needs them to go on there needs snapshot(threads="run")'
             )
 
+        if self.overlay is not None and self.overlay.shared:
+            say(f"snapshot: shared with the original: {', '.join(self.overlay.shared)}")
         if sockets == "share" and (shared := self.sockets.described()):
             say(f"snapshot: shared with the original: the connections to {shared}")
 
@@ -149,9 +179,16 @@ class Moment:
         with contextlib.suppress(OSError):  # it was told all that it cannot do without
             self.guests.at_end(self.log.tell)
             resources.finish()
+            if self.overlay is not None:
+                self.facts["changes"] = self.overlay.changes()
             self.facts["survivors"] = survivors.of_this_process()
             self.facts["how"] = how.code, how.signal
             self.log.tell("end", self.facts)
+
+    def lift_limit(self) -> None:
+        """The experiment is kept, and its memory no longer limited."""
+        if self._data_limit is not None:
+            self._data_limit.lift()
 
     def release(self) -> None:
         """Let the process that waits become a relay, and wait until it is one."""
@@ -179,8 +216,13 @@ class Moment:
     def _end_of(self, child: Child, hold_gil: bool) -> Exit:
         watched = [self.ear, *self.signals.descriptors()]
         mask = self.signals.mask()
+        watch = Watch(self._options.limits, child)
         while True:
-            ready = child.wait_readable(watched, hold_gil=hold_gil, mask=mask)
+            patience = None if (seconds := watch.patience()) > _A_DAY else seconds
+            ready = child.wait_readable(watched, timeout=patience, hold_gil=hold_gil, mask=mask)
+            if limit := watch.exceeded():
+                self._limit = limit
+                child.kill()
             if self.signals.arrived(ready):
                 return child.end(GRACE)
             if self.ear in ready:
@@ -198,15 +240,19 @@ class Moment:
             how = Exit(*facts.get("how", ()))
         dropped = self._put_back(told, killed="end" not in subjects)
         if "failed" in subjects:
-            raise SnapshotError(f"the experiment could not begin: {subjects['failed']}")
+            kind, reason = subjects["failed"]
+            raise kind(f"the experiment could not begin: {reason}")
         if facts.get("to", self.snapshot.index) < self.snapshot.index:
             _pass_on(subjects["revert"], how)
         value, trouble = _value(facts)
         report = self._report(how, facts) + trouble
+        if self.overlay is not None:
+            self.overlay.sweep()
         if dropped:
             report += f"; {dropped} bytes of standard input that were read ahead belonged to it"
         say(report)
-        return Experiment(self.snapshot, how, value, self.snapshot.age, report)
+        age, changes = self.snapshot.age, facts.get("changes")
+        return Experiment(self.snapshot, how, value, age, changes, self._limit, report)
 
     def _put_back(self, told: list[tuple[str, Any]], *, killed: bool) -> int:
         self.log.close()
@@ -227,9 +273,21 @@ class Moment:
             f"snapshot: back at {self.snapshot} ({self.snapshot.where}); "
             f"the experiment {ended} after {duration(self.snapshot.age)}"
         )
+        if self._limit is not None:
+            limits = self._options.limits
+            time_is_over = self._limit == "timeout"
+            text += f": it {limits.out_of_time if time_is_over else limits.out_of_memory}"
+        if changes := facts.get("changes"):
+            text += f"; files rolled back: {changes.summary}"
         if left:
             text += "; still running: " + ", ".join(f"{pid} {name}" for pid, name in left)
         return text
+
+
+def _failure(error: BaseException) -> tuple[type[SnapshotError], str]:
+    if isinstance(error, SnapshotError):
+        return type(error), str(error)
+    return SnapshotError, f"{type(error).__name__}: {error}"
 
 
 def _pass_on(facts: dict[str, Any], how: Exit) -> NoReturn:

@@ -225,6 +225,40 @@ def fork() -> Child | None:
         raise _cannot_fork(error) from None
 
 
+def ask(code: str) -> tuple[Exit, str]:
+    """Run some code in an interpreter of its own, which is no copy of this process.
+
+    It may import this package and the standard library. Returns how it ended, and what it wrote to
+    its standard output. Raises `CannotFork`.
+    """
+    readable, writable = os.pipe()
+    try:
+        try:
+            actions = [(os.POSIX_SPAWN_DUP2, writable, 1)]
+            arguments = _interpreter(code)
+            pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
+        finally:
+            os.close(writable)
+        with open(readable, encoding="utf-8", errors="replace", closefd=False) as output:
+            told = output.read()
+    except OSError as error:
+        raise _cannot_fork(error) from None
+    finally:
+        os.close(readable)
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:  # another part of the program has taken it
+        return Exit(), told.strip()
+    return Exit.from_status(status), told.strip()
+
+
+def _interpreter(code: str) -> list[str]:
+    """The command that runs some code which may import this package, and nothing else of ours."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = f"import sys; sys.path.append({root!r}); "
+    return [sys.executable, "-I", "-S", "-c", path + code]
+
+
 def has_children() -> bool:
     """Whether this process has a child, ended or not; none is reaped."""
     try:
@@ -293,10 +327,8 @@ def become_relay(pid: int) -> NoReturn:
     pid stays. Where that fails it does the same as it is.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    program = f"import sys; sys.path.append({root!r}); from {__name__} import relay; relay({pid})"
     with contextlib.suppress(OSError):
-        os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", program])
+        os.execv(sys.executable, _interpreter(f"from {__name__} import relay; relay({pid})"))
     relay(pid)
 
 

@@ -18,21 +18,27 @@ from typing import Any, Literal, NoReturn
 from snapshot import pickling
 from snapshot.core import ending, guards, line, process, resources
 from snapshot.core import threads as threads_
+from snapshot.core.limits import Limits
 from snapshot.core.line import Place, Snapshot, in_snapshot, is_root, snapshots
 from snapshot.core.messages import say
-from snapshot.core.moment import Experiment, Moment
+from snapshot.core.moment import Experiment, Moment, Options
 from snapshot.core.process import Exit
+from snapshot.core.rollback import overlay
+from snapshot.core.rollback.changes import Changes
+from snapshot.core.rollback.overlay import LIMIT, Path, Paths, Wanted
 from snapshot.errors import (
     CannotFork,
     NameTaken,
     NotAnExperiment,
     NotPicklable,
+    SnapshotError,
     ThreadsRunning,
     UsageError,
 )
 
 __all__ = [
     "Experiment",
+    "changes",
     "in_snapshot",
     "is_root",
     "keep",
@@ -52,6 +58,12 @@ def snapshot(
     threads: Threads = "freeze",
     sockets: Sockets = "share",
     reseed: bool = False,
+    files: Paths | None = None,
+    files_strict: bool = True,
+    files_limit: int | str = LIMIT,
+    files_on_disk: bool | Path = False,
+    timeout: float | None = None,
+    memory: int | str | None = None,
 ) -> bool:
     """Fork: True in the child, the experiment; False in this process once the experiment ended.
 
@@ -63,30 +75,40 @@ def snapshot(
     line there names those that lead over a network. "drop": dead, so that nothing is sent or read.
     reseed: give the experiment random numbers of its own (`random`, numpy's global generator)
     instead of the same sequence that the original will see.
+    files: a directory, or several, that the experiment has for itself: what it does to the files in
+    there is gone when it ends, and `keep` puts it there; see `changes`. Linux only.
+    files_strict: False to let it begin although something is open in there that cannot be private;
+    a line names what is shared then.
+    files_limit: how much it may write there, in bytes or as "500M"; it is held in memory, and
+    beyond it there is "no space left" in the experiment. 1 GiB by default.
+    files_on_disk: True to hold that on a disk, in the user's cache, instead; or a directory for it.
+    timeout: seconds after which the experiment is killed; None is for ever.
+    memory: how much it may grow, as for `fork_call`; allocations fail beyond, or it is killed.
 
     However the experiment ends, this process goes on at the same line, its state unchanged, and
     one line on standard error tells how it ended; the environment variable SNAPSHOT_QUIET, if set
     to anything, silences that.
 
     Costs a fork (20-50 ms a GB, less after `compact`); the first one also looks once through all
-    objects for open files. Raises `UsageError`, `NameTaken`, `ThreadsRunning` or `CannotFork`;
-    then nothing was forked.
+    objects for open files. `files` costs a few milliseconds more, and a copy of each file that is
+    open for writing in there. Raises `UsageError`, `NameTaken`, `ThreadsRunning`, `CannotFork` or
+    `CannotOverlay`; then nothing was forked.
     """
-    place = Place.of(sys._getframe(1))
-    return snapshot_at(place, name, threads=threads, sockets=sockets, reseed=reseed)
+    limits = Limits.of(timeout, memory)
+    private = Wanted.of(files, files_strict, files_limit, files_on_disk)
+    options = Options(sockets, reseed, private, limits)
+    return snapshot_at(Place.of(sys._getframe(1)), name, threads, options)
+
+
+PLAIN = Options()
 
 
 def snapshot_at(
-    place: Place,
-    name: str | None = None,
-    *,
-    threads: Threads = "freeze",
-    sockets: Sockets = "share",
-    reseed: bool = False,
+    place: Place, name: str | None = None, threads: Threads = "freeze", options: Options = PLAIN
 ) -> bool:
     """`snapshot()` by a debugger: at the line that it shows, which may not even be running."""
     global _last
-    _check(name, threads, sockets)
+    _check(name, threads, options.sockets)
     new = Snapshot(len(line.here.waiting), name, os.getpid(), place, time.monotonic())
     lost = threads_.others()
     if threads == "refuse" and lost:
@@ -96,7 +118,9 @@ def snapshot_at(
         )
     with _turn:
         try:
-            moment = Moment(new, threads_.described(lost))
+            moment = Moment(new, threads_.described(lost), options)
+        except SnapshotError:
+            raise
         except OSError as error:
             reason = process.why_not(error)
             raise CannotFork(f"cannot take a snapshot: {reason}; nothing was forked") from None
@@ -106,7 +130,7 @@ def snapshot_at(
             moment.call_off()
             raise
         if child is None:
-            moment.begin_experiment(sockets=sockets, reseed=reseed)
+            moment.begin_experiment()
         else:
             _last = moment.wait(child, hold_gil=threads == "freeze")
     if child is None:
@@ -150,15 +174,21 @@ def revert(to: int | str | None = None, *, value: Any = None, status: int = 0) -
     raise AssertionError("unreachable")
 
 
-def keep() -> None:
+def keep(files: bool | Paths = True) -> None:
     """Make this experiment the original; what waited for it gives up its turn.
+
+    files: what of its private files is put into the real ones, where it has such (see `snapshot`):
+        all (True, the default), nothing (False), or these paths and what is below them. Each file
+        is replaced in one step.
 
     Each process that waits replaces itself by a small relay, which keeps its pid, passes signals
     on and ends as this process will. What the original had laid aside (exit handlers, finalizers,
-    temporary files) is this process's own from now on. Raises `NotAnExperiment`.
+    temporary files) is this process's own from now on. Raises `NotAnExperiment`, `FilesChanged` if
+    somebody else has changed such a file meanwhile, `UsageError`; then nothing was kept.
     """
     _current("keep")
     moments: list[Moment] = line.here.moments
+    overlay.keep(files)
     for moment in moments:
         moment.release()
     pids = [each.pid for each in line.here.waiting]
@@ -169,12 +199,29 @@ def keep() -> None:
     resources.take_over()
     for moment in moments:
         moment.guests.keep()
+        moment.lift_limit()
         moment.log.close()
     moments.clear()
     say(
         f"snapshot: kept; process {os.getpid()} is the original now, {pids[0]} relays to it; "
         f"not given back: the pid{', the threads ' + lost if lost else ''}"
     )
+
+
+def changes() -> Changes:
+    """What this experiment did so far to the files that are its own: `snapshot(files=…)`.
+
+    A sequence of `Change`, which shows as a table and the differences of text files. Files are
+    compared with what they were: costs reading those that were written. In the process that has
+    resumed, `last_experiment().changes` has the same without the differences. Raises
+    `NotAnExperiment` where there are no such files.
+    """
+    if not overlay.here:
+        raise NotAnExperiment(
+            f"changes(): process {os.getpid()} has no files of its own; take the snapshot with "
+            "files=, the directories that matter"
+        )
+    return overlay.here[-1].changes()
 
 
 def last_experiment() -> Experiment | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import mmap
-import os
 import weakref
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from snapshot.core import census
+from snapshot.core import census, mappings
+from snapshot.core.mappings import Mapping
 from snapshot.core.messages import say
 from snapshot.core.resources.connections import inherited
 from snapshot.core.resources.resource import Resource
@@ -53,8 +52,8 @@ class SharedMappings(Resource):
 
     def __init__(self) -> None:
         self._places: list[_Place] = []  # where the objects were when the mappings were listed
-        self._mappings: list[_Mapping] = []
-        self._aside: list[_Mapping] = []
+        self._mappings: list[Mapping] = []
+        self._aside: list[Mapping] = []
 
     def before(self, module: Any) -> None:
         """The kernel's list is long and slow to read: it is read again if an object changed.
@@ -64,7 +63,7 @@ class SharedMappings(Resource):
         found = (_place(each) for each in census.known(module.mmap))
         places = sorted((each for each in found if each is not None), key=lambda each: each.start)
         if places != self._places:
-            shared = list(_shared_mappings()) if places else []
+            shared = list(mappings.shared_mappings()) if places else []
             self._mappings = [
                 mapping.part(place.start, place.end)
                 for place in places
@@ -74,14 +73,20 @@ class SharedMappings(Resource):
             self._places = places
 
     def lay_aside(self, module: Any) -> None:
-        if self._mappings:
-            self._aside += [each for each in self._mappings if each.map(mmap.MAP_PRIVATE)]
+        shared = [each for each in self._mappings if not mappings.has_moved(each)]
+        self._aside += [each for each in shared if each.make_private()]
+        self._list_anew()
 
     def take_over(self, module: Any) -> None:
         for each in self._aside:
             if not each.write_back():
                 say(f"snapshot: not in its file: what this process wrote to the map of {each.file}")
         self._aside.clear()
+        self._list_anew()
+
+    def _list_anew(self) -> None:
+        """Which of them are shared has changed."""
+        self._places, self._mappings = [], []
 
 
 class _Place(NamedTuple):
@@ -100,76 +105,3 @@ def _place(mapping: mmap.mmap) -> _Place | None:
         return None
     pages = -(-len(mapping) // mmap.PAGESIZE)
     return _Place(start, start + pages * mmap.PAGESIZE, weakref.ref(mapping))
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_MAP_FIXED = 0x10  # mmap(2)
-
-
-class _Mapping(NamedTuple):
-    """A line of /proc/self/maps, see proc(5)."""
-
-    start: int
-    end: int
-    offset: int
-    device: str
-    inode: int
-    file: str
-
-    def part(self, start: int, end: int) -> _Mapping:
-        """The pages between these addresses."""
-        return self._replace(start=start, end=end, offset=self.offset + start - self.start)
-
-    def map(self, how: int) -> bool:
-        """Map the same part of the file over it; False if the file is not there any more."""
-        try:
-            fd = os.open(self.file, os.O_RDWR if how == mmap.MAP_SHARED else os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            return os.fstat(fd).st_ino == self.inode and self._map(fd, how)
-        finally:
-            os.close(fd)
-
-    def _map(self, fd: int, how: int) -> bool:
-        place = _libc.mmap(
-            ctypes.c_void_p(self.start),
-            ctypes.c_size_t(self.end - self.start),
-            mmap.PROT_READ | mmap.PROT_WRITE,
-            how | _MAP_FIXED,
-            fd,
-            ctypes.c_ssize_t(self.offset),
-        )
-        return bool(place != -1)
-
-    def write_back(self) -> bool:
-        """Put the content into the file and share it again; the part beyond its end is no part."""
-        try:
-            with open(self.file, "r+b", buffering=0) as file:
-                length = min(self.end - self.start, os.fstat(file.fileno()).st_size - self.offset)
-                file.seek(self.offset)
-                content = (ctypes.c_char * max(0, length)).from_address(self.start)
-                rest = memoryview(content).cast("B")
-                while rest:
-                    rest = rest[file.write(rest) :]
-        except OSError:
-            return False
-        return self.map(mmap.MAP_SHARED)
-
-
-def _shared_mappings() -> Iterator[_Mapping]:
-    """Those that write to a regular file; memory that is shared on purpose has no such file."""
-    try:
-        lines = open("/proc/self/maps", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
-    except OSError:
-        return
-    with lines:
-        for text in lines:
-            addresses, modes, offset, device, inode, *name = text.rstrip("\n").split(None, 5)
-            file = "".join(name)
-            if not modes.startswith("rw") or modes[3] != "s" or not file.startswith("/"):
-                continue
-            if file.startswith(("/dev/", "/memfd:")) or file.endswith(" (deleted)"):
-                continue
-            start, end = (int(each, 16) for each in addresses.split("-"))
-            yield _Mapping(start, end, int(offset, 16), device, int(inode), file)
