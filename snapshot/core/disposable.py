@@ -27,7 +27,8 @@ from snapshot.core.inside import Inside
 from snapshot.core.job import FAILED, RETURNED, Job, Outcome, lost, name_of
 from snapshot.core.limits import Limits, Watch
 from snapshot.core.process import Child, Exit
-from snapshot.core.rollback.overlay import LIMIT, Overlay, Path, Paths, Wanted
+from snapshot.core.rollback.overlay import Overlay
+from snapshot.core.rollback.wanted import LIMIT, Path, Paths, Wanted
 from snapshot.core.signals import pthread_sigmask
 from snapshot.errors import (
     CannotFork,

@@ -23,7 +23,7 @@ from snapshot.core.disposable import Fork
 from snapshot.core.job import Job, name_of
 from snapshot.core.limits import Limits
 from snapshot.core.process import why_not
-from snapshot.core.rollback.overlay import LIMIT, Path, Paths, Wanted
+from snapshot.core.rollback.wanted import LIMIT, Path, Paths, Wanted
 from snapshot.errors import (
     CannotFork,
     ForkError,

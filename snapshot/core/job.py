@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from snapshot.core.limits import Limits
-from snapshot.core.rollback.overlay import Wanted
+from snapshot.core.rollback.wanted import Wanted
 from snapshot.errors import ExceptionNotPicklable, ForkError
 
 Outcome = tuple[Any, BaseException | None]

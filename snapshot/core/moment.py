@@ -23,7 +23,8 @@ from snapshot.core.process import Child, Exit
 from snapshot.core.randomness import Randomness
 from snapshot.core.rollback.changes import Changes
 from snapshot.core.rollback.offsets import Offsets
-from snapshot.core.rollback.overlay import Overlay, Wanted
+from snapshot.core.rollback.overlay import Overlay
+from snapshot.core.rollback.wanted import Wanted
 from snapshot.core.signals import Waiting
 from snapshot.core.sockets import Sockets
 from snapshot.core.terminal import Terminal

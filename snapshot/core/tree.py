@@ -25,7 +25,7 @@ from snapshot.core.moment import Experiment, Moment, Options
 from snapshot.core.process import Exit
 from snapshot.core.rollback import overlay
 from snapshot.core.rollback.changes import Changes
-from snapshot.core.rollback.overlay import LIMIT, Path, Paths, Wanted
+from snapshot.core.rollback.wanted import LIMIT, Path, Paths, Wanted
 from snapshot.errors import (
     CannotFork,
     NameTaken,

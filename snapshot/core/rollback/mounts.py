@@ -12,13 +12,13 @@ import ctypes
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 # unshare(2), mount(2), umount2(2)
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000
-_REC, _SLAVE = 0x4000, 0x80000
+_BIND, _REC, _SLAVE = 0x1000, 0x4000, 0x80000
 _DETACH = 2
 _GET_DUMPABLE, _SET_DUMPABLE = 3, 4  # prctl(2)
 _SYS_ADMIN = 1 << 21  # capabilities(7)
@@ -47,20 +47,40 @@ class Rights(NamedTuple):
 
 
 class Mount(NamedTuple):
-    """A line of /proc/self/mountinfo, see proc(5): where it is, and which type of file system."""
+    """A line of /proc/self/mountinfo, see proc(5).
+
+    point: where it is. type: of its file system. number, parent: its own, and that of the mount in
+    which its point lies.
+    """
 
     point: str
     type: str
+    number: int
+    parent: int
 
 
 def table() -> list[Mount]:
-    """The mounts that this process sees."""
+    """The mounts that this process can reach: nothing lies over them."""
     found = []
     for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         before, _, after = line.partition(" - ")
-        point = re.sub(r"\\(\d{3})", lambda each: chr(int(each[1], 8)), before.split()[4])
-        found.append(Mount(point, after.split()[0]))
-    return found
+        number, parent, _, _, name, *_ = before.split()
+        point = re.sub(r"\\(\d{3})", lambda each: chr(int(each[1], 8)), name)
+        found.append(Mount(point, after.split()[0], int(number), int(parent)))
+    numbered = {each.number: each for each in found}
+    over = {
+        each.parent: each
+        for each in found
+        if each.parent in numbered and numbered[each.parent].point == each.point
+    }
+
+    def is_reached(mount: Mount) -> bool:
+        parent = numbered.get(mount.parent)
+        if parent is None or parent is mount:
+            return True
+        return over.get(parent.number) in (None, mount) and is_reached(parent)
+
+    return [each for each in found if each.number not in over and is_reached(each)]
 
 
 def part(rights: Rights) -> None:
@@ -85,8 +105,13 @@ def mount_memory(directory: str, limit: int) -> None:
     _mount("snapshot", directory, "tmpfs", 0, f"size={limit},mode=700")
 
 
+def bind(fd: int, directory: str) -> None:
+    """Mount a directory at another one, too. Raises OSError."""
+    _mount(f"/proc/self/fd/{fd}", directory, None, _BIND, None)
+
+
 def mount_overlay(
-    directory: str, lower: list[int], upper: int, work: int, *, trusted: bool
+    directory: str, lower: Sequence[int], upper: int, work: int, *, trusted: bool
 ) -> None:
     """Descriptors of directories: those that are read, topmost first, and that which is written.
 
@@ -151,7 +176,7 @@ def _mount(
         ctypes.c_ulong(flags),
         _encoded(options),
     )
-    _check(result, f"mount of {kind} on {target!r}" if kind else "mount")
+    _check(result, f"mount of {kind or source} on {target!r}")
 
 
 def _encoded(text: str | None) -> bytes | None:

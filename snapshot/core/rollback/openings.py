@@ -101,16 +101,26 @@ class Openings:
             self._look_at_socket(fd, places)
         elif path.startswith("anon_inode:inotify"):
             self._look_at_watches(fd, places)
-        elif is_inside(path, places) and path not in guarded:
+        elif not is_inside(path, places):
+            self._look_outside(descriptor, path)
+        elif path not in guarded:
             problem = _why_immovable(descriptor, path)
             if problem:
                 self.immovable.append(f"{path.removesuffix(' (deleted)')} ({problem})")
                 return
             self._add(descriptor, path)
 
+    def _look_outside(self, descriptor: Descriptor, path: str) -> None:
+        """A directory leads to all that is below or beside it, in the mounts that it is of."""
+        if stat.S_ISDIR(os.fstat(descriptor.fd).st_mode) and os.path.isabs(path):
+            with contextlib.suppress(OSError):
+                here, there = os.fstat(descriptor.fd), os.stat(path)
+                if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                    self._add(descriptor, path)
+
     def _add(self, descriptor: Descriptor, path: str) -> None:
         fd = descriptor.fd
-        offset = descriptor.offset() or 0
+        offset = 0 if descriptor.flags & os.O_PATH else os.lseek(fd, 0, os.SEEK_CUR)
         like = next((each.fd for each in self.descriptors if _same_position(each.fd, fd)), None)
         inheritable = os.get_inheritable(fd)
         self.descriptors.append(Opening(fd, descriptor.flags, path, offset, inheritable, like))

@@ -9,26 +9,19 @@ Nothing is copied at the snapshot but what is open for writing in those director
 from __future__ import annotations
 
 import os
-import pathlib
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from snapshot.core import mappings, process
-from snapshot.core.descriptors import OURS, Descriptor, close, open_descriptors
-from snapshot.core.limits import in_bytes
+from snapshot.core.descriptors import Descriptor, open_descriptors
 from snapshot.core.memory import size
 from snapshot.core.messages import say
-from snapshot.core.rollback import attributes, disk, mounts
-from snapshot.core.rollback.changes import Changes, Difference, described, differences
+from snapshot.core.rollback import disk, layers, mounts
+from snapshot.core.rollback.changes import Changes, described
+from snapshot.core.rollback.layers import Layer, Shelf, Stack
 from snapshot.core.rollback.merge import Chosen, Merge, check
 from snapshot.core.rollback.openings import Openings, is_inside
+from snapshot.core.rollback.wanted import Path, Paths, Wanted, several
 from snapshot.errors import CannotOverlay, SnapshotError, UsageError
-
-LIMIT = "1G"  # of the upper layer, where it is in memory
-
-Path = str | os.PathLike[str]
-Paths = Path | Sequence[Path]
 
 # File systems that are the kernel's own windows, and hold no files of anybody's.
 _NO_FILES = {
@@ -36,62 +29,6 @@ _NO_FILES = {
     *("devtmpfs", "efivarfs", "fusectl", "mqueue", "nsfs", "proc", "pstore", "securityfs"),
     *("sysfs", "tracefs"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The directories that are to be under an overlay, and how.
-
-    directories: absolute and without links, none within another.
-    strict: whether what is open there and cannot be moved is an error.
-    limit: bytes that the upper layer may take in memory.
-    disk: a directory in which it is to be instead; None for memory.
-    """
-
-    directories: tuple[str, ...]
-    strict: bool
-    limit: int
-    disk: str | None
-
-    @classmethod
-    def of(
-        cls, files: Paths | None, strict: bool, limit: int | str, on_disk: bool | Path
-    ) -> Wanted | None:
-        """None if nothing is wanted. Raises `UsageError`."""
-        if files is None:
-            return None
-        named = _several(files)
-        if not named:
-            raise UsageError("files=[]: give a directory, or several; nothing was forked")
-        found: list[str] = []
-        for each in sorted(_directory(each) for each in named):
-            if not is_inside(each, found):
-                found.append(each)
-        if on_disk is False:
-            place = None
-        else:
-            place = disk.place(None if on_disk is True else on_disk)
-            if is_inside(place, found):
-                raise UsageError(
-                    f"files_on_disk={place!r}: it is inside {found[0]!r}, which is to be rolled "
-                    "back: name another directory; nothing was forked"
-                )
-        return cls(tuple(found), bool(strict), in_bytes("files_limit", limit), place)
-
-
-def _directory(named: object) -> str:
-    if not isinstance(named, str | os.PathLike) or not os.fspath(named):
-        raise UsageError(f"files={named!r}: it is no path; nothing was forked")
-    path = os.path.realpath(os.fspath(named))
-    if not os.path.isdir(path):
-        what = "not a directory" if os.path.exists(path) else "not there"
-        raise UsageError(f"files={named!r}: {path!r} is {what}; nothing was forked")
-    if path == "/":
-        raise UsageError(
-            "files='/': the root itself cannot be under an overlay: name directories in it; "
-            "nothing was forked"
-        )
-    return path
 
 
 class Overlay:
@@ -108,8 +45,8 @@ class Overlay:
         self._check_openings()
         if not here:
             _try_out(self._directories)
-        self._upper = None if wanted.disk is None else disk.Upper(wanted.disk)
-        self.layers: list[Layer] = []
+        self._disk = None if wanted.disk is None else disk.Upper(wanted.disk)
+        self._layers: list[Layer] = []
 
     @property
     def shared(self) -> Sequence[str]:
@@ -122,46 +59,58 @@ class Overlay:
             self._begin()
         except OSError as error:
             raise CannotOverlay(
-                f"files=: no overlay of {', '.join(map(repr, self._directories))}: "
-                f"{mounts.why_not(error)}"
+                f"files=: no overlay of {_named(self._directories)}: {mounts.why_not(error)}"
             ) from error
 
     def _begin(self) -> None:
-        mounts.part(self._rights)
+        carried = self._part()
+        stacks = dict(carried)
         below = [os.open(each, os.O_PATH | os.O_CLOEXEC) for each in self._directories]
-        if self._upper is None:
-            mounts.mount_memory(self._directories[0], self._wanted.limit)
-            upper = self._directories[0]
-        else:
-            upper = self._upper.files
-        parent = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        begun = time.time_ns()
+        self._shelf = Shelf(self._directories[0], self._wanted.limit)
+        space = self._shelf.path(".") if self._disk is None else self._disk.files
         for number, (directory, fd) in enumerate(zip(self._directories, below, strict=True)):
-            self.layers.append(Layer.mounted(directory, fd, parent, number, begun, self._rights))
-        os.close(parent)
+            stack = stacks.get(directory, [fd])
+            layer, stacks[directory] = layers.mount(
+                directory, fd, stack, space, number, self._rights
+            )
+            self._layers.append(layer)
+        for directory, stack in stacks.items():
+            self._shelf.keep(directory, stack)
+        for stack in carried.values():
+            for fd in stack:
+                os.close(fd)
         self._openings.move()
         mappings.moved[:] = self._openings.maps
         here.append(self)
 
+    def _part(self) -> dict[str, Stack]:
+        """Get mounts of its own; the layers there are already, of each directory."""
+        if here:
+            return here[-1]._shelf.carry(lambda: mounts.part(self._rights))
+        mounts.part(self._rights)
+        return {}
+
     def changes(self) -> Changes:
         """What this process, or one that comes from it, did to the files of the directories."""
-        return described([each for layer in self.layers for each in layer.differences()])
+        return described([each for layer in self._layers for each in layer.differences()])
 
-    def check(self, chosen: Chosen) -> list[list[Difference]]:
-        """Before `merge`: what it needs. Raises `FilesChanged` or `UsageError`."""
-        found = [list(layer.differences()) for layer in self.layers]
-        for layer, each in zip(self.layers, found, strict=True):
-            check(each, chosen, layer.begun)
-        return found
+    def check(self, chosen: Chosen) -> list[str]:
+        """Before `merge`: the paths of what differs. Raises `FilesChanged` or `UsageError`."""
+        paths = []
+        for layer in self._layers:
+            found = list(layer.differences())
+            check(found, chosen, layer.begun)
+            paths += [each.path for each in found]
+        return paths
 
-    def merge(self, found: list[list[Difference]], chosen: Chosen) -> list[str]:
+    def merge(self, chosen: Chosen) -> list[str]:
         """Put what was written into what is below; what could not be put there, with the reason.
 
         Raises OSError.
         """
         left = []
-        for layer, each in zip(self.layers, found, strict=True):
-            merge = Merge(layer.directory, layer.below, each)
+        for layer in self._layers:
+            merge = Merge(layer.directory, layer.below, list(layer.differences()))
             merge.run(chosen)
             left += merge.left
         return left
@@ -169,18 +118,18 @@ class Overlay:
     def leave(self) -> None:
         """In a child that is kept: to what the paths lead to below. Raises OSError."""
         openings = Openings.inside(self._directories, open_descriptors())
-        for layer in reversed(self.layers):
+        for layer in reversed(self._layers):
             mounts.unmount(layer.directory)
             layer.forget()
-        if self._upper is None:
-            mounts.unmount(self._directories[0])
+        mounts.unmount(self._directories[0])
+        self._shelf.forget()
         openings.move()
         here.remove(self)
 
     def sweep(self) -> None:
         """In the process that has forked: when the child has ended, remove what was on a disk."""
-        if self._upper is not None:
-            self._upper.remove()
+        if self._disk is not None:
+            self._disk.remove()
 
     def _check_openings(self) -> None:
         if self._wanted.strict and self._openings.immovable:
@@ -199,51 +148,6 @@ class Overlay:
             )
 
 
-class Layer:
-    """One directory under an overlay, in the process that has it.
-
-    directory: its path.
-    below: a descriptor of what is below; upper: of what was written.
-    begun: when, in nanoseconds since the epoch.
-    """
-
-    def __init__(self, directory: str, below: int, upper: int, begun: int) -> None:
-        self.directory, self.begun = directory, begun
-        self.below_fd, self.upper_fd = below, upper
-        OURS.update((below, upper))
-
-    @classmethod
-    def mounted(
-        cls, directory: str, below: int, parent: int, number: int, begun: int, rights: mounts.Rights
-    ) -> Layer:
-        """Mount it, what is written in a new directory of `parent`. Raises OSError."""
-        upper, work = (_new_directory(parent, f"{name}{number}") for name in ("upper", "work"))
-        attributes.copy(f"/proc/self/fd/{below}", f"/proc/self/fd/{upper}")
-        lower = _lower(directory, below)
-        try:
-            mounts.mount_overlay(directory, lower, upper, work, trusted=rights.trusted)
-        finally:
-            os.close(work)
-        return cls(directory, below, upper, begun)
-
-    @property
-    def below(self) -> pathlib.Path:
-        """The directory as it was, by a path that leads there whatever is mounted."""
-        return pathlib.Path(f"/proc/self/fd/{self.below_fd}")
-
-    @property
-    def upper(self) -> pathlib.Path:
-        """What was written: see changes.py for what its entries mean."""
-        return pathlib.Path(f"/proc/self/fd/{self.upper_fd}")
-
-    def differences(self) -> Iterator[Difference]:
-        return differences(self.directory, self.upper, self.below)
-
-    def forget(self) -> None:
-        close(self.below_fd)
-        close(self.upper_fd)
-
-
 # The overlays that this process has, the outermost first; the nested ones lie over them.
 here: list[Overlay] = []
 
@@ -251,19 +155,17 @@ here: list[Overlay] = []
 def keep(files: bool | Paths) -> None:
     """`keep()`: put what was chosen into the files themselves, and use those from now on.
 
-    Raises `FilesChanged`, `UsageError` or `CannotOverlay`.
+    Raises `FilesChanged`, `UsageError` or `SnapshotError`.
     """
     chosen = _chooser(files)
-    plans = [(each, each.check(chosen)) for each in reversed(here)]
+    changed = [path for each in here for path in each.check(chosen)]
     if not isinstance(files, bool):
-        _check_names(
-            files, [difference.path for _, plan in plans for each in plan for difference in each]
-        )
+        _check_names(files, changed)
     try:
-        for overlay, plan in plans:
-            for left in overlay.merge(plan, chosen):
+        for overlay in reversed(here):
+            for left in overlay.merge(chosen):
                 say(f"snapshot: not kept: {left}")
-        for overlay, _ in plans:
+        for overlay in reversed(here):
             overlay.leave()
     except OSError as error:
         raise SnapshotError(
@@ -275,12 +177,12 @@ def keep(files: bool | Paths) -> None:
 def _chooser(files: bool | Paths) -> Chosen:
     if isinstance(files, bool):
         return lambda path: bool(files)
-    places = [_without_links(each) for each in _several(files)]
+    places = [_without_links(each) for each in several(files)]
     return lambda path: is_inside(path, places)
 
 
 def _check_names(files: Paths, changed: Sequence[str]) -> None:
-    for each in _several(files):
+    for each in several(files):
         place = _without_links(each)
         if not any(is_inside(path, (place,)) for path in changed):
             raise UsageError(
@@ -289,26 +191,10 @@ def _check_names(files: Paths, changed: Sequence[str]) -> None:
             )
 
 
-def _several(files: Paths) -> list[Path]:
-    return [files] if isinstance(files, str | os.PathLike) else list(files)
-
-
 def _without_links(path: Path) -> str:
     """Absolute; a link that it names itself stands for itself."""
     head, tail = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(head), tail)
-
-
-def _lower(directory: str, view: int) -> list[int]:
-    """What an overlay of the directory is to read, topmost first, where `view` is what is seen.
-
-    Where it has overlays already their layers are read side by side, since the kernel stacks
-    overlays only two high.
-    """
-    stack = [layer for each in here for layer in each.layers if layer.directory == directory]
-    if not stack:
-        return [view]
-    return [*(layer.upper_fd for layer in reversed(stack)), stack[0].below_fd]
 
 
 # What has been tried out and works: it is not tried again.
@@ -323,8 +209,7 @@ def _try_out(directories: tuple[str, ...]) -> None:
     how, reason = process.ask(code)
     if how.code != 0:
         raise CannotOverlay(
-            f"files=: no overlay of {', '.join(map(repr, directories))}: {reason or how}; "
-            "nothing was forked"
+            f"files=: no overlay of {_named(directories)}: {reason or how}; nothing was forked"
         )
     _tried.add(directories)
 
@@ -337,25 +222,23 @@ def _with_mounts_below(directories: tuple[str, ...]) -> tuple[str, ...]:
     """
     mounted = {each.point: each.type for each in mounts.table()}  # the topmost of several
     for directory in directories:
-        around = max(
-            (each for each in mounted if is_inside(directory, (each.rstrip("/"),))), key=len
-        )
-        if mounted[around] in _NO_FILES:
+        above = (each for each in mounted if is_inside(directory, (each.rstrip("/"),)))
+        kind = mounted[max(above, key=len)]
+        if kind in _NO_FILES:
             raise CannotOverlay(
-                f"files={directory!r}: the kernel's file system {mounted[around]} has no files "
+                f"files={directory!r}: {kind} is the kernel's own file system, and has no files "
                 "that could be rolled back; nothing was forked"
             )
     below = {each for each in mounted if is_inside(each, directories)}
     for each in below:
         if mounted[each] in _NO_FILES or not os.path.isdir(each):
             raise CannotOverlay(
-                f"files={directories!r}: {each!r} in there is a mount of its own "
+                f"files=: {each!r} in {_named(directories)} is a mount of its own "
                 f"({mounted[each]}), which cannot be rolled back: name the directories beside it; "
                 "nothing was forked"
             )
     return tuple(sorted({*directories, *below}))
 
 
-def _new_directory(parent: int, name: str) -> int:
-    os.mkdir(name, 0o700, dir_fd=parent)
-    return os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+def _named(directories: Sequence[str]) -> str:
+    return ", ".join(map(repr, directories))
