@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from snapshot.core.rollback import attributes
-from snapshot.core.rollback.changes import Difference, is_same, was_below
+from snapshot.core.rollback.changes import Difference, differences, is_same, was_below
 from snapshot.errors import FilesChanged, UsageError
 
 Chosen = Callable[[str], bool]
@@ -50,12 +50,20 @@ def _is_changed(difference: Difference, begun: int) -> bool:
     below, upper = difference.below, difference.upper
     if below is None:
         return upper is not None and difference.is_directory and was_below(difference)
-    if upper is not None and (difference.is_directory or is_same(upper, below)):
+    if _is_untouched(difference) or (upper is not None and difference.is_directory):
         return False
     try:
         return os.lstat(below).st_ctime_ns > begun
     except FileNotFoundError:
         return False
+
+
+def _is_untouched(difference: Difference) -> bool:
+    """Whether it is a file that was only open for writing."""
+    below, upper = difference.below, difference.upper
+    if below is None or upper is None or difference.is_directory:
+        return False
+    return is_same(upper, below)
 
 
 def _origin(renamed: Difference, found: Sequence[Difference]) -> str:
@@ -64,27 +72,27 @@ def _origin(renamed: Difference, found: Sequence[Difference]) -> str:
 
 
 class Merge:
-    """Puts the differences of one layer into `target`, the directory as it is below.
+    """Puts what one layer has written, `upper`, into `target`, the directory as it is below.
 
     left: what could not be put there, each with the reason.
     """
 
-    def __init__(self, directory: str, target: Path, found: Sequence[Difference]) -> None:
-        self._directory, self._target, self._found = directory, target, found
+    def __init__(self, directory: str, upper: Path, target: Path) -> None:
+        self._directory, self._upper, self._target = directory, upper, target
         self._links: dict[tuple[int, int], Path] = {}  # where files of several names were put
         self.left: list[str] = []
 
     def run(self, chosen: Chosen) -> None:
         """chosen: says of a path whether it is to be merged. Raises OSError."""
-        found = [each for each in self._found if chosen(each.path)]
+        everything = differences(self._directory, self._upper, self._target)
+        found = [each for each in everything if chosen(each.path) and not _is_untouched(each)]
         aside = self._set_aside(found)
         for each in found:
             target = self._place(each)
             if each.upper is None:
                 _remove(target)
             elif not each.is_directory:
-                if each.below is None or not is_same(each.upper, each.below):
-                    self._put(each.path, each.upper, target)
+                self._put(each.path, each.upper, target)
             elif each.source is not None:
                 os.rename(aside[each.source], target)
             elif each.below is None:
@@ -92,6 +100,8 @@ class Merge:
         for each in reversed(found):
             if each.upper is not None and each.is_directory:
                 attributes.copy(each.upper, self._place(each))
+        if chosen(self._directory):
+            attributes.copy(self._upper, self._target)
 
     def _place(self, difference: Difference) -> Path:
         return self._target / os.path.relpath(difference.path, self._directory)

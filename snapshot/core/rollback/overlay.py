@@ -110,7 +110,7 @@ class Overlay:
         """
         left = []
         for layer in self._layers:
-            merge = Merge(layer.directory, layer.below, list(layer.differences()))
+            merge = Merge(layer.directory, layer.upper, layer.below)
             merge.run(chosen)
             left += merge.left
         return left

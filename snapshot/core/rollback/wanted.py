@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from snapshot.core.limits import in_bytes
@@ -74,5 +74,9 @@ def _directory(named: object) -> str:
 
 
 def several(files: Paths) -> list[Path]:
-    """One path or several, as several."""
-    return [files] if isinstance(files, str | os.PathLike) else list(files)
+    """One path or several, as several. Raises `UsageError`."""
+    if isinstance(files, str | os.PathLike):
+        return [files]
+    if not isinstance(files, Iterable):
+        raise UsageError(f"files={files!r}: give a path, or several; nothing was forked")
+    return list(files)
