@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -52,7 +53,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
         pytest.skip("only the administrator can do that")
     via_shell = USER if request.param == "user" else False
 
-    def run(source: str, *args: str | Path, **options: object) -> Result:
+    def run(source: str, *args: str | Path, **options: Any) -> Result:
         shutil.copy(trees.__file__, tmp_path / "trees.py")
         return run_python(
             source, *args, directory=tmp_path, via_shell=via_shell, timeout=60, **options

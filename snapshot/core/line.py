@@ -41,7 +41,7 @@ class Place:
         return cls(frame.f_code.co_filename, line, frame.f_code.co_name)
 
     def __str__(self) -> str:
-        return f"{_short(self.file)}:{self.line} {self.function}"
+        return f"{short(self.file)}:{self.line} {self.function}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +200,8 @@ def size(count: int | None) -> str:
     return "?" if count is None else f"{count / 2**20:.1f} MiB"
 
 
-def _short(file: str) -> str:
-    """Relative to the working directory where it lies below that."""
+def short(file: str) -> str:
+    """A path, relative to the working directory where it lies below that."""
     try:
         folder = os.path.join(os.getcwd(), "")
     except OSError:  # the working directory is gone

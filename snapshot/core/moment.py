@@ -25,6 +25,7 @@ from snapshot.core.rollback.changes import Changes
 from snapshot.core.rollback.offsets import Offsets
 from snapshot.core.rollback.overlay import Overlay
 from snapshot.core.rollback.wanted import Wanted
+from snapshot.core.rollback.written import Written
 from snapshot.core.signals import Waiting
 from snapshot.core.sockets import Sockets
 from snapshot.core.terminal import Terminal
@@ -119,6 +120,7 @@ class Moment:
         self.offsets = Offsets(descriptors)
         self.epolls = Epolls(descriptors)
         self.sockets = Sockets(descriptors)
+        self.written = Written(descriptors)
         return descriptors
 
     def begin_experiment(self) -> None:
@@ -280,6 +282,10 @@ class Moment:
             text += f": it {limits.out_of_time if time_is_over else limits.out_of_memory}"
         if changes := facts.get("changes"):
             text += f"; files rolled back: {changes.summary}"
+        if written := self.written.described():
+            text += f"; not put back: written to {written}"
+        if used := self.sockets.used():
+            text += f"; used: {used}"
         if left:
             text += "; still running: " + ", ".join(f"{pid} {name}" for pid, name in left)
         return text
