@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
+import textwrap
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from tests.processes import Result
+from tests.libraries import require
+from tests.processes import Program, Result
 from tests.terminal import Terminal
 
 Run = Callable[..., Result]
+Start = Callable[..., Program]
+
+LEAVING = {
+    "revert()": "exited with code 0",
+    "sys.exit(3)": "exited with code 3",
+    "raise ValueError": "exited with code 1",
+    "os._exit(3)": "exited with code 3",
+    "os.kill(os.getpid(), 9)": "was killed by SIGKILL",
+}
 
 # pytest
 
@@ -263,3 +278,279 @@ def test_a_snapshot_after_a_failure_in_pytest(open_terminal: Callable[..., Termi
     say(terminal, IN_ORIGINAL, "c")
     shown = session(terminal)
     assert re.findall(r"\d+ (?:passed|failed)", shown) == ["1 failed"], shown
+
+
+# Flask, with an open transaction of SQLite
+
+ENDINGS = {
+    "revert": "reverted",
+    "exception": "exited with code 0",  # Flask answers it, on a connection that is dead there
+    "sys.exit": "exited with code 3",
+    "os._exit": "exited with code 3",
+    "SIGKILL": "was killed by SIGKILL",
+}
+
+SHOP = """
+import os, signal, sqlite3, sys
+from flask import Flask, g
+from werkzeug.serving import make_server
+from snapshot import last_experiment, revert, snapshot
+
+ENDINGS = {
+    "revert": revert,
+    "exception": lambda: 1 / 0,
+    "sys.exit": lambda: sys.exit(3),
+    "os._exit": lambda: os._exit(3),
+    "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+app = Flask("shop")
+
+def database():
+    if "database" not in g:
+        g.database = sqlite3.connect("shop.db")
+    return g.database
+
+@app.teardown_appcontext
+def close(error):
+    if "database" in g:
+        g.pop("database").close()
+
+@app.get("/buy/<ending>/<use>")
+def buy(ending, use):
+    database().execute("insert into orders values (?)", [f"{ending} {use}"])
+    if snapshot(sockets="drop"):
+        if use == "used":
+            try:
+                database().execute("insert into orders values ('never')")
+            except sqlite3.DatabaseError:
+                database().commit()
+        ENDINGS[ending]()
+    database().commit()
+    return last_experiment().report
+
+with sqlite3.connect("shop.db") as connection:
+    connection.execute("create table orders (what)")
+connection.close()
+server = make_server("127.0.0.1", 0, app, threaded=sys.argv[1] == "threads")
+print("port", server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize("serving", ["one thread", "threads"])
+def test_a_request_to_flask(start: Start, tmp_path: Path, serving: str) -> None:
+    require("flask")
+    port = int(start_and_wait(start, SHOP, serving)[1])
+    for ending, ended in ENDINGS.items():
+        for use in ("not used", "used"):
+            with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=20)) as client:
+                client.request("GET", f"/buy/{ending}/{quote(use)}")
+                answer = client.getresponse()
+                assert answer.status == 200
+                assert f"the experiment {ended}" in answer.read().decode()
+    with contextlib.closing(sqlite3.connect(tmp_path / "shop.db")) as database:
+        rows = [what for (what,) in database.execute("select what from orders")]
+        assert rows == [f"{ending} {use}" for ending in ENDINGS for use in ("not used", "used")]
+        assert database.execute("pragma integrity_check").fetchall() == [("ok",)]
+
+
+def start_and_wait(start: Start, source: str, *args: str) -> re.Match[str]:
+    return start(source, *args).wait_for(re.compile(r"port (\d+)\n"))
+
+
+def test_a_session_of_sqlalchemy_in_flask(python: Run) -> None:
+    require("flask")
+    result = python(
+        """
+        import os, signal, sys
+        from flask import Flask, g
+        from sqlalchemy import create_engine, text
+        from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+        from snapshot import revert, snapshot
+
+        class Base(DeclarativeBase):
+            pass
+
+        class Order(Base):
+            __tablename__ = "orders"
+            number: Mapped[int] = mapped_column(primary_key=True)
+            what: Mapped[str]
+
+        engine = create_engine("sqlite:///shop.db")
+        Base.metadata.create_all(engine)
+        app = Flask("shop")
+        app.testing = True  # what a view raises is raised by the client, too
+
+        @app.post("/buy/<ending>")
+        def buy(ending):
+            with Session(engine) as session:
+                session.add(Order(what=ending))
+                session.flush()
+                if snapshot():
+                    with Session(engine) as own:
+                        assert own.query(Order).filter_by(what=ending).count() == 0
+                    exec(ending)
+                session.commit()
+                return {"orders": session.query(Order).count()}
+
+        for number, ending in enumerate(sys.argv[1:], 1):
+            answer = app.test_client().post(f"/buy/{ending}")
+            assert answer.json == {"orders": number}, answer.json
+            print(ending, flush=True)
+        with engine.connect() as connection:
+            assert connection.execute(text("pragma integrity_check")).scalar() == "ok"
+        """,
+        *LEAVING,
+    )
+    assert result.code == 0, result
+    assert result.stdout.splitlines() == [*LEAVING], result
+    assert result.stderr.count("Traceback") == 1, result  # of what is raised on purpose
+
+
+# asyncio: a client that has half of an answer
+
+SERVER = """
+import http.server, sys
+
+class Halves(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "12")
+        self.end_headers()
+        self.wfile.write(b"first ")
+        sys.stdin.readline()
+        self.wfile.write(b"second")
+
+with http.server.HTTPServer(("127.0.0.1", 0), Halves) as server:
+    print(server.server_port, flush=True)
+    server.serve_forever()
+"""
+
+CLIENTS = {
+    "aiohttp": """
+        @contextlib.asynccontextmanager
+        async def get(url):
+            async with aiohttp.ClientSession() as session, session.get(url) as response:
+                yield response.content.iter_any()
+        """,
+    "httpx": """
+        @contextlib.asynccontextmanager
+        async def get(url):
+            async with httpx.AsyncClient() as client, client.stream("GET", url) as response:
+                yield response.aiter_raw()
+        """,
+}
+
+REQUESTS = """
+import asyncio, contextlib, os, subprocess, sys
+import CLIENT
+from snapshot import last_experiment, revert, snapshot
+
+async def request(url, go_on, ending, sockets):
+    async with get(url) as answer:
+        first = await anext(answer)
+        assert first == b"first ", first
+        if snapshot(sockets=sockets):
+            if sockets == "drop":
+                try:
+                    await anext(answer)
+                except Exception as error:
+                    print("experiment", type(error).__name__, flush=True)
+            exec(ending)
+        go_on()
+        second = b"".join([part async for part in answer])
+        assert second == b"second", second
+
+pipe = subprocess.PIPE
+with subprocess.Popen([sys.executable, "server.py"], stdin=pipe, stdout=pipe, text=True) as server:
+    url = f"http://127.0.0.1:{server.stdout.readline().strip()}/"
+    for sockets in ("drop", "share"):
+        for ending in sys.argv[1:]:
+            go_on = lambda: print(file=server.stdin, flush=True)
+            asyncio.run(request(url, go_on, ending, sockets))
+            print(sockets, ending, last_experiment().exit, flush=True)
+    server.terminate()
+"""
+
+
+@pytest.mark.parametrize(
+    ("client", "error"), [("aiohttp", "ClientPayloadError"), ("httpx", "RemoteProtocolError")]
+)
+def test_half_of_an_answer(python: Run, tmp_path: Path, client: str, error: str) -> None:
+    require(client)
+    (tmp_path / "server.py").write_text(SERVER)
+    source = f"import {client}\n{textwrap.dedent(CLIENTS[client])}"
+    result = python(REQUESTS.replace("import CLIENT\n", source), *LEAVING)
+    assert result.code == 0, result
+    ended = [f"{leave} {how}" for leave, how in LEAVING.items()]
+    assert result.stdout.splitlines() == [
+        *(line for each in ended for line in (f"experiment {error}", f"drop {each}")),
+        *(f"share {each}" for each in ended),
+    ], result
+
+
+# pandas
+
+
+def test_a_session_of_pandas(terminal: Terminal) -> None:
+    require("pandas")
+    (terminal.directory / "prices.csv").write_text("item,price\npear,1\napple,2\nplum,3\nfig,4\n")
+    terminal.line("python -q")
+    for line in (
+        "import pandas as pd",
+        "from snapshot import *",
+        "chunks = pd.read_csv('prices.csv', chunksize=1, index_col='item')",
+        "prices = next(chunks)",
+        "snapshot()",
+    ):
+        type_at(terminal, line)
+    type_at(terminal, "prices['price'] *= 10; prices.loc['new'] = 5")
+    type_at(terminal, "prices = pd.concat([prices, *chunks])")
+    type_at(terminal, "print('sum', prices['price'].sum())")
+    terminal.wait_for("sum 24", since=terminal.typed_at)
+    type_at(terminal, "revert()")
+    type_at(terminal, "print(prices.to_csv().split())")
+    terminal.wait_for("['item,price', 'pear,1']", since=terminal.typed_at)
+    type_at(terminal, "print(pd.concat(chunks).to_csv().split())")
+    terminal.wait_for("['item,price', 'apple,2', 'plum,3', 'fig,4']", since=terminal.typed_at)
+    type_at(terminal, "exit()")
+    terminal.prompt()
+
+
+def type_at(terminal: Terminal, line: str) -> None:
+    terminal.wait_for(re.compile(r">>> $"), since=terminal.typed_at)
+    terminal.line(line)
+
+
+def test_a_large_file_in_chunks(python: Run, tmp_path: Path) -> None:
+    require("pandas")
+    lines = [f"{number},{number * number}" for number in range(200_000)]
+    (tmp_path / "squares.csv").write_text("\n".join(["number,square", *lines]))
+    result = python(
+        """
+        import os, sys
+        import pandas
+        from snapshot import revert, snapshot
+
+        for ending in sys.argv[1:]:
+            for used in (False, True):
+                seen = []
+                with pandas.read_csv("squares.csv", chunksize=20_000) as chunks:
+                    for number, chunk in enumerate(chunks):
+                        if number == 3 and snapshot():
+                            chunk.iloc[:] = 0
+                            if used:
+                                assert sum(map(len, chunks)) == 6 * 20_000
+                                seen.clear()
+                            exec(ending)
+                        seen.append(chunk)
+                frame = pandas.concat(seen)
+                assert (frame["number"] == range(200_000)).all()
+                assert (frame["square"] == frame["number"] ** 2).all()
+                print(ending, used, flush=True)
+        """,
+        *LEAVING,
+    )
+    assert result.code == 0, result
+    assert result.stdout.splitlines() == [f"{e} {used}" for e in LEAVING for used in (False, True)]
+    assert result.stderr.count("Traceback") == 2, result  # of what is raised on purpose

@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -290,10 +290,8 @@ class ThreadPool(Host):
     module = "concurrent.futures.thread"
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
-        frame = sys._getframe()
         worker = sys.modules[self.module]._worker.__code__
-        while frame.f_back is not None:
-            frame = frame.f_back
+        for frame in _callers():
             if frame.f_code is worker:
                 self._stop(frame.f_locals["work_queue"], frame.f_locals["executor_reference"]())
                 return
@@ -328,10 +326,10 @@ class Pytest(Host):
     def before(self) -> Any:
         """The plugins of the session whose test is running."""
         protocol = sys.modules[self.module].runtestprotocol.__code__
-        frame: FrameType | None = sys._getframe()
-        while frame is not None and frame.f_code is not protocol:
-            frame = frame.f_back
-        return frame and frame.f_locals["item"].config.pluginmanager
+        for frame in _callers():
+            if frame.f_code is protocol:
+                return frame.f_locals["item"].config.pluginmanager
+        return None
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
         if memo is None:
@@ -380,6 +378,22 @@ class Pytest(Host):
         return 1
 
 
+class SocketServer(Host):
+    """A snapshot in a request handler: the experiment serves this request, and no other.
+
+    So the loop that serves, if it is in the experiment at all, ends after it: other requests are
+    the original's, and where the sockets were dropped there is no other one.
+    """
+
+    module = "socketserver"
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        serve_forever = sys.modules[self.module].BaseServer.serve_forever.__code__
+        for frame in _callers():
+            if frame.f_code is serve_forever:
+                frame.f_locals["self"]._BaseServer__shutdown_request = True
+
+
 class ForkExecutors(Host):
     """An executor that was inherited starts its thread anew when something is submitted."""
 
@@ -395,6 +409,7 @@ HOSTS: tuple[Host, ...] = (
     Pyrepl(),
     Pytest(),
     Readline(),
+    SocketServer(),
     ThreadPool(),
 )
 
@@ -427,6 +442,13 @@ class Guests:
 def made_again(thread: threading.Thread) -> bool:
     """Whether a host sees to it that an experiment does not miss this thread."""
     return thread.name.startswith(tuple(name for host in HOSTS for name in host.threads))
+
+
+def _callers() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def _teller(tell: Callable[[str, Any], None], host: Host) -> Tell:

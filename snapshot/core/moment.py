@@ -109,9 +109,9 @@ class Moment:
             ending.arm(self._tell_end)
             resources.lay_aside()
             self.guests.in_experiment(self.log.tell)
-            self.epolls.renew()
             if sockets == "drop":
                 self.sockets.drop()
+            self.epolls.renew()  # with what stands for the sockets now
             self.randomness.in_child(reseed=reseed)
         except BaseException as error:
             self.log.tell("failed", f"{type(error).__name__}: {error}")
