@@ -340,22 +340,58 @@ server.serve_forever()
 @pytest.mark.parametrize("serving", ["one thread", "threads"])
 def test_a_request_to_flask(start: Start, tmp_path: Path, serving: str) -> None:
     require("flask")
-    port = int(start_and_wait(start, SHOP, serving)[1])
+    port = port_of(start(SHOP, serving))
     for ending, ended in ENDINGS.items():
         for use in ("not used", "used"):
-            with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=20)) as client:
-                client.request("GET", f"/buy/{ending}/{quote(use)}")
-                answer = client.getresponse()
-                assert answer.status == 200
-                assert f"the experiment {ended}" in answer.read().decode()
+            answer = ask(port, f"/buy/{ending}/{quote(use)}")
+            assert f"the experiment {ended}" in answer
     with contextlib.closing(sqlite3.connect(tmp_path / "shop.db")) as database:
         rows = [what for (what,) in database.execute("select what from orders")]
         assert rows == [f"{ending} {use}" for ending in ENDINGS for use in ("not used", "used")]
         assert database.execute("pragma integrity_check").fetchall() == [("ok",)]
 
 
-def start_and_wait(start: Start, source: str, *args: str) -> re.Match[str]:
-    return start(source, *args).wait_for(re.compile(r"port (\d+)\n"))
+def port_of(program: Program) -> int:
+    return int(program.wait_for(re.compile(r"port (\d+)\n"))[1])
+
+
+def ask(port: int, path: str) -> str:
+    """What the server answers, which must be 200 and this text alone."""
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=20)) as client:
+        client.request("GET", path)
+        answer = client.getresponse()
+        assert answer.status == 200
+        return answer.read().decode()
+
+
+def test_a_server_of_the_standard_library(start: Start) -> None:
+    program = start(
+        """
+        import http.server
+        from snapshot import in_snapshot, keep, snapshot
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if self.path == "/look":
+                    snapshot(sockets="drop")
+                elif self.path == "/keep" and snapshot():
+                    keep()
+                    print("kept", flush=True)
+                who = b"experiment" if in_snapshot() else b"original"
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(who)))
+                self.end_headers()
+                self.wfile.write(who)
+
+        with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+            print("port", server.server_port, flush=True)
+            server.serve_forever()
+            print("served", in_snapshot(), flush=True)
+        """
+    )
+    port = port_of(program)
+    assert [ask(port, path) for path in ("/look", "/keep", "/", "/look")] == ["original"] * 4
+    program.wait_for(re.compile(r"served True\nkept\nserved True\n"))
 
 
 def test_a_session_of_sqlalchemy_in_flask(python: Run) -> None:

@@ -387,11 +387,17 @@ class SocketServer(Host):
 
     module = "socketserver"
 
-    def in_experiment(self, memo: Any, tell: Tell) -> None:
+    def before(self) -> Any:
         serve_forever = sys.modules[self.module].BaseServer.serve_forever.__code__
-        for frame in _callers():
-            if frame.f_code is serve_forever:
-                frame.f_locals["self"]._BaseServer__shutdown_request = True
+        return [each.f_locals["self"] for each in _callers() if each.f_code is serve_forever]
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        for server in memo:
+            server._BaseServer__shutdown_request = True
+
+    def keep(self, memo: Any) -> None:
+        for server in memo:
+            server._BaseServer__shutdown_request = False
 
 
 class ForkExecutors(Host):
