@@ -291,7 +291,7 @@ ENDINGS = {
 }
 
 SHOP = """
-import os, signal, sqlite3, sys
+import contextlib, os, signal, sqlite3, sys
 from flask import Flask, g
 from werkzeug.serving import make_server
 from snapshot import last_experiment, revert, snapshot
@@ -320,10 +320,9 @@ def buy(ending, use):
     database().execute("insert into orders values (?)", [f"{ending} {use}"])
     if snapshot(sockets="drop"):
         if use == "used":
-            try:
+            with contextlib.suppress(sqlite3.DatabaseError):
                 database().execute("insert into orders values ('never')")
-            except sqlite3.DatabaseError:
-                database().commit()
+            database().commit()
         ENDINGS[ending]()
     database().commit()
     return last_experiment().report
