@@ -295,6 +295,29 @@ except ValueError as error:
     assert "shared with" not in result.stderr
 
 
+def test_whoever_waits_for_a_dropped_socket_is_woken(python: Run) -> None:
+    result = python(
+        """
+        import asyncio, socket
+        from snapshot import last_experiment, revert, snapshot
+
+        async def main():
+            ours, theirs = socket.socketpair()
+            reader, writer = await asyncio.open_connection(sock=ours)
+            if snapshot(sockets="drop"):
+                revert(value=await asyncio.wait_for(reader.read(), 10))
+            theirs.sendall(b"alive")
+            print(last_experiment(), await reader.readexactly(5))
+            writer.close()
+            theirs.close()
+
+        asyncio.run(main())
+        """
+    )
+    assert "value=b''" in result.stdout, result
+    assert "b'alive'" in result.stdout, result
+
+
 def test_maps_of_files_that_come_and_go(python: Run) -> None:
     """The next one has the address of the last one, as often as not, and another file."""
     result = python(

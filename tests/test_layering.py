@@ -13,7 +13,9 @@ import pytest
 
 import snapshot
 from snapshot.core.resources import RESOURCES
+from tests import matrix
 from tests.processes import Result
+from tests.test_resources import CASES, ENDINGS
 
 PACKAGE = Path(snapshot.__file__).parent
 MODULES = {
@@ -135,6 +137,16 @@ def test_the_table_of_resources_is_the_one_in_the_documentation() -> None:
     text = (PACKAGE.parent / "README.md").read_text()
     rows = [f"| {each.name} | {each.in_experiment} |" for each in RESOURCES]
     assert "\n".join(rows) in text
+
+
+def test_the_matrix_of_resources_is_the_one_in_the_documentation() -> None:
+    text = matrix.DOCUMENT.read_text()
+    table = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    ways, _, *rows = table
+    assert ways == [*ENDINGS], "run `python -m tests.matrix`"
+    assert rows == [[name, *["ok"] * len(ENDINGS)] for name in CASES], (
+        "run `python -m tests.matrix`"
+    )
 
 
 @pytest.mark.parametrize("name", MODULES)

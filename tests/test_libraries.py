@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import trustme
 
 from tests import postgres
+from tests.libraries import require
 from tests.processes import Result
 
 Run = Callable[..., Result]
@@ -200,10 +200,8 @@ def test_tls(python: Run, tmp_path: Path) -> None:
     assert result.stdout.splitlines() == ENDINGS, result
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("sklearn") is None, reason="scikit-learn is installed on one Python"
-)
 def test_openmp(python: Run) -> None:
+    require("sklearn")
     result = python(
         """
         import os

@@ -58,6 +58,23 @@ def test_positions_of_files(python: Run, tmp_path: Path) -> None:
     assert result.stdout == "b'12' b'23' 3456789 abcdefghi\n"
 
 
+def test_output_through_another_descriptor_is_not_overwritten(python: Run, tmp_path: Path) -> None:
+    python(
+        """
+        import os
+        from snapshot import revert, snapshot
+        both = os.open("data", os.O_RDWR | os.O_CREAT)
+        os.dup2(both, 1)
+        print("before")
+        if snapshot():
+            print("experiment")
+            revert()
+        print("after")
+        """
+    )
+    assert (tmp_path / "data").read_text().split() == ["before", "experiment", "after"]
+
+
 LINES = """
 import sys
 from snapshot import revert, snapshot

@@ -131,3 +131,33 @@ def test_snapshots_of_several_threads_take_turns(python: Run, threads: str) -> N
     )
     assert result.stdout == "0\n", result
     assert all(line.startswith("snapshot: ") for line in result.stderr.splitlines()), result
+
+
+def test_another_thread_closes_what_was_open_a_moment_ago(python: Run) -> None:
+    result = python(
+        """
+        import select, socket, threading
+        from snapshot import last_experiment, revert, snapshot
+
+        def come_and_go():
+            while not done.is_set():
+                select.epoll().close()
+                for each in socket.socketpair():
+                    each.close()
+
+        done = threading.Event()
+        threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(60):
+                if snapshot(sockets="drop"):
+                    revert(value=number)
+                assert last_experiment().value == number, last_experiment()
+        finally:
+            done.set()
+        print("all of them")
+        """,
+        env={"SNAPSHOT_QUIET": "1"},
+    )
+    assert result.stdout == "all of them\n", result

@@ -77,7 +77,7 @@ def _last_way_out() -> Exit:
     """How Python is about to end: the exit code that was read, an exception, or the last line."""
     exception = _latest_exception()
     if _final_code:
-        return Exit(code=_status(_final_code[-1]))
+        return Exit(code=status(_final_code[-1]))
     if exception is None or exception is _last_exception or _goes_on_after(exception):
         return Exit(code=0)
     if isinstance(exception, KeyboardInterrupt):
@@ -85,7 +85,8 @@ def _last_way_out() -> Exit:
     return Exit(code=1)
 
 
-def _status(code: object) -> int:
+def status(code: object) -> int:
+    """The exit code that a `SystemExit` with this one means."""
     if code is None:
         return 0
     return code & 0xFF if isinstance(code, int) else 1
@@ -176,7 +177,7 @@ def _watch_thread() -> None:
 
     def invoke_excepthook(thread: threading.Thread) -> None:
         error = sys.exception()
-        _in_thread.last.code = _status(error.code) if isinstance(error, SystemExit) else 1
+        _in_thread.last.code = status(error.code) if isinstance(error, SystemExit) else 1
         report(thread)
 
     thread._invoke_excepthook = invoke_excepthook

@@ -34,8 +34,11 @@ class Epolls:
         self._instances = [d.fd for d in descriptors if d.fd > 2 and _is_epoll(d.fd)]
 
     def renew(self) -> None:
-        """In the child: replace each by an instance of its own, registrations and all."""
-        for fd in self._instances:
+        """In the child: replace each by an instance of its own, registrations and all.
+
+        Another thread may have closed one before the fork, and something else have its number.
+        """
+        for fd in filter(_is_epoll, self._instances):
             registered = list(_registered(fd))
             with select.epoll() as fresh:
                 os.dup2(fresh.fileno(), fd, inheritable=os.get_inheritable(fd))

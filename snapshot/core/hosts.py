@@ -1,4 +1,4 @@
-"""What the prompts and event loops around us need at a fork: one table.
+"""What the prompts, event loops and test runners around us need at a fork: one table.
 
 An entry acts only if its module is loaded already. Its methods are called in the order
 
@@ -19,10 +19,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FrameType
+from typing import Any, ClassVar
 
-from snapshot.core import census
+from snapshot.core import census, ending
+from snapshot.core.process import Exit
 
 Tell = Callable[[Any], None]
 
@@ -288,10 +290,8 @@ class ThreadPool(Host):
     module = "concurrent.futures.thread"
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
-        frame = sys._getframe()
         worker = sys.modules[self.module]._worker.__code__
-        while frame.f_back is not None:
-            frame = frame.f_back
+        for frame in _callers():
             if frame.f_code is worker:
                 self._stop(frame.f_locals["work_queue"], frame.f_locals["executor_reference"]())
                 return
@@ -307,6 +307,99 @@ class ThreadPool(Host):
         queue.put(None)
 
 
+class Pytest(Host):
+    """A snapshot in a test: the experiment ends when the test function does.
+
+    So it tears down no fixture, runs no other test, and reports to nobody. What pytest has captured
+    is in files that both processes have; the original takes it from there.
+    """
+
+    module = "_pytest.runner"
+
+    # What would take from the files of the capture, and what it is in the experiment.
+    _capture: ClassVar[dict[str, Any]] = {
+        "read_global_capture": lambda: ("", ""),
+        "deactivate_fixture": lambda: None,
+        "stop_global_capturing": lambda: None,
+    }
+
+    def before(self) -> Any:
+        """The plugins of the session whose test is running."""
+        protocol = sys.modules[self.module].runtestprotocol.__code__
+        for frame in _callers():
+            if frame.f_code is protocol:
+                return frame.f_locals["item"].config.pluginmanager
+        return None
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        if memo is None:
+            return
+        self._tell = tell
+        if memo.is_registered(self):
+            return
+        memo.register(self)
+        if (capture := memo.getplugin("capturemanager")) is not None:
+            vars(capture).update(self._capture)
+
+    def back(self, memo: Any, told: Sequence[Any]) -> None:
+        for failure in told:
+            print(failure, file=sys.stderr)
+
+    def keep(self, memo: Any) -> None:
+        if memo is None or not memo.is_registered(self):
+            return
+        memo.unregister(self)
+        if (capture := memo.getplugin("capturemanager")) is not None:
+            for name in self._capture:
+                delattr(capture, name)
+
+    # What pytest calls in the experiment. The last plugin to be registered is the first to know.
+
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
+        if call.excinfo is not None:
+            ending.end(Exit(code=self._code(item, call.excinfo)))
+        elif call.when == "call":
+            ending.end(Exit(code=0))
+
+    def pytest_runtest_teardown(self) -> None:
+        ending.end(Exit(code=0))  # after a post-mortem, which follows the report
+
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        if isinstance(excinfo.value, KeyboardInterrupt):
+            ending.end(Exit(signal=signal.SIGINT))
+        ending.end(Exit(code=excinfo.value.returncode or 2))
+
+    def _code(self, item: Any, excinfo: Any) -> int:
+        if isinstance(excinfo.value, SystemExit):
+            return ending.status(excinfo.value.code)
+        if isinstance(excinfo.value, sys.modules[self.module].Skipped):
+            return 0
+        self._tell(str(item.repr_failure(excinfo)))
+        return 1
+
+
+class SocketServer(Host):
+    """A snapshot in a request handler: the experiment serves this request, and no other.
+
+    So the loop that serves, if it is in the experiment at all, ends after it: other requests are
+    the original's, and where the sockets were dropped there is no other one.
+    """
+
+    module = "socketserver"
+
+    def before(self) -> Any:
+        serve_forever = sys.modules[self.module].BaseServer.serve_forever.__code__
+        return [each.f_locals["self"] for each in _callers() if each.f_code is serve_forever]
+
+    def in_experiment(self, memo: Any, tell: Tell) -> None:
+        for server in memo:
+            server._BaseServer__shutdown_request = True
+
+    def keep(self, memo: Any) -> None:
+        for server in memo:
+            server._BaseServer__shutdown_request = False
+
+
 class ForkExecutors(Host):
     """An executor that was inherited starts its thread anew when something is submitted."""
 
@@ -320,7 +413,9 @@ HOSTS: tuple[Host, ...] = (
     IPython(),
     PromptToolkit(),
     Pyrepl(),
+    Pytest(),
     Readline(),
+    SocketServer(),
     ThreadPool(),
 )
 
@@ -353,6 +448,13 @@ class Guests:
 def made_again(thread: threading.Thread) -> bool:
     """Whether a host sees to it that an experiment does not miss this thread."""
     return thread.name.startswith(tuple(name for host in HOSTS for name in host.threads))
+
+
+def _callers() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def _teller(tell: Callable[[str, Any], None], host: Host) -> Tell:

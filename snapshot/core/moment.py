@@ -138,9 +138,9 @@ class Moment:
             ending.arm(self._tell_end)
             resources.lay_aside()
             self.guests.in_experiment(self.log.tell)
-            self.epolls.renew()
             if sockets == "drop":
                 self.sockets.drop()
+            self.epolls.renew()  # with what stands for the sockets now
             self.randomness.in_child(reseed=self._options.reseed)
             if self._options.limits.memory is not None:
                 self._data_limit = DataLimit(self._options.limits.memory)

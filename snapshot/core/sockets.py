@@ -50,12 +50,16 @@ class Sockets:
         return _first(found)
 
     def drop(self) -> None:
-        """In the child: replace each by a socket whose peer is gone: nothing is read or sent."""
-        if not self._fds:
+        """In the child: replace each by a socket whose peer is gone: nothing is read or sent.
+
+        Another thread may have closed one before the fork, and something else have its number.
+        """
+        sockets = [fd for fd in self._fds if _is_socket(fd)]
+        if not sockets:
             return
         dead, peer = socket.socketpair()
         peer.close()
-        for fd in self._fds:
+        for fd in sockets:
             with contextlib.suppress(OSError):
                 os.dup2(dead.fileno(), fd, inheritable=os.get_inheritable(fd))
         dead.close()

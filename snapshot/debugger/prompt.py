@@ -23,11 +23,28 @@ def set_trace(*, header: str | None = None) -> None:
     header: shown before the first prompt.
     """
     frame = sys._getframe(1)
+    debugger = _in_pytest() or Debugger()
     tree.snapshot()
-    debugger = Debugger()
     if header is not None:
         debugger.message(header)
     debugger.set_trace(frame)
+
+
+def _in_pytest() -> Any:
+    """The debugger as pytest opens it, which captures nothing until it is left; else None.
+
+    It is opened before the snapshot, so that the lines of both processes are seen.
+    """
+    debugging = sys.modules.get("_pytest.debugging")
+    if debugging is None or debugging.pytestPDB._config is None:
+        return None
+    options = debugging.pytestPDB._config.option
+    chosen = options.usepdb_cls
+    options.usepdb_cls = (Debugger.__module__, Debugger.__name__)
+    try:
+        return debugging.pytestPDB._init_pdb("set_trace")
+    finally:
+        options.usepdb_cls = chosen
 
 
 class Debugger(pdb.Pdb):

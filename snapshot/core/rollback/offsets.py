@@ -15,7 +15,8 @@ class Offsets:
     """The positions of the files that this process reads, or reads and writes.
 
     A descriptor that is open for writing only keeps the experiment's position, and so do the
-    standard outputs: whatever the experiment wrote there is not overwritten.
+    standard outputs: whatever the experiment wrote there is not overwritten. That holds also where
+    the file of a standard output is open under another number, as pytest has those that capture.
     """
 
     def __init__(self, descriptors: Iterable[Descriptor]) -> None:
@@ -26,6 +27,13 @@ class Offsets:
         }
 
     def put_back(self) -> None:
-        for fd, offset in self._offsets.items():
+        written = [(fd, offset) for fd in _STANDARD_OUTPUTS if (offset := _position(fd))]
+        for fd, offset in [*self._offsets.items(), *written]:
             with contextlib.suppress(OSError):
                 os.lseek(fd, offset, os.SEEK_SET)
+
+
+def _position(fd: int) -> int | None:
+    with contextlib.suppress(OSError):
+        return os.lseek(fd, 0, os.SEEK_CUR)
+    return None
