@@ -52,19 +52,19 @@ class SharedMappings(Resource):
     )
 
     def __init__(self) -> None:
-        self._places: list[_Place] = []  # where the objects were when the mappings were listed
-        self._mappings: list[_Mapping] = []
-        self._aside: list[_Mapping] = []
+        self._places: list[Place] = []  # where the objects were when the mappings were listed
+        self._mappings: list[Mapping] = []
+        self._aside: list[Mapping] = []
 
     def before(self, module: Any) -> None:
         """The kernel's list is long and slow to read: it is read again if an object changed.
 
         Only what belongs to a living object is mapped anew: nothing else is known to be there yet.
         """
-        found = (_place(each) for each in census.known(module.mmap))
+        found = (place_of(each) for each in census.known(module.mmap))
         places = sorted((each for each in found if each is not None), key=lambda each: each.start)
         if places != self._places:
-            shared = list(_shared_mappings()) if places else []
+            shared = [each for each in shared_mappings() if each.of_file] if places else []
             self._mappings = [
                 mapping.part(place.start, place.end)
                 for place in places
@@ -84,7 +84,7 @@ class SharedMappings(Resource):
         self._aside.clear()
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """An object and its pages. A reference to one that is gone equals no other."""
 
     start: int
@@ -92,21 +92,21 @@ class _Place(NamedTuple):
     mapping: weakref.ref[mmap.mmap]
 
 
-def _place(mapping: mmap.mmap) -> _Place | None:
-    """None for one that is closed, or that is not written to."""
+def place_of(mapping: mmap.mmap) -> Place | None:
+    """Where it is; None for one that is closed, or that is not written to."""
     try:
         start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
     except (TypeError, ValueError):
         return None
     pages = -(-len(mapping) // mmap.PAGESIZE)
-    return _Place(start, start + pages * mmap.PAGESIZE, weakref.ref(mapping))
+    return Place(start, start + pages * mmap.PAGESIZE, weakref.ref(mapping))
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MAP_FIXED = 0x10  # mmap(2)
 
 
-class _Mapping(NamedTuple):
+class Mapping(NamedTuple):
     """A line of /proc/self/maps, see proc(5)."""
 
     start: int
@@ -116,7 +116,13 @@ class _Mapping(NamedTuple):
     inode: int
     file: str
 
-    def part(self, start: int, end: int) -> _Mapping:
+    @property
+    def of_file(self) -> bool:
+        """Whether a regular file is behind it, and not memory that is shared on purpose."""
+        named = self.file.startswith("/") and not self.file.startswith(("/dev/", "/memfd:"))
+        return named and not self.file.endswith(" (deleted)")
+
+    def part(self, start: int, end: int) -> Mapping:
         """The pages between these addresses."""
         return self._replace(start=start, end=end, offset=self.offset + start - self.start)
 
@@ -157,19 +163,15 @@ class _Mapping(NamedTuple):
         return self.map(mmap.MAP_SHARED)
 
 
-def _shared_mappings() -> Iterator[_Mapping]:
-    """Those that write to a regular file; memory that is shared on purpose has no such file."""
+def shared_mappings(pid: int | str = "self") -> Iterator[Mapping]:
+    """Those of a process that are shared and writable, as far as they can be seen."""
     try:
-        lines = open("/proc/self/maps", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        lines = open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
     except OSError:
         return
     with lines:
         for text in lines:
             addresses, modes, offset, device, inode, *name = text.rstrip("\n").split(None, 5)
-            file = "".join(name)
-            if not modes.startswith("rw") or modes[3] != "s" or not file.startswith("/"):
-                continue
-            if file.startswith(("/dev/", "/memfd:")) or file.endswith(" (deleted)"):
-                continue
-            start, end = (int(each, 16) for each in addresses.split("-"))
-            yield _Mapping(start, end, int(offset, 16), device, int(inode), file)
+            if modes.startswith("rw") and modes[3] == "s":
+                start, end = (int(each, 16) for each in addresses.split("-"))
+                yield Mapping(start, end, int(offset, 16), device, int(inode), "".join(name))
