@@ -525,6 +525,7 @@ def test_it_is_a_sequence_that_shows_as_a_table(python: Run) -> None:
         print(found)
         assert [each for each in found if "two" in each.what] == [found[-1]]
         assert list(found[:2]) == [found[0], found[1]] and len(found) == 4
+        assert repr(found[:]) == repr(found)
         try:
             found[0].what = ""
         except AttributeError:

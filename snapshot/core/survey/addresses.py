@@ -13,7 +13,7 @@ from snapshot.core.survey.finding import Finding
 from snapshot.core.survey.subject import Subject
 
 _CONNECTED = 'snapshot(sockets="drop"), or on_snapshot() to connect anew'
-_LISTENS = 'whoever accepts first has the client: snapshot(sockets="drop")'
+_LISTENS = 'snapshot(sockets="drop"), or both accept clients'
 _LISTENING_UNIX = 0x10000  # __SO_ACCEPTCON, in the flags of /proc/net/unix
 
 

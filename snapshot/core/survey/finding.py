@@ -46,9 +46,10 @@ class Survey(Sequence[Finding]):
     @overload
     def __getitem__(self, index: int) -> Finding: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Finding]: ...
-    def __getitem__(self, index: int | slice) -> Finding | Sequence[Finding]:
-        return self._findings[index]
+    def __getitem__(self, index: slice) -> Survey: ...
+    def __getitem__(self, index: int | slice) -> Finding | Survey:
+        found = self._findings[index]
+        return found if isinstance(found, Finding) else Survey(found)
 
     def __repr__(self) -> str:
         rows = [(each.kind, each.what, each.verdict, each.advice) for each in self._findings]

@@ -14,7 +14,7 @@ from snapshot.core.survey.finding import Finding
 from snapshot.core.survey.subject import Subject
 from snapshot.core.threads import call_of, descriptors_of
 
-_LOST = 'snapshot(threads="run") if the experiment needs what it does'
+_LOST = 'snapshot(threads="run") if the experiment needs it'
 _STATES = {"R": "runs", "D": "waits for a disk", "T": "is stopped", "t": "is stopped"}
 _WAITS = {
     "child": "waits for a child",
