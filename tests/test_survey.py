@@ -45,7 +45,7 @@ HOLDER = (
     ANSWER
     + """
 import concurrent.futures, fcntl, mmap, multiprocessing, os, select, signal, socket, subprocess
-import tempfile, threading, time
+import logging.handlers, queue, tempfile, threading, time
 
 read = open("read", "w+b")
 read.write(bytes(8192))
@@ -99,6 +99,8 @@ held = threading.Lock()
 held.acquire()
 pool = concurrent.futures.ThreadPoolExecutor(1)
 pool.submit(int)
+listener = logging.handlers.QueueListener(queue.Queue())
+listener.start()
 accepted.settimeout(5000)
 for name, function, *arguments in (
     ("locked", held.acquire),
@@ -122,7 +124,8 @@ async def main():
         if hasattr(value, "fileno") and value is not mapped:
             names[name] = value.fileno()
     names |= {
-        "here": os.getcwd(), "pid": os.getpid(), "child": child.pid, "slave": os.ttyname(terminal),
+        "listener": listener._thread.name, "here": os.getcwd(), "pid": os.getpid(),
+        "child": child.pid, "slave": os.ttyname(terminal),
         "stdin": child.stdin.fileno(), "stdout": child.stdout.fileno(),
         "server_port": server.getsockname()[1], "client_port": client.getsockname()[1],
         "udp_port": udp.getsockname()[1], "folder": folder.name, "path": file.name,
@@ -202,6 +205,7 @@ temporary   {folder}, a directory                                     guarded
 temporary   {path}                                                    guarded
 timer       ITIMER_REAL in 1 h .* min, and then every 3 s            put back
 thread      ThreadPoolExecutor-0_0 waits for a lock                   guarded
+thread      {listener} waits for a lock                               guarded
 """
 
 OUTSIDE = r"""
@@ -212,6 +216,7 @@ epoll       {loop} watches \d+                                        private
 socket      \d+ unix without a path                                   shared
 socket      \d+ unix without a path                                   shared
 thread      {pid} python\S* waits for pipe 0 r pipe .*                private
+thread      \d+ python\S* waits for a lock                            lost
 thread      \d+ python\S* waits for a lock                            lost
 """
 

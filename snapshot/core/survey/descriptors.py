@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,9 +77,8 @@ class Open:
         return self.flags & os.O_ACCMODE != os.O_RDONLY
 
     def meets(self, other: Open) -> bool:
-        """Whether one of the two reads what the other writes."""
-        same = self.is_pipe and other.is_pipe and self.identity == other.identity
-        return same and (self.writable != other.writable or self.mode == "r+")
+        """Whether, of two ends of one pipe, one reads what the other writes."""
+        return self.writable != other.writable or "r+" in (self.mode, other.mode)
 
 
 def opened(subject: Subject) -> Iterator[Open]:
@@ -177,25 +177,25 @@ class Descriptors:
 
     def _other_ends(self, each: Open) -> list[str]:
         """Who has the other end: this process itself, its parent, its children."""
-        own = [f"{other.fd} here" for other in self.all if each.meets(other) and other is not each]
-        others = [
-            who
-            for who, theirs in self._pipes_of_relatives
-            if any(each.meets(other) for other in theirs)
-        ]
-        found = [*own, *others]
+        meeting = (who for who, other in self._pipes[each.identity] if each.meets(other))
+        found = list(dict.fromkeys(who for who in meeting if who != f"{each.fd} here"))
         more = [f"{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         return [*found[:_SHOWN], *more]
 
     @cached_property
-    def _pipes_of_relatives(self) -> list[tuple[str, list[Open]]]:
+    def _pipes(self) -> dict[tuple[int, int], list[tuple[str, Open]]]:
+        """The ends of each pipe, and who has them."""
         import psutil
 
-        found = []
+        ends = [(f"{each.fd} here", each) for each in self.all]
         for process in self._subject.relatives:
             with contextlib.suppress(psutil.Error):
-                pipes = [each for each in opened(Subject(process.pid, process)) if each.is_pipe]
-                found.append((f"process {process.pid} ({process.name()})", pipes))
+                who = f"process {process.pid} ({process.name()})"
+                ends += [(who, each) for each in opened(Subject(process.pid, process))]
+        found = defaultdict(list)
+        for who, each in ends:
+            if each.is_pipe:
+                found[each.identity].append((who, each))
         return found
 
     def _made_by_kernel(self, each: Open) -> Finding:

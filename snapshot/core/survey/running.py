@@ -70,12 +70,16 @@ def _threads_of_python() -> Iterator[Finding]:
 def _fate(thread: threading.Thread | None) -> tuple[str, str]:
     """The verdict, and what to do; None is a thread of a library, or of another process."""
     pools: Any = sys.modules.get("concurrent.futures.thread")
+    logs: Any = sys.modules.get("logging.handlers")
+    runs = getattr(getattr(thread, "_target", None), "__self__", None)
     if thread is None:
         return "lost", _LOST
     if hosts.made_again(thread):
         return "put back", "nothing: it is made again in the experiment"
     if pools is not None and thread in pools._threads_queues:
         return "guarded", "nothing: its pool works in the experiment, with new threads"
+    if logs is not None and isinstance(runs, logs.QueueListener):
+        return "guarded", "nothing: it runs again in the experiment"
     return "lost", _LOST
 
 
