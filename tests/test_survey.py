@@ -321,8 +321,8 @@ def test_what_is_no_process(python: Run, start: Start) -> None:
     )
     zombie, thread = told(program)
     for pid, reason in (
-        ("0", "0 is no process: a pid is greater than 0"),
-        ("-5", "-5 is no process: a pid is greater than 0"),
+        ("0", "0 is no process: a pid is a number greater than 0"),
+        ("-5", "-5 is no process: a pid is a number greater than 0"),
         ("x", "'x' is no pid: give the number of a process"),
         ("9" * 9, f"there is no process {'9' * 9}; `ps` lists them"),
         ("9" * 30, f"there is no process {'9' * 30}; `ps` lists them"),
@@ -350,6 +350,8 @@ def test_this_very_process(python: Run) -> None:
     ), result
     with pytest.raises(UsageError, match="without a pid"):
         survey(os.getpid())
+    with pytest.raises(UsageError, match="'1' is no process"):
+        survey("1")  # type: ignore[arg-type]
 
 
 def test_somebody_elses_process(python: Run) -> None:

@@ -30,11 +30,10 @@ _WAITS = {
 
 def findings(subject: Subject, descriptors: Descriptors) -> Iterator[Finding]:
     """A line for each thread but the one that asks, and for each child."""
-    yield from (
-        _threads_of_python()
-        if subject.own and not subject.has_proc
-        else _threads(subject, descriptors)
-    )
+    if subject.own and not subject.has_proc:
+        yield from _threads_of_python()
+    else:
+        yield from _threads(subject, descriptors)
     yield from _children(subject)
 
 

@@ -42,8 +42,8 @@ class Subject:
         """Another process, which this one may look at. Raises `UsageError`, `CannotSurvey`."""
         import psutil
 
-        if pid <= 0:
-            raise UsageError(f"{pid} is no process: a pid is greater than 0")
+        if not isinstance(pid, int) or pid <= 0:
+            raise UsageError(f"{pid!r} is no process: a pid is a number greater than 0")
         if pid == os.getpid():
             raise UsageError(f"{pid} is this very process: call survey() in it, without a pid")
         try:
