@@ -44,8 +44,8 @@ async def answer():
 HOLDER = (
     ANSWER
     + """
-import concurrent.futures, fcntl, mmap, multiprocessing, os, select, signal, socket, subprocess
-import logging.handlers, queue, tempfile, threading, time
+import concurrent.futures, ctypes, fcntl, mmap, multiprocessing, os, select, signal, socket
+import subprocess, logging.handlers, queue, tempfile, threading, time
 
 read = open("read", "w+b")
 read.write(bytes(8192))
@@ -101,6 +101,8 @@ pool = concurrent.futures.ThreadPoolExecutor(1)
 pool.submit(int)
 listener = logging.handlers.QueueListener(queue.Queue())
 listener.start()
+libc = ctypes.CDLL(None)  # a thread of which Python knows nothing
+libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.pause, None)
 accepted.settimeout(5000)
 for name, function, *arguments in (
     ("locked", held.acquire),
@@ -181,6 +183,7 @@ lock        lockf, exclusive: has it on {here}/x.log                  lost
 lock        semaphore /dev/shm/sem.\S+ \(deleted\), 4.0 KiB           shared
 memory      without a file, 4.0 KiB                                   shared
 child       {child} cat, sleeping                                     guarded
+thread      \d+ python\S* (waits for a signal|sleeps)                 lost
 """
 
 WAITING = r"""
@@ -228,10 +231,11 @@ def rows(text: str) -> list[list[str]]:
 
 def expected(names: dict[str, Any], *, inside: bool) -> list[list[str]]:
     """All that is to be found, as patterns."""
-    wanted = rows(DESCRIPTORS) + rows(INSIDE if inside else OUTSIDE)
+    wanted = []  # first those that match one thread alone
     for name, waits in rows(WAITING):
         who = name if inside else rf"{names['threads'][name]} python\S*"
         wanted.append(["thread", f"{who} {waits}", "lost"])
+    wanted += rows(DESCRIPTORS) + rows(INSIDE if inside else OUTSIDE)
     values = {name: re.escape(str(value)) for name, value in names.items()}
     return [[kind, what.format_map(values), verdict] for kind, what, verdict in wanted]
 
@@ -287,6 +291,8 @@ def test_all_that_a_process_holds(python: Run, start: Start, where: str) -> None
         if not wrong:
             break
         assert time.monotonic() < deadline, "\n".join(wrong)
+    advised = {each["advice"] for each in found if each["kind"] == "thread"}
+    assert any("its library" in each for each in advised) == (where == "inside")
     assert program.finish().code == 0
 
 

@@ -15,6 +15,7 @@ from snapshot.core.survey.subject import Subject
 from snapshot.core.threads import call_of, descriptors_of
 
 _LOST = 'snapshot(threads="run") if the experiment needs it'
+_LIBRARYS = "nothing, if its library makes it again, as OpenMP does: else on_snapshot()"
 _STATES = {"R": "runs", "D": "waits for a disk", "T": "is stopped", "t": "is stopped"}
 _WAITS = {
     "child": "waits for a child",
@@ -51,6 +52,8 @@ def _threads(subject: Subject, descriptors: Descriptors) -> Iterator[Finding]:
             if each.id == subject.pid and not subject.own:
                 advice = "nothing: it is taken to be the one that forks"
                 yield Finding("thread", what, "private", advice)
+            elif thread is None:
+                yield Finding("thread", what, "lost", _LIBRARYS if subject.own else _LOST)
             else:
                 yield Finding("thread", what, *_fate(thread))
 
@@ -66,13 +69,11 @@ def _threads_of_python() -> Iterator[Finding]:
             yield Finding("thread", thread.name, *_fate(thread))
 
 
-def _fate(thread: threading.Thread | None) -> tuple[str, str]:
-    """The verdict, and what to do; None is a thread of a library, or of another process."""
+def _fate(thread: threading.Thread) -> tuple[str, str]:
+    """The verdict, and what to do."""
     pools: Any = sys.modules.get("concurrent.futures.thread")
     logs: Any = sys.modules.get("logging.handlers")
     runs = getattr(getattr(thread, "_target", None), "__self__", None)
-    if thread is None:
-        return "lost", _LOST
     if hosts.made_again(thread):
         return "put back", "nothing: it is made again in the experiment"
     if pools is not None and thread in pools._threads_queues:
