@@ -101,8 +101,8 @@ pool = concurrent.futures.ThreadPoolExecutor(1)
 pool.submit(int)
 listener = logging.handlers.QueueListener(queue.Queue())
 listener.start()
-libc = ctypes.CDLL(None)  # a thread of which Python knows nothing
-libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.pause, None)
+create, pause = ctypes.CDLL(None).pthread_create, ctypes.CDLL(None).pause
+create(ctypes.byref(ctypes.c_ulong()), None, pause, None)  # a thread that Python does not know
 accepted.settimeout(5000)
 for name, function, *arguments in (
     ("locked", held.acquire),
