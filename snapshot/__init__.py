@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from snapshot.core.executor import ForkExecutor
     from snapshot.core.guards import guard, on_snapshot, root_only
     from snapshot.core.memory import compact
+    from snapshot.core.survey import survey
     from snapshot.core.tree import (
         changes,
         in_snapshot,
@@ -50,6 +51,7 @@ _HOMES = {
     "set_trace": "snapshot.debugger",
     "snapshot": "snapshot.core.tree",
     "snapshots": "snapshot.core.tree",
+    "survey": "snapshot.core.survey",
 }
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "set_trace",
     "snapshot",
     "snapshots",
+    "survey",
 ]
 
 

@@ -57,6 +57,17 @@ class RootOnly(SnapshotError):
     """Something that only the original may do was tried in an experiment."""
 
 
+class CannotSurvey(SnapshotError):
+    """A process cannot be looked at: it is not there, has ended, or is somebody else's.
+
+    `pid` is its number.
+    """
+
+    def __init__(self, message: str, *, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
 class NotPicklable(SnapshotError):
     """A value cannot travel from one process to another."""
 

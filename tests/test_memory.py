@@ -20,7 +20,9 @@ MIB = 1 << 20
 HUGE = 2 * MIB
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-capable = pytest.mark.skipif(memory._why_not() is not None, reason=str(memory._why_not()))
+capable = pytest.mark.skipif(
+    memory.why_not_compact() is not None, reason=str(memory.why_not_compact())
+)
 
 # What the programs below begin with.
 PRELUDE = """

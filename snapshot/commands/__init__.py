@@ -19,7 +19,7 @@ from snapshot.errors import CannotRun, SnapshotError, UsageError
 if TYPE_CHECKING:
     from snapshot.repl.launcher import Program
 
-COMMANDS = ("repl", "run")
+COMMANDS = ("doctor", "repl", "run")
 
 PROGRAM_USAGE = "script [args...] | -m module [args...] | -c code [args...]"
 

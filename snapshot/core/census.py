@@ -25,6 +25,7 @@ _WANTED = (
     ("sqlite3", "Connection"),
     ("sqlalchemy.engine.base", "Engine"),
     ("mmap", "mmap"),
+    ("tempfile", "_TemporaryFileCloser"),
 )
 _WITHOUT_DESCRIPTOR = ("asyncio.base_events", "prompt_toolkit.history", "sqlalchemy.engine.base")
 _WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
@@ -39,15 +40,18 @@ def look() -> None:
     if not _everything_seen:
         gc.unfreeze()  # what the program itself froze has not been seen; it is frozen again below
         _everything_seen = True
-    objects = gc.get_objects()
-    wanted = _wanted()
-    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, wanted)}
-    if kinds:
-        for each in objects:
-            if type(each) in kinds:
-                _remember(each)
-    del objects
+    for each in _new():
+        _remember(each)
     freeze()
+
+
+def living() -> list[Any]:
+    """Every living object of interest, found without freezing any.
+
+    What the program itself froze before the first look is not seen.
+    """
+    found: list[Any] = [*known(*_wanted()), *_new()]
+    return list({id(each): each for each in found}.values())
 
 
 def pass_over() -> None:
@@ -92,6 +96,14 @@ def _remember(thing: Any) -> None:
         with contextlib.suppress(Exception):  # closed, or another thread's alone
             thing.create_function("snapshot_tie", 0, tie)
             _ties.add(tie)
+
+
+def _new() -> list[Any]:
+    """The objects of interest that are not frozen."""
+    objects = gc.get_objects()
+    wanted = _wanted()
+    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, wanted)}
+    return [each for each in objects if type(each) in kinds] if kinds else []
 
 
 def _wanted() -> tuple[type, ...]:

@@ -1,10 +1,11 @@
-"""Shared, writable maps of files, which both processes would write to: as the kernel lists them."""
+"""Maps that are shared and writable, to which both processes would write: the kernel's list."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
 import os
+import weakref
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,6 +24,12 @@ class Mapping(NamedTuple):
     device: str
     inode: int
     file: str
+
+    @property
+    def of_file(self) -> bool:
+        """Whether a regular file is behind it, and not memory that is shared on purpose."""
+        named = self.file.startswith("/") and not self.file.startswith(("/dev/", "/memfd:"))
+        return named and not self.file.endswith(" (deleted)")
 
     def part(self, start: int, end: int) -> Mapping:
         """The pages between these addresses."""
@@ -88,19 +95,33 @@ def has_moved(mapping: Mapping) -> bool:
     return any(each.start <= mapping.start and mapping.end <= each.end for each in moved)
 
 
-def shared_mappings() -> Iterator[Mapping]:
-    """Those that write to a regular file; memory that is shared on purpose has no such file."""
+def shared_mappings(pid: int | str = "self") -> Iterator[Mapping]:
+    """Those of a process that are shared and writable, as far as they can be seen."""
     try:
-        lines = open("/proc/self/maps", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        lines = open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
     except OSError:
         return
     with lines:
         for text in lines:
             addresses, modes, offset, device, inode, *name = text.rstrip("\n").split(None, 5)
-            file = "".join(name)
-            if not modes.startswith("rw") or modes[3] != "s" or not file.startswith("/"):
-                continue
-            if file.startswith(("/dev/", "/memfd:")) or file.endswith(" (deleted)"):
-                continue
-            start, end = (int(each, 16) for each in addresses.split("-"))
-            yield Mapping(start, end, int(offset, 16), device, int(inode), file)
+            if modes.startswith("rw") and modes[3] == "s":
+                start, end = (int(each, 16) for each in addresses.split("-"))
+                yield Mapping(start, end, int(offset, 16), device, int(inode), "".join(name))
+
+
+class Place(NamedTuple):
+    """An object and its pages. A reference to one that is gone equals no other."""
+
+    start: int
+    end: int
+    mapping: weakref.ref[mmap.mmap]
+
+
+def place_of(mapping: mmap.mmap) -> Place | None:
+    """Where it is; None for one that is closed, or that is not written to."""
+    try:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+    except (TypeError, ValueError):
+        return None
+    pages = -(-len(mapping) // mmap.PAGESIZE)
+    return Place(start, start + pages * mmap.PAGESIZE, weakref.ref(mapping))

@@ -110,7 +110,7 @@ def compact(*, collect: bool = False) -> Compacted:
         # Not frozen again here: a snapshot looks for open files among what is not frozen.
         gc.unfreeze()
         gc.collect()
-    reason = _why_not()
+    reason = why_not_compact()
     if reason is not None:
         return Compacted(seconds=time.perf_counter() - begun, reason=reason)
     before = _total("self", b"AnonHugePages:") or 0
@@ -135,7 +135,7 @@ def size(count: int | None) -> str:
     return f"{count} B"
 
 
-def _why_not() -> str | None:
+def why_not_compact() -> str | None:
     """Why this process cannot collapse memory, None where it can."""
     if sys.platform != "linux":
         return "only Linux, from 6.1 on, can"

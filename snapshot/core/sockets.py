@@ -102,10 +102,11 @@ def _is_socket(fd: int) -> bool:
 
 def _of_event_loops() -> set[int]:
     events: Any = sys.modules.get("asyncio.base_events")
-    return set(_wakers(census.known(events.BaseEventLoop))) if events else set()
+    return set(wakers(census.known(events.BaseEventLoop))) if events else set()
 
 
-def _wakers(loops: Iterable[Any]) -> Iterator[int]:
+def wakers(loops: Iterable[Any]) -> Iterator[int]:
+    """The sockets by which these event loops of asyncio wake themselves."""
     for loop in loops:
         for name in ("_ssock", "_csock"):
             if (each := getattr(loop, name, None)) is not None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import mmap
-import weakref
-from typing import Any, NamedTuple
+from typing import Any
 
 from snapshot.core import census, mappings
-from snapshot.core.mappings import Mapping
+from snapshot.core.mappings import Mapping, Place, place_of, shared_mappings
 from snapshot.core.messages import say
 from snapshot.core.resources.connections import inherited
 from snapshot.core.resources.resource import Resource
@@ -51,7 +48,7 @@ class SharedMappings(Resource):
     )
 
     def __init__(self) -> None:
-        self._places: list[_Place] = []  # where the objects were when the mappings were listed
+        self._places: list[Place] = []  # where the objects were when the mappings were listed
         self._mappings: list[Mapping] = []
         self._aside: list[Mapping] = []
 
@@ -60,10 +57,10 @@ class SharedMappings(Resource):
 
         Only what belongs to a living object is mapped anew: nothing else is known to be there yet.
         """
-        found = (_place(each) for each in census.known(module.mmap))
+        found = (place_of(each) for each in census.known(module.mmap))
         places = sorted((each for each in found if each is not None), key=lambda each: each.start)
         if places != self._places:
-            shared = list(mappings.shared_mappings()) if places else []
+            shared = [each for each in shared_mappings() if each.of_file] if places else []
             self._mappings = [
                 mapping.part(place.start, place.end)
                 for place in places
@@ -87,21 +84,3 @@ class SharedMappings(Resource):
     def _list_anew(self) -> None:
         """Which of them are shared has changed."""
         self._places, self._mappings = [], []
-
-
-class _Place(NamedTuple):
-    """An object and its pages. A reference to one that is gone equals no other."""
-
-    start: int
-    end: int
-    mapping: weakref.ref[mmap.mmap]
-
-
-def _place(mapping: mmap.mmap) -> _Place | None:
-    """None for one that is closed, or that is not written to."""
-    try:
-        start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
-    except (TypeError, ValueError):
-        return None
-    pages = -(-len(mapping) // mmap.PAGESIZE)
-    return _Place(start, start + pages * mmap.PAGESIZE, weakref.ref(mapping))

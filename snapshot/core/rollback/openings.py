@@ -75,8 +75,7 @@ class Openings:
                 found._look_at(each, places, guarded)
         for mapping in mappings.shared_mappings():
             if is_inside(mapping.file, places) and mapping.file not in guarded:
-                found.maps.append(mapping)
-                found.written[mapping.file] = _size(mapping.file)
+                found._look_at_map(mapping)
         with contextlib.suppress(OSError):  # it is gone
             here = os.getcwd()
             found.working_directory = here if is_inside(here, places) else None
@@ -109,6 +108,14 @@ class Openings:
                 self.immovable.append(f"{path.removesuffix(' (deleted)')} ({problem})")
                 return
             self._add(descriptor, path)
+
+    def _look_at_map(self, mapping: Mapping) -> None:
+        path = mapping.file.removesuffix(" (deleted)")
+        if path == mapping.file:
+            self.maps.append(mapping)
+            self.written[path] = _size(path)
+        else:
+            self.immovable.append(f"{path} (deleted, and mapped)")
 
     def _look_outside(self, descriptor: Descriptor, path: str) -> None:
         """A directory leads to all that is below or beside it, in the mounts that it is of."""
