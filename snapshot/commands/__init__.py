@@ -8,6 +8,8 @@ own; `USAGE`, what follows its name on the command line; `add_arguments(parser)`
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -57,6 +59,9 @@ def perform(execute: Callable[[argparse.Namespace], int], options: argparse.Name
     except SnapshotError as error:
         print(f"{options.prog}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read what it prints has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
     except SyntaxError as error:
         sys.excepthook(type(error), error.with_traceback(None), None)
         return 1

@@ -202,16 +202,22 @@ _tried: set[tuple[str, ...]] = set()
 
 
 def _try_out(directories: tuple[str, ...]) -> None:
-    """See in a process that is none of ours whether it can be done. Raises `CannotOverlay`."""
-    if directories in _tried:
-        return
+    if directories not in _tried:
+        if reason := why_not(directories):
+            raise CannotOverlay(
+                f"files=: no overlay of {_named(directories)}: {reason}; nothing was forked"
+            )
+        _tried.add(directories)
+
+
+def why_not(directories: tuple[str, ...]) -> str:
+    """Why there can be no overlay of them, tried in a process that is no copy of this one.
+
+    Nothing if there can be. Raises `CannotFork`.
+    """
     code = f"from {mounts.__name__} import try_out; try_out({directories!r})"
     how, reason = process.ask(code)
-    if how.code != 0:
-        raise CannotOverlay(
-            f"files=: no overlay of {_named(directories)}: {reason or how}; nothing was forked"
-        )
-    _tried.add(directories)
+    return "" if how.code == 0 else reason or str(how)
 
 
 def _with_mounts_below(directories: tuple[str, ...]) -> tuple[str, ...]:

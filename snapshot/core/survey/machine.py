@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +13,10 @@ from pathlib import Path
 from snapshot.core.disposable import fork_call
 from snapshot.core.line import duration
 from snapshot.core.memory import why_not_compact
+from snapshot.core.rollback import overlay
 from snapshot.core.survey.finding import Finding, Survey
 from snapshot.errors import SnapshotError
 
-_NEW_USER_NAMESPACE, _NEW_MOUNT_NAMESPACE = 0x10000000, 0x00020000  # unshare(2)
 _STRICT = "2"  # of overcommit_memory: proc_sys_vm(5)
 
 
@@ -24,7 +24,8 @@ def machine() -> Survey:
     """A line for each part of the system that this package uses.
 
     The verdict is "works", "limited" (a part of it does, or something else takes its place), or
-    "missing". Two disposable forks try what cannot be known otherwise.
+    "missing". A disposable fork, and a process that makes an overlay, try what cannot be known
+    otherwise.
     """
     return Survey(check() for check in _CHECKS)
 
@@ -99,25 +100,18 @@ def _huge_pages() -> Finding:
     return Finding("huge pages", reason, "missing", "nothing: compact() does nothing here")
 
 
-def _user_namespaces() -> Finding:
-    what = "snapshot(files=…) needs them, unless run as root"
-    advice = "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0"
+def _overlays() -> Finding:
+    what = "snapshot(files=…) rolls files back"
     if sys.platform != "linux":
-        return Finding("user namespaces", what, "missing", "use Linux for snapshot(files=…)")
-    try:
-        number = fork_call(_unshare)
-    except SnapshotError as error:
-        return Finding("user namespaces", str(error), "missing", advice)
-    if number:
-        return Finding("user namespaces", f"{what}: {os.strerror(number)}", "missing", advice)
-    return Finding("user namespaces", what, "works", "nothing")
-
-
-def _unshare() -> int:
-    """Try to be in namespaces of one's own. Returns 0, or the error's number."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    failed = libc.unshare(_NEW_USER_NAMESPACE | _NEW_MOUNT_NAMESPACE)
-    return ctypes.get_errno() if failed else 0
+        return Finding("overlays", what, "missing", "use Linux for snapshot(files=…)")
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            reason = overlay.why_not((os.path.realpath(directory),))
+        except SnapshotError as error:
+            reason = str(error)
+    if reason:
+        return Finding("overlays", what, "missing", reason)
+    return Finding("overlays", what, "works", "nothing")
 
 
 def _other_processes() -> Finding:
@@ -146,6 +140,6 @@ _CHECKS: tuple[Callable[[], Finding], ...] = (
     _memfd,
     _parent_death,
     _huge_pages,
-    _user_namespaces,
+    _overlays,
     _other_processes,
 )
