@@ -150,7 +150,7 @@ DEEDS = st.lists(st.tuples(st.sampled_from(sorted(trees.DEEDS)), NAMES, NAMES), 
 
 
 @pytest.mark.parametrize("via_shell", [False, USER], ids=["administrator", "user"])
-@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
 @given(before=DEEDS, first=DEEDS, then=DEEDS)
 def test_whatever_is_done(
     before: list[tuple[str, str, str]],
@@ -424,9 +424,8 @@ def test_changes_show_what_was_done(run: Run) -> None:
             (root / "wide").write_text("v" * 1000)
             (root / "made").mkdir()
             (root / "made" / "new").write_text("new\\n")
-            here = os.getcwd() + "/"
-            print(repr(changes()).replace(here, ""))
-            print(changes().diff(root / "made" / "new").replace(here, ""))
+            print(changes())
+            print(changes().diff(root / "made" / "new"))
             print(changes()[0], changes().diff("kept") == "")
             revert()
         print(last_experiment().changes.summary, "|", last_experiment().report.split("; ")[-1])

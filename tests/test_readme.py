@@ -72,7 +72,7 @@ def test_console(programs: Path, open_terminal: Callable[..., Terminal], block: 
             _type(terminal, match[1], match[2])
     terminal.prompt()
     shown = list(_shown(terminal))
-    wanted = [_plain(line) for line in block.lines]
+    wanted = [_plain(line) for line in block.lines if line]
     if set(prompts) == {"$ "}:
         assert shown == wanted, "\n".join(shown)
     else:

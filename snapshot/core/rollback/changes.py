@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from snapshot.core.line import table
+from snapshot.core.line import short, table
 from snapshot.core.rollback import attributes
 
 Kind = Literal["created", "modified", "deleted", "renamed"]
@@ -86,10 +87,8 @@ class Changes(Sequence[Change]):
             return ""
         import difflib
 
-        names = (
-            found.path if found.below else "/dev/null",
-            found.path if found.upper else "/dev/null",
-        )
+        name = short(found.path)
+        names = (name if found.below else "/dev/null", name if found.upper else "/dev/null")
         return "\n".join(difflib.unified_diff(before, after, *names, lineterm=""))
 
     @property
@@ -104,7 +103,8 @@ class Changes(Sequence[Change]):
 
 
 def _shown(change: Change) -> str:
-    return change.path if change.before is None else f"{change.before} → {change.path}"
+    path = short(change.path)
+    return path if change.before is None else f"{short(change.before)} → {path}"
 
 
 def _cut(lines: list[str]) -> list[str]:
@@ -136,37 +136,51 @@ class Difference:
 
     path: where both processes see it.
     upper: what is there now; None if it was removed.
-    below: what was there; None if there was nothing.
-    source: for a directory that was renamed, what it was below.
+    below: what was there; None if there was nothing, or it is elsewhere now.
+    source, origin: for a directory that was renamed, what it was below, and the path that it had.
     """
 
     path: str
     upper: Path | None
     below: Path | None
+    is_directory: bool
     source: Path | None = None
-
-    @property
-    def is_directory(self) -> bool:
-        there = self.upper or self.below
-        return there is not None and _is_directory(there)
+    origin: str | None = None
 
 
-def differences(directory: str, upper: Path, below: Path) -> Iterator[Difference]:
+def differences(
+    directory: str, upper: Path, below: Path, ignored: Iterable[str] = ()
+) -> Iterator[Difference]:
     """What an upper layer says of a directory, each directory before what is in it.
 
     A directory that has only to be passed through, as something below it differs, is among them.
     What the kernel writes there: a character device 0/0 stands for a removed entry; a directory
     marked opaque hides what is below it; one with a redirect was renamed. See overlayfs.rst in the
     kernel's documentation.
+
+    ignored: names of entries that are left out, wherever they are.
     """
-    yield from _Walk(below).directory(directory.rstrip("/"), upper, below, hides=False)
+    walk = _Walk(directory.rstrip("/"), below, frozenset(ignored))
+    walk.find_renamed(upper, below)
+    yield from walk.directory(walk.path, upper, below, hides=False)
 
 
 class _Walk:
-    """root: what is below the directory in which the overlay is."""
+    """path, root: of the directory in which the overlay is, and what is below there."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, path: str, root: Path, ignored: frozenset[str]) -> None:
+        self.path, self._root, self._ignored = path, root, ignored
+        self._sources: dict[Path, Path] = {}  # of renamed directories, by what was written
+
+    def find_renamed(self, upper: Path, below: Path | None) -> None:
+        with os.scandir(upper) as entries:
+            directories = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
+        for name in set(directories) - self._ignored:
+            source = self._source(upper / name, below)
+            if source is not None:
+                self._sources[upper / name] = source
+            there = source or (None if below is None else below / name)
+            self.find_renamed(upper / name, there)
 
     def directory(
         self, path: str, upper: Path, below: Path | None, *, hides: bool
@@ -175,31 +189,44 @@ class _Walk:
         names = set(os.listdir(upper))
         if hides and below is not None:
             names.update(os.listdir(below))
-        for name in sorted(names):
+        for name in sorted(names - self._ignored):
             yield from self._entry(f"{path}/{name}", upper / name, below, hides=hides)
 
     def _entry(
         self, path: str, upper: Path, parent: Path | None, *, hides: bool
     ) -> Iterator[Difference]:
-        below = _there(parent, upper.name)
+        below = self._there(parent, upper.name)
         if not os.path.lexists(upper) or _is_whiteout(upper):
             if below is not None:
                 yield from self._removed(path, below)
             return
-        source = self._source(upper, parent) if _is_directory(upper) else None
+        source = self._sources.get(upper)
         if below is not None and (source or _is_directory(upper) != _is_directory(below)):
             yield from self._removed(path, below)
             below = None
-        yield Difference(path, upper, below, source)
-        if _is_directory(upper):
+        origin = None
+        if source is not None:
+            origin = f"{self.path}/{os.path.relpath(source, self._root)}"
+        is_directory = _is_directory(upper)
+        yield Difference(path, upper, below, is_directory, source, origin)
+        if is_directory:
             hides = below is not None and (hides or is_opaque(upper))
             yield from self.directory(path, upper, below or source, hides=hides)
 
     def _removed(self, path: str, below: Path) -> Iterator[Difference]:
-        yield Difference(path, None, below)
-        if _is_directory(below):
+        is_directory = _is_directory(below)
+        yield Difference(path, None, below, is_directory)
+        if is_directory:
             for name in sorted(os.listdir(below)):
-                yield from self._removed(f"{path}/{name}", below / name)
+                if (inner := self._there(below, name)) is not None:
+                    yield from self._removed(f"{path}/{name}", inner)
+
+    def _there(self, parent: Path | None, name: str) -> Path | None:
+        """What is below under that name, and has not gone elsewhere."""
+        below = None if parent is None else parent / name
+        if below is None or below in self._sources.values() or not os.path.lexists(below):
+            return None
+        return below
 
     def _source(self, upper: Path, parent: Path | None) -> Path | None:
         """What a renamed directory was below; None for one that was not renamed."""
@@ -212,22 +239,17 @@ class _Walk:
 
 def described(found: Sequence[Difference]) -> Changes:
     """The differences as a user sees them."""
-    sources = {os.fspath(each.source): each for each in found if each.source is not None}
     moved = _moved(found)
+    elsewhere = set(moved.values())
     changes: list[Change] = []
-    gone: list[str] = []  # what went with a directory that was renamed
     for each in found:
         slash = "/" if each.is_directory else ""
-        before = moved.get(each.path)
-        if each.source is not None:
-            origin = next(d.path for d in found if d.below == each.source and d.upper is None)
-            changes.append(Change("renamed", each.path + slash, origin + slash))
-        elif before is not None:
-            changes.append(Change("renamed", each.path, before))
+        if each.origin is not None:
+            changes.append(Change("renamed", each.path + slash, each.origin + slash))
+        elif each.path in moved:
+            changes.append(Change("renamed", each.path, moved[each.path]))
         elif each.upper is None:
-            if os.fspath(each.below or "") in sources:
-                gone.append(each.path + "/")
-            elif each.path not in moved.values() and not each.path.startswith(tuple(gone)):
+            if each.path not in elsewhere:
                 changes.append(Change("deleted", each.path + slash))
         elif each.below is None:
             changes.append(Change("created", each.path + slash))
@@ -238,24 +260,38 @@ def described(found: Sequence[Difference]) -> Changes:
 
 def _moved(found: Sequence[Difference]) -> dict[str, str]:
     """Files that are elsewhere now, with the same content: new path and old path."""
-    new: dict[str, Path] = {}
-    old: dict[int, list[tuple[str, Path]]] = {}
-    for each in found:
-        if each.upper is not None and each.below is None and _is_regular(each.upper):
-            new[each.path] = each.upper
-        if each.upper is None and each.below is not None and _is_regular(each.below):
-            old.setdefault(os.lstat(each.below).st_size, []).append((each.path, each.below))
+    new = [(d.path, d.upper) for d in found if d.upper and d.below is None and _is_regular(d.upper)]
+    old = [(d.path, d.below) for d in found if d.upper is None and d.below and _is_regular(d.below)]
+    sizes = {_size(file) for _, file in new} & {_size(file) for _, file in old}
+    gone: dict[bytes, list[str]] = {}
+    for path, file in old:
+        if _size(file) in sizes:
+            gone.setdefault(_digest(file), []).append(path)
     moved = {}
-    for path, upper in new.items():
-        candidates = old.get(os.lstat(upper).st_size, [])
-        # Of several, one that has kept its name: a whole directory may have been moved.
-        candidates.sort(key=lambda each: os.path.basename(each[0]) != os.path.basename(path))
-        for candidate in candidates:
-            if _same_content(upper, candidate[1]):
-                moved[path] = candidate[0]
-                candidates.remove(candidate)
-                break
+    alike = [(path, _digest(file)) for path, file in new if _size(file) in sizes]
+    # First those that have kept their name: a whole directory may have been moved.
+    for keeps_name in (True, False):
+        for path, digest in alike:
+            candidates = gone.get(digest)
+            if not candidates or path in moved:
+                continue
+            before = candidates[-1]
+            if not keeps_name or os.path.basename(before) == os.path.basename(path):
+                moved[path] = candidates.pop()
     return moved
+
+
+def _size(file: Path) -> int:
+    return os.lstat(file).st_size
+
+
+def _digest(file: Path) -> bytes:
+    """Of the content; of what cannot be read, nothing that equals another's."""
+    try:
+        with open(file, "rb") as content:
+            return hashlib.file_digest(content, "sha256").digest()
+    except OSError:
+        return os.fsencode(file)
 
 
 def is_same(one: Path, other: Path) -> bool:
@@ -264,7 +300,7 @@ def is_same(one: Path, other: Path) -> bool:
     if stat.S_IFMT(first.st_mode) != stat.S_IFMT(second.st_mode):
         return False
     if stat.S_ISLNK(first.st_mode):
-        return os.readlink(one) == os.readlink(other)
+        return attributes.alike_links(one, other) and os.readlink(one) == os.readlink(other)
     if stat.S_ISDIR(first.st_mode):
         return attributes.alike(one, other, times=False)
     if not attributes.alike(one, other):
@@ -291,21 +327,16 @@ def is_opaque(directory: Path) -> bool:
 
 
 def was_below(difference: Difference) -> bool:
-    """Whether a directory that is not below any more was there, and was not renamed."""
+    """Whether what was written began as a copy, or a view, of something below."""
     upper = difference.upper
-    known = upper is not None and _overlay_attribute(upper, "origin") is not None
-    return known and difference.source is None
+    return upper is not None and _overlay_attribute(upper, "origin") is not None
 
 
 def _overlay_attribute(directory: Path, name: str) -> bytes | None:
     for prefix in attributes.OVERLAY:
         with contextlib.suppress(OSError):
-            return os.getxattr(directory, prefix + name)
+            return os.getxattr(directory, prefix + name, follow_symlinks=False)
     return None
-
-
-def _there(below: Path | None, name: str) -> Path | None:
-    return below / name if below is not None and os.path.lexists(below / name) else None
 
 
 def _is_whiteout(entry: Path) -> bool:

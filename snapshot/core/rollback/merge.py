@@ -1,7 +1,11 @@
-"""Putting what an experiment wrote into the files themselves, each in one step.
+"""Putting what an experiment wrote into the files themselves: all of it, or nothing.
 
-A file is written beside the one that it is to replace, and renamed over it: who reads it sees the
-old one or the new one. Nothing that somebody else has changed meanwhile is replaced or removed.
+    prepared ── all that is new is copied to a directory beside ── nothing is seen of that yet
+    done ────── a rename for each file, directory and removal ──── each can be taken back
+    cleared ─── what was replaced or removed goes away
+
+Who reads a file sees the old one or the new one. Nothing that somebody else has changed meanwhile
+is replaced or removed.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from snapshot.core.rollback import attributes
-from snapshot.core.rollback.changes import Difference, differences, is_same, was_below
+from snapshot.core.rollback.changes import Difference, differences, is_opaque, is_same, was_below
 from snapshot.errors import FilesChanged, UsageError
 
 Chosen = Callable[[str], bool]
@@ -22,13 +26,20 @@ Chosen = Callable[[str], bool]
 _SHOWN = 5
 
 
-def check(found: Sequence[Difference], chosen: Chosen, begun: int) -> None:
+def check(found: Sequence[Difference], chosen: Chosen, begun: int, *, seen: bool) -> None:
     """Raise `FilesChanged` if what would be replaced was changed after `begun`.
 
     begun: in nanoseconds since the epoch. The kernel's clock of files has steps of a few
-    milliseconds: a change within the one in which the experiment began is not seen.
+    milliseconds: a change within the one in which the experiment began is not noticed.
+    seen: whether the paths of the differences lead to them, and not to a later overlay.
+
+    Raises `UsageError` if what was chosen cannot be merged by itself.
     """
-    changed = [each.path for each in found if chosen(each.path) and _is_changed(each, begun)]
+    here = [each for each in found if chosen(each.path)]
+    removed = {os.lstat(each.below).st_ino for each in here if each.upper is None and each.below}
+    changed = [each.path for each in here if _is_changed(each, begun)]
+    if seen:
+        changed += [each.path for each in here if _has_vanished(each, removed)]
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         error = FilesChanged(
@@ -38,132 +49,234 @@ def check(found: Sequence[Difference], chosen: Chosen, begun: int) -> None:
         )
         error.paths = tuple(changed)
         raise error
+    _check_choice(found, chosen)
+
+
+def _check_choice(found: Sequence[Difference], chosen: Chosen) -> None:
+    replaced = {each.path for each in found if each.upper is None and not chosen(each.path)}
     for each in found:
-        if each.source is not None and chosen(each.path) != chosen(_origin(each, found)):
+        if each.origin is not None and chosen(each.path) != chosen(each.origin):
             raise UsageError(
-                f"keep(files=…): {each.path!r} was {_origin(each, found)!r} before: name both, or "
-                "neither; nothing was kept"
+                f"keep(files=…): {each.path!r} was {each.origin!r} before: name both, or neither; "
+                "nothing was kept"
+            )
+        above = os.path.dirname(each.path)
+        if each.upper is not None and chosen(each.path) and above in replaced:
+            raise UsageError(
+                f"keep(files=…): {each.path!r} is where there was no directory before: name "
+                f"{above!r}; nothing was kept"
             )
 
 
 def _is_changed(difference: Difference, begun: int) -> bool:
     below, upper = difference.below, difference.upper
-    if below is None:
-        return upper is not None and difference.is_directory and was_below(difference)
-    if _is_untouched(difference) or (upper is not None and difference.is_directory):
+    if below is None or _is_untouched(difference):
         return False
     try:
-        return os.lstat(below).st_ctime_ns > begun
+        is_late = os.lstat(below).st_ctime_ns > begun
     except FileNotFoundError:
         return False
+    if upper is not None and difference.is_directory:
+        return is_late and not was_below(difference) and not is_opaque(upper)
+    return is_late
+
+
+def _has_vanished(difference: Difference, removed: set[int]) -> bool:
+    """Whether what it is a copy of is not there any more, though the experiment left it there.
+
+    removed: the numbers of the files that the experiment itself removed, or renamed.
+    """
+    upper = difference.upper
+    if upper is None or difference.below is not None or not was_below(difference):
+        return False
+    if difference.is_directory:
+        return difference.source is None
+    try:
+        status = os.lstat(difference.path)
+    except FileNotFoundError:
+        return False
+    return status.st_nlink == 1 and status.st_ino not in removed
 
 
 def _is_untouched(difference: Difference) -> bool:
-    """Whether it is a file that was only open for writing."""
+    """Whether it is a file that was only open for writing, and has got no second name."""
     below, upper = difference.below, difference.upper
     if below is None or upper is None or difference.is_directory:
         return False
-    return is_same(upper, below)
-
-
-def _origin(renamed: Difference, found: Sequence[Difference]) -> str:
-    """The path that a renamed directory had."""
-    return next(each.path for each in found if each.upper is None and each.below == renamed.source)
+    return os.lstat(upper).st_nlink == 1 and is_same(upper, below)
 
 
 class Merge:
     """Puts what one layer has written, `upper`, into `target`, the directory as it is below.
 
-    left: what could not be put there, each with the reason.
+    `prepare`, `perform` and `clear` in this order; `take_back` after any of the first two. left:
+    what could not be put there, each with the reason.
     """
 
-    def __init__(self, directory: str, upper: Path, target: Path) -> None:
+    def __init__(
+        self, directory: str, upper: Path, target: Path, chosen: Chosen, inner: Sequence[Merge]
+    ) -> None:
+        """inner: those that were done before, into what is to be merged now."""
         self._directory, self._upper, self._target = directory, upper, target
-        self._links: dict[tuple[int, int], Path] = {}  # where files of several names were put
+        self._chosen = chosen
+        self._ignored: list[str] = [each.beside.name for each in inner]
+        self.beside: Path = target / f".snapshot-{os.urandom(8).hex()}"
+        self._attributes: dict[Path, attributes.Attributes] = {}  # of directories, before
+        self._used = 0  # names in there
+        self._undo: list[Callable[[], object]] = []
+        self._new: dict[str, Path] = {}  # copies of what is to be put in place, by its path
+        self._links: dict[tuple[int, int], Path] = {}  # those of files that have several names
         self.left: list[str] = []
 
-    def run(self, chosen: Chosen) -> None:
-        """chosen: says of a path whether it is to be merged. Raises OSError."""
-        everything = differences(self._directory, self._upper, self._target)
-        found = [each for each in everything if chosen(each.path) and not _is_untouched(each)]
-        aside = self._set_aside(found)
-        for each in found:
-            target = self._place(each)
-            if each.upper is None:
-                _remove(target)
-            elif not each.is_directory:
-                self._put(each.path, each.upper, target)
-            elif each.source is not None:
-                os.rename(aside[each.source], target)
-            elif each.below is None:
-                target.mkdir(0o700, exist_ok=True)
-        for each in reversed(found):
-            if each.upper is not None and each.is_directory:
-                attributes.copy(each.upper, self._place(each))
-        if chosen(self._directory):
-            attributes.copy(self._upper, self._target)
+    def prepare(self) -> None:
+        """Copy what is new. Raises OSError."""
+        everything = differences(self._directory, self._upper, self._target, ignored=self._ignored)
+        self._found = [
+            each for each in everything if self._chosen(each.path) and not _is_untouched(each)
+        ]
+        for each in self._found:
+            self._remember(self._place(each.path).parent)
+            if each.is_directory:
+                self._remember(self._place(each.path))
+        self._remember(self._target)
+        self.beside.mkdir(0o700)
+        for each in self._found:
+            if each.upper is not None and not each.is_directory:
+                self._copy(each.path, each.upper)
 
-    def _place(self, difference: Difference) -> Path:
-        return self._target / os.path.relpath(difference.path, self._directory)
-
-    def _set_aside(self, found: Sequence[Difference]) -> dict[Path, Path]:
-        """Renamed directories, between their two places; what is deeper first."""
-        sources = [each.source for each in found if each.source is not None]
-        aside = {}
+    def perform(self) -> None:
+        """Put all in place. Raises OSError."""
+        aside: dict[Path, Path] = {}  # renamed directories, what is deeper first
+        sources = [each.source for each in self._found if each.source is not None]
         for source in sorted(sources, key=lambda each: len(each.parts), reverse=True):
-            aside[source] = _beside(self._target / "directory")
-            os.rename(source, aside[source])
-        return aside
+            aside[source] = self._name()
+            self._rename(source, aside[source])
+        for each in reversed(self._found):  # what is in a directory before the directory
+            if each.upper is None and each.below is not None:
+                self._remove(_now(each.below, aside), is_directory=each.is_directory)
+        for each in self._found:
+            place = self._place(each.path)
+            if each.source is not None:
+                self._make_parents(each.path)
+                self._rename(aside[each.source], place)
+            elif each.upper is not None and each.is_directory:
+                self._make_directory(each.path, place)
+            elif each.upper is not None and each.path in self._new:
+                self._make_parents(each.path)
+                self._put(self._new[each.path], place)
+        for each in reversed(self._found):  # when nothing in them changes any more
+            if each.upper is not None and each.is_directory:
+                attributes.copy(each.upper, self._place(each.path))
 
-    def _put(self, path: str, upper: Path, target: Path) -> None:
+    def clear(self) -> None:
+        """Remove what is not needed any more; it is not seen by anybody."""
+        shutil.rmtree(self.beside, ignore_errors=True)
+        if self._chosen(self._directory):
+            with contextlib.suppress(OSError):
+                attributes.copy(self._upper, self._target)
+
+    def take_back(self) -> None:
+        """Make everything as it was. Raises OSError."""
+        while self._undo:
+            self._undo.pop()()
+        shutil.rmtree(self.beside, ignore_errors=True)
+        for directory, before in reversed(self._attributes.items()):
+            before.give(directory)
+
+    def _remember(self, directory: Path) -> None:
+        if directory not in self._attributes and directory.is_dir() and not directory.is_symlink():
+            self._attributes[directory] = attributes.Attributes(directory)
+
+    def _place(self, path: str) -> Path:
+        return self._target / os.path.relpath(path, self._directory)
+
+    def _name(self) -> Path:
+        self._used += 1
+        return self.beside / str(self._used)
+
+    def _rename(self, source: Path, target: Path) -> None:
+        os.rename(source, target)
+        self._undo.append(lambda: os.rename(target, source))
+
+    def _remove(self, place: Path, *, is_directory: bool) -> None:
+        if not is_directory:
+            self._rename(place, self._name())
+            return
+        before = attributes.Attributes(place)
+        place.rmdir()  # on an overlay of an ordinary user's, it could not be renamed
+        self._undo.append(lambda: before.give(place))
+        self._undo.append(place.mkdir)
+
+    def _put(self, new: Path, place: Path) -> None:
+        """In one step. The old file is kept until all is done, under another name."""
+        if not os.path.lexists(place):
+            self._rename(new, place)
+            return
+        old = self._name()
+        try:
+            os.link(place, old, follow_symlinks=False)
+        except OSError:  # there are no hard links, or this user may make none of this file
+            shutil.copy2(place, old, follow_symlinks=False)
+        os.replace(new, place)
+        self._undo.append(lambda: os.replace(old, place))
+
+    def _make_directory(self, path: str, place: Path) -> None:
+        if not place.is_dir():
+            self._make_parents(path)
+            place.mkdir(0o700)
+            self._undo.append(place.rmdir)
+
+    def _make_parents(self, path: str) -> None:
+        """Of one that was chosen alone: the new directories that it is in."""
+        above = os.path.dirname(path)
+        place = self._place(above)
+        if not place.is_dir():
+            self._make_parents(above)
+            place.mkdir(0o700)
+            self._undo.append(place.rmdir)
+            attributes.copy(self._upper / os.path.relpath(above, self._directory), place)
+
+    def _copy(self, path: str, upper: Path) -> None:
         status = os.lstat(upper)
         if stat.S_ISSOCK(status.st_mode):
             self.left.append(f"{path} (a socket)")
             return
-        _make_parents(upper.parent, target.parent)
-        temporary = _beside(target)
-        try:
-            self._copy(upper, status, temporary)
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        if status.st_nlink > 1:
-            self._links[status.st_dev, status.st_ino] = target
-
-    def _copy(self, upper: Path, status: os.stat_result, temporary: Path) -> None:
+        new = self._new[path] = self._name()
         linked = self._links.get((status.st_dev, status.st_ino))
         if linked is not None:
-            os.link(linked, temporary)
-            return
-        if stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink(upper), temporary)
-            attributes.copy_of_link(upper, temporary)
-            return
-        if stat.S_ISREG(status.st_mode):
-            shutil.copyfile(upper, temporary)
+            os.link(linked, new)
+        elif stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(upper), new)
+            attributes.copy_of_link(upper, new)
+        elif stat.S_ISREG(status.st_mode):
+            _copy_content(upper, new, status.st_size)
+            attributes.copy(upper, new)
         else:
-            os.mknod(temporary, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev)
-        attributes.copy(upper, temporary)
+            os.mknod(new, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev)
+            attributes.copy(upper, new)
+        if status.st_nlink > 1:
+            self._links[status.st_dev, status.st_ino] = new
 
 
-def _beside(target: Path) -> Path:
-    return target.with_name(f".snapshot-{os.urandom(8).hex()}")
+def _now(below: Path, aside: dict[Path, Path]) -> Path:
+    """Where it is, now that what was renamed is aside."""
+    for source, place in aside.items():
+        if below.is_relative_to(source):
+            return place / below.relative_to(source)
+    return below
 
 
-def _remove(target: Path) -> None:
-    """What is not there, or was in a directory that is gone, is removed already."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if stat.S_ISDIR(os.lstat(target).st_mode):
-            shutil.rmtree(target)
-        else:
-            os.unlink(target)
-
-
-def _make_parents(upper: Path, target: Path) -> None:
-    """Of one that was chosen alone: the new directories that it is in."""
-    if not target.exists():
-        _make_parents(upper.parent, target.parent)
-        target.mkdir(0o700)
-        attributes.copy(upper, target)
+def _copy_content(source: Path, target: Path, size: int) -> None:
+    """A hole stays a hole: lseek(2), SEEK_DATA."""
+    with open(source, "rb", buffering=0) as old, open(target, "xb", buffering=0) as new:
+        new.truncate(size)
+        end = 0
+        while True:
+            try:
+                begin = os.lseek(old.fileno(), end, os.SEEK_DATA)
+            except OSError:  # there is no more
+                return
+            end = os.lseek(old.fileno(), begin, os.SEEK_HOLE)
+            os.lseek(new.fileno(), begin, os.SEEK_SET)
+            while begin < end:
+                begin += os.sendfile(new.fileno(), old.fileno(), begin, end - begin)

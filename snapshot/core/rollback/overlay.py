@@ -9,6 +9,7 @@ Nothing is copied at the snapshot but what is open for writing in those director
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 
 from snapshot.core import mappings, process
@@ -95,25 +96,25 @@ class Overlay:
         return described([each for layer in self._layers for each in layer.differences()])
 
     def check(self, chosen: Chosen) -> list[str]:
-        """Before `merge`: the paths of what differs. Raises `FilesChanged` or `UsageError`."""
+        """Before `merges`: the paths of what differs. Raises `FilesChanged` or `UsageError`."""
         paths = []
         for layer in self._layers:
             found = list(layer.differences())
-            check(found, chosen, layer.begun)
+            check(found, chosen, layer.begun, seen=self is here[-1])
             paths += [each.path for each in found]
         return paths
 
-    def merge(self, chosen: Chosen) -> list[str]:
-        """Put what was written into what is below; what could not be put there, with the reason.
+    def merges(self, chosen: Chosen, inner: Sequence[Merge]) -> list[Merge]:
+        """What puts the files of each directory into what is below it."""
+        return [
+            Merge(layer.directory, layer.upper, layer.below, chosen, inner)
+            for layer in self._layers
+        ]
 
-        Raises OSError.
-        """
-        left = []
+    def begin_anew(self) -> None:
+        """What was put in place has been taken back, and is not to be seen as changed."""
         for layer in self._layers:
-            merge = Merge(layer.directory, layer.upper, layer.below)
-            merge.run(chosen)
-            left += merge.left
-        return left
+            layer.begun = time.time_ns()
 
     def leave(self) -> None:
         """In a child that is kept: to what the paths lead to below. Raises OSError."""
@@ -161,17 +162,37 @@ def keep(files: bool | Paths) -> None:
     changed = [path for each in here for path in each.check(chosen)]
     if not isinstance(files, bool):
         _check_names(files, changed)
+    for merge in _merge(chosen):
+        for left in merge.left:
+            say(f"snapshot: not kept: {left}")
+        merge.clear()
+    for overlay in reversed(here):
+        overlay.leave()
+
+
+def _merge(chosen: Chosen) -> list[Merge]:
+    """Each overlay into the one below it, and the outermost into the files themselves."""
+    done: list[Merge] = []
     try:
         for overlay in reversed(here):
-            for left in overlay.merge(chosen):
-                say(f"snapshot: not kept: {left}")
-        for overlay in reversed(here):
-            overlay.leave()
-    except OSError as error:
+            merges = overlay.merges(chosen, tuple(done))
+            for merge in merges:
+                done.append(merge)
+                merge.prepare()
+            for merge in merges:
+                merge.perform()
+    except BaseException as error:
+        for merge in reversed(done):
+            merge.take_back()
+        for overlay in here:
+            overlay.begin_anew()
+        if not isinstance(error, OSError):
+            raise
         raise SnapshotError(
-            f"keep: not all of the files could be put in place: {error}; the experiment goes on, "
-            "and keep() may be called again"
+            f"keep: not all of the files could be put in place: {error}; nothing was kept, and "
+            "the files are as they were: keep() may be called again"
         ) from error
+    return done
 
 
 def _chooser(files: bool | Paths) -> Chosen:
