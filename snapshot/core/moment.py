@@ -6,7 +6,6 @@ import contextlib
 import os
 import select
 import sys
-import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
@@ -85,11 +84,17 @@ class Moment:
     """
 
     def __init__(self, new: Snapshot, lost: str, options: Options) -> None:
-        self.snapshot, self.lost, self._options = new, lost, options
+        if options.limits.memory is None and line.here.moments:  # it holds for nested ones, too
+            outer: Moment = line.here.moments[-1]
+            options = options._replace(
+                limits=options.limits._replace(memory=outer._options.limits.memory)
+            )
+        self.snapshot, self.lost = new, lost
+        self._options: Options = options
         self.overlay: Overlay | None = None
         self._data_limit: DataLimit | None = None
         self._limit: str | None = None  # the one that the experiment was killed for
-        self.time = time.time()
+        self.time = survivors.now()
         self.facts: dict[str, Any] = {}  # what the experiment tells at its end
         with contextlib.ExitStack() as undo:
             self.guests = Guests()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
+from typing import Any
 
 from snapshot.core import process
 
@@ -25,8 +28,16 @@ def of_this_process() -> list[Survivor]:
     return living
 
 
+def now() -> float:
+    """The time on the clock by which the kernel says when a process was started, in seconds."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.time() if clock is None else time.clock_gettime(clock)
+
+
 def orphans_since(moment: float) -> list[Survivor]:
-    """The orphans in this process's session that were started after `moment` (`time.time`).
+    """The orphans in this process's session that were started after `moment`.
+
+    moment: on the clock of `now`.
 
     For experiments that could not say what they left. What has made a session of its own is not
     found, and neither is what another job of the same shell has started.
@@ -40,9 +51,17 @@ def orphans_since(moment: float) -> list[Survivor]:
     found = []
     for each in psutil.process_iter():
         try:
-            young = each.create_time() >= moment - 0.02  # the kernel counts in ticks of 0.01 s
+            young = _started(each) >= moment - 0.02  # the kernel counts in ticks of 0.01 s
             if young and each.ppid() in adopters and os.getsid(each.pid) == session:
                 found.append((each.pid, each.name()))
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def _started(each: Any) -> float:
+    """psutil adds the time of the boot, which is known to the second only."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return float(each.create_time())
+    fields = Path(f"/proc/{each.pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")

@@ -135,9 +135,10 @@ class Merge:
             each for each in everything if self._chosen(each.path) and not _is_untouched(each)
         ]
         for each in self._found:
-            self._remember(self._place(each.path).parent)
-            if each.is_directory:
-                self._remember(self._place(each.path))
+            for there in (each.source, each.below, self._place(each.path)):
+                if there is not None:
+                    self._remember(there)
+                    self._remember(there.parent)
         self._remember(self._target)
         self.beside.mkdir(0o700)
         for each in self._found:
@@ -181,10 +182,13 @@ class Merge:
             self._undo.pop()()
         shutil.rmtree(self.beside, ignore_errors=True)
         for directory, before in reversed(self._attributes.items()):
-            before.give(directory)
+            with contextlib.suppress(OSError):  # one that nothing could be done to
+                before.give(directory)
 
     def _remember(self, directory: Path) -> None:
-        if directory not in self._attributes and directory.is_dir() and not directory.is_symlink():
+        if directory in self._attributes or not directory.is_dir():
+            return
+        if directory == self._target or not directory.is_symlink():
             self._attributes[directory] = attributes.Attributes(directory)
 
     def _place(self, path: str) -> Path:

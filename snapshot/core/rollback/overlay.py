@@ -21,7 +21,7 @@ from snapshot.core.rollback.changes import Changes, described
 from snapshot.core.rollback.layers import Layer, Shelf, Stack
 from snapshot.core.rollback.merge import Chosen, Merge, check
 from snapshot.core.rollback.openings import Openings, is_inside
-from snapshot.core.rollback.wanted import Path, Paths, Wanted, several
+from snapshot.core.rollback.wanted import Paths, Wanted, paths
 from snapshot.errors import CannotOverlay, SnapshotError, UsageError
 
 # File systems that are the kernel's own windows, and hold no files of anybody's.
@@ -46,6 +46,7 @@ class Overlay:
         self._check_openings()
         if not here:
             _try_out(self._directories)
+        _see_that_descriptors_are_free(4 + 6 * len(self._directories))
         self._disk = None if wanted.disk is None else disk.Upper(wanted.disk)
         self._layers: list[Layer] = []
 
@@ -97,12 +98,12 @@ class Overlay:
 
     def check(self, chosen: Chosen) -> list[str]:
         """Before `merges`: the paths of what differs. Raises `FilesChanged` or `UsageError`."""
-        paths = []
+        changed = []
         for layer in self._layers:
             found = list(layer.differences())
             check(found, chosen, layer.begun, seen=self is here[-1])
-            paths += [each.path for each in found]
-        return paths
+            changed += [each.path for each in found]
+        return changed
 
     def merges(self, chosen: Chosen, inner: Sequence[Merge]) -> list[Merge]:
         """What puts the files of each directory into what is below it."""
@@ -198,24 +199,34 @@ def _merge(chosen: Chosen) -> list[Merge]:
 def _chooser(files: bool | Paths) -> Chosen:
     if isinstance(files, bool):
         return lambda path: bool(files)
-    places = [_without_links(each) for each in several(files)]
+    places = [_without_links(each) for each in paths("keep: files", files)]
     return lambda path: is_inside(path, places)
 
 
 def _check_names(files: Paths, changed: Sequence[str]) -> None:
-    for each in several(files):
+    for each in paths("keep: files", files):
         place = _without_links(each)
         if not any(is_inside(path, (place,)) for path in changed):
             raise UsageError(
-                f"keep(files=…): nothing was changed in {os.fspath(each)!r}; see changes(); "
-                "nothing was kept"
+                f"keep(files=…): nothing was changed in {each!r}; see changes(); nothing was kept"
             )
 
 
-def _without_links(path: Path) -> str:
+def _without_links(path: str) -> str:
     """Absolute; a link that it names itself stands for itself."""
     head, tail = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(head), tail)
+
+
+def _see_that_descriptors_are_free(count: int) -> None:
+    """That many are open in the child while it makes the overlays. Raises OSError."""
+    opened: list[int] = []
+    try:
+        while len(opened) < count:
+            opened.append(os.open("/", os.O_PATH | os.O_CLOEXEC))
+    finally:
+        for fd in opened:
+            os.close(fd)
 
 
 # What has been tried out and works: it is not tried again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,31 +38,47 @@ class Wanted:
         cls, files: Paths | None, strict: bool, limit: int | str, on_disk: bool | Path
     ) -> Wanted | None:
         """None if nothing is wanted. Raises `UsageError`."""
+        size = in_bytes("files_limit", limit)
+        place = _disk(on_disk)
         if files is None:
             return None
-        named = several(files)
-        if not named:
-            raise UsageError("files=[]: give a directory, or several; nothing was forked")
         found: list[str] = []
-        for each in sorted(_directory(each) for each in named):
+        for each in sorted(_directory(each) for each in paths("files", files)):
             if not is_inside(each, found):
                 found.append(each)
-        if on_disk is False:
-            place = None
-        else:
-            place = disk.place(None if on_disk is True else on_disk)
-            if is_inside(place, found):
-                raise UsageError(
-                    f"files_on_disk={place!r}: it is inside {found[0]!r}, which is to be rolled "
-                    "back: name another directory; nothing was forked"
-                )
-        return cls(tuple(found), bool(strict), in_bytes("files_limit", limit), place)
+        if place is not None and is_inside(place, found):
+            raise UsageError(
+                f"files_on_disk: {place!r} is inside of what is to be rolled back: name another "
+                "directory; nothing was forked"
+            )
+        return cls(tuple(found), bool(strict), size, place)
 
 
-def _directory(named: object) -> str:
-    if not isinstance(named, str | os.PathLike) or not os.fspath(named):
-        raise UsageError(f"files={named!r}: it is no path; nothing was forked")
-    path = os.path.realpath(os.fspath(named))
+def paths(name: str, given: Paths) -> list[str]:
+    """One path or several, the value of an argument of that name, as texts. Raises `UsageError`."""
+    several = [given] if isinstance(given, str | bytes | os.PathLike) else given
+    if not isinstance(several, Iterable):
+        raise UsageError(f"{name}={given!r}: give a path, or several; nothing was done")
+    found = [_text(name, each) for each in several]
+    if not found:
+        raise UsageError(f"{name}={given!r}: give a path, or several; nothing was done")
+    return found
+
+
+def _text(name: str, path: object) -> str:
+    if isinstance(path, str | os.PathLike):
+        text = os.fspath(path)
+        with contextlib.suppress(UnicodeEncodeError):
+            if isinstance(text, str) and text and "\0" not in text and os.fsencode(text):
+                return text
+    raise UsageError(f"{name}={path!r}: it is no path; nothing was done")
+
+
+def _directory(named: str) -> str:
+    try:
+        path = os.path.realpath(named)
+    except OSError as error:
+        raise UsageError(f"files={named!r}: {error.strerror}; nothing was forked") from None
     if not os.path.isdir(path):
         what = "not a directory" if os.path.exists(path) else "not there"
         raise UsageError(f"files={named!r}: {path!r} is {what}; nothing was forked")
@@ -73,10 +90,7 @@ def _directory(named: object) -> str:
     return path
 
 
-def several(files: Paths) -> list[Path]:
-    """One path or several, as several. Raises `UsageError`."""
-    if isinstance(files, str | os.PathLike):
-        return [files]
-    if not isinstance(files, Iterable):
-        raise UsageError(f"files={files!r}: give a path, or several; nothing was forked")
-    return list(files)
+def _disk(chosen: bool | Path) -> str | None:
+    if chosen is False:
+        return None
+    return disk.place(None if chosen is True else _text("files_on_disk", chosen))
