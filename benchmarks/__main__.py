@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-_NAMES = ("fork", "guards", "compact", "call", "collect", "load")
+_NAMES = ("fork", "guards", "files", "compact", "call", "collect", "load")
 
 
 def _run(name: str) -> int:

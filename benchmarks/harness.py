@@ -61,6 +61,12 @@ def check(what: str, amount: int, at_most: int) -> None:
     show(what, f"{megabytes(amount)} ({verdict})")
 
 
+def check_time(what: str, seconds: float, at_most: float) -> None:
+    """Print a time, and whether it is within its target."""
+    verdict = _verdict(what, seconds <= at_most, milliseconds(at_most))
+    show(what, f"{milliseconds(seconds)} ({verdict})")
+
+
 def show(what: str, figure: str) -> None:
     """Print a figure."""
     print(f"{what:<50} {figure}", flush=True)

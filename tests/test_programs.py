@@ -589,3 +589,178 @@ def test_a_large_file_in_chunks(python: Run, tmp_path: Path) -> None:
     assert result.code == 0, result
     assert result.stdout.splitlines() == [f"{e} {used}" for e in LEAVING for used in (False, True)]
     assert result.stderr.count("Traceback") == 2, result  # of what is raised on purpose
+
+
+@pytest.mark.parametrize("ending", LEAVING)
+def test_a_file_that_pandas_overwrites_is_rolled_back(python: Run, ending: str) -> None:
+    """While the original reads it in chunks, and has another one open for writing."""
+    require("pandas")
+    result = python(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        import pandas
+        from snapshot import changes, revert, snapshot
+
+        Path("data").mkdir()
+        path = Path("data/squares.csv")
+        squares = {"n": range(50_000), "square": [n * n for n in range(50_000)]}
+        pandas.DataFrame(squares).to_csv(path)
+        content = path.read_bytes()
+        with pandas.read_csv(path, chunksize=20_000) as chunks, open("data/log", "w") as log:
+            seen = [next(chunks)]
+            if snapshot(files="data"):
+                frame = pandas.read_csv(path, index_col=0)
+                frame["cube"] = frame.n**3
+                frame.to_csv(path)
+                frame.to_pickle("data/cubes.pickle")
+                log.write("experiment")
+                assert pandas.read_csv(path).cube.iloc[-1] == 49_999**3
+                assert changes().summary.startswith("1 created, 1 modified"), changes()
+                exec(sys.argv[1])
+            log.write("original")
+            seen += chunks
+        assert path.read_bytes() == content
+        assert pandas.concat(seen).square.tolist() == [n * n for n in range(50_000)]
+        print(sorted(os.listdir("data")), Path("data/log").read_text())
+        """,
+        ending,
+        timeout=60,
+    )
+    assert result.stdout == "['log', 'squares.csv'] original\n", result
+
+
+def test_a_session_of_sqlalchemy_that_is_rolled_back(python: Run) -> None:
+    """The experiment commits, to files of its own."""
+    require("flask")
+    result = python(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        from flask import Flask
+        from sqlalchemy import create_engine, text
+        from snapshot import revert, snapshot
+
+        Path("data").mkdir()
+        engine = create_engine("sqlite:///data/shop.db")
+        with engine.begin() as connection:
+            connection.execute(text("pragma journal_mode=wal"))
+            connection.execute(text("create table orders (what)"))
+        app = Flask("shop")
+        app.testing = True
+
+        @app.post("/buy/<ending>")
+        def buy(ending):
+            with engine.begin() as connection:
+                connection.execute(text("insert into orders values (:what)"), {"what": ending})
+                if snapshot(files="data"):
+                    with engine.begin() as own:
+                        own.execute(text("delete from orders"))
+                        own.execute(text("insert into orders values ('never')"))
+                    with engine.connect() as own:
+                        assert own.execute(text("select * from orders")).all() == [("never",)]
+                    exec(ending)
+            with engine.connect() as connection:
+                return {"orders": connection.execute(text("select count(*) from orders")).scalar()}
+
+        for number, ending in enumerate(sys.argv[1:], 1):
+            answer = app.test_client().post(f"/buy/{ending}")
+            assert answer.json == {"orders": number}, answer.json
+            print(ending, flush=True)
+        with engine.connect() as connection:
+            assert connection.execute(text("pragma integrity_check")).scalar() == "ok"
+            assert "never" not in connection.execute(text("select * from orders")).scalars().all()
+        """,
+        *LEAVING,
+        timeout=60,
+    )
+    assert result.code == 0, result
+    assert result.stdout.splitlines() == [*LEAVING], result
+
+
+def test_the_recipe_for_a_pool_of_connections(start: Start) -> None:
+    """What the README has for libraries that the table does not know, with httpx."""
+    require("httpx")
+    program = start(
+        """
+        import http.server, threading
+        import httpx
+        from snapshot import last_experiment, on_snapshot, revert, snapshot
+
+        class Counting(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            connections = 0
+
+            def setup(self):
+                Counting.connections += 1
+                self.number = Counting.connections
+                super().setup()
+
+            def do_GET(self):
+                answer = f"connection {self.number}".encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counting)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+
+        client = httpx.Client()
+
+        def connect_anew():
+            global client
+            client = httpx.Client()
+
+        on_snapshot(enter=connect_anew)
+        print(client.get(url).text)
+        if snapshot(threads="run"):
+            revert(value=[client.get(url).text, client.get(url).text])
+        print(*last_experiment().value)
+        print(client.get(url).text)
+        print("used" in last_experiment().report)
+        client.close()
+        server.shutdown()
+        server.server_close()
+        """,
+        env={"SNAPSHOT_QUIET": "1"},
+    )
+    result = program.finish()
+    assert result.stdout.splitlines() == [
+        "connection 1",
+        "connection 2 connection 2",
+        "connection 1",
+        "False",
+    ], result
+
+
+def test_an_open_file_of_h5py_is_rolled_back(python: Run) -> None:
+    require("h5py")
+    result = python(
+        """
+        import os
+        import h5py
+        from snapshot import last_experiment, revert, snapshot
+
+        os.mkdir("data")
+        file = h5py.File("data/numbers.h5", "w")
+        file["a"] = [1, 2, 3]
+        if snapshot(files="data"):
+            file["a"][0] = 9
+            file["b"] = [4] * 1000
+            file.close()
+            with h5py.File("data/numbers.h5") as again:
+                revert(value=[list(again), again["a"][:].tolist()])
+        print(*last_experiment().value)
+        file["c"] = [7]
+        file.close()
+        with h5py.File("data/numbers.h5") as again:
+            print(list(again), again["a"][:].tolist())
+        """,
+        env={"HDF5_USE_FILE_LOCKING": "FALSE"},
+    )
+    assert result.stdout.splitlines() == ["['a', 'b'] [9, 2, 3]", "['a', 'c'] [1, 2, 3]"], result
