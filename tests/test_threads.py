@@ -161,3 +161,41 @@ def test_another_thread_closes_what_was_open_a_moment_ago(python: Run) -> None:
         env={"SNAPSHOT_QUIET": "1"},
     )
     assert result.stdout == "all of them\n", result
+
+
+def test_a_number_that_another_thread_uses_anew_meanwhile(python: Run) -> None:
+    """The position of the file that it stood for is nobody's any more."""
+    result = python(
+        """
+        import os, threading
+        from pathlib import Path
+        from snapshot import revert, snapshot
+
+        Path("old").write_text("0123456789")
+        Path("new").write_text("abcdefghij")
+        there, here = os.pipe()
+        number = os.open("old", os.O_RDONLY)
+        os.lseek(number, 2, os.SEEK_SET)
+        done = threading.Event()
+
+        def use_anew():
+            os.read(there, 1)
+            os.close(number)
+            assert os.open("new", os.O_RDONLY) == number
+            os.lseek(number, 8, os.SEEK_SET)
+            done.set()
+
+        thread = threading.Thread(target=use_anew)
+        thread.start()
+        back, tell = os.pipe()
+        threading.Thread(target=lambda: (done.wait(), os.write(tell, b"!"))).start()
+        if snapshot(threads="run"):
+            os.write(here, b"!")
+            os.read(back, 1)
+            revert()
+        thread.join()
+        print(os.read(number, 10))
+        """,
+        env={"SNAPSHOT_QUIET": "1"},
+    )
+    assert result.stdout == "b'ij'\n", result

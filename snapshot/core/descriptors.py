@@ -50,6 +50,15 @@ def open_descriptors() -> list[Descriptor]:
     return found
 
 
+def identity(fd: int) -> tuple[int, int] | None:
+    """Which file a descriptor stands for; None if it is closed."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def may_write() -> bool:
     """Whether a descriptor beside the standard ones, and not our own, is open for writing."""
     for name in os.listdir(_LIST):

@@ -40,11 +40,11 @@ class Inside:
     def __init__(self, job: Job) -> None:
         self._job = job
         streams.flush(writers=may_write())
-        self.overlay = None if job.files is None else Overlay(job.files, open_descriptors())
         self._alone = threads.alone()
         resources.prepare()
         ending.prepare()
         self._randomness = Randomness()
+        self.overlay = None if job.files is None else Overlay(job.files, open_descriptors())
 
     def live(self, files: list[int], mask: set[int]) -> NoReturn:
         """In the fork: do the job, and end as an experiment does, nothing of the original's."""

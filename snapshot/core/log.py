@@ -13,7 +13,7 @@ import pickle
 import tempfile
 from typing import Any, BinaryIO
 
-from snapshot.core.descriptors import OURS, close
+from snapshot.core.descriptors import OURS, close, identity
 
 _SMALL = 1 << 16  # bytes up to which it is read at once
 
@@ -28,7 +28,7 @@ class Log:
             with tempfile.TemporaryFile() as file:
                 self._fd = os.dup(file.fileno())
         OURS.add(self._fd)
-        self._identity = self._identified()
+        self._identity = identity(self._fd)
 
     def tell(self, subject: str, value: Any) -> None:
         """Add a message; after `close`, when nobody waits for it any more, do nothing.
@@ -37,7 +37,7 @@ class Log:
         """
         if self._fd < 0:
             return
-        if self._identified() != self._identity:
+        if identity(self._fd) != self._identity:  # the program may have closed or replaced it
             raise OSError(errno.EBADF, "its descriptor was closed")
         end = os.fstat(self._fd).st_size
         data = memoryview(pickle.dumps((subject, value), protocol=5))
@@ -48,14 +48,6 @@ class Log:
             os.ftruncate(self._fd, end)
             os.lseek(self._fd, end, os.SEEK_SET)
             raise
-
-    def _identified(self) -> tuple[int, int] | None:
-        """Which file the descriptor stands for: the program may have closed or replaced it."""
-        try:
-            status = os.fstat(self._fd)
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
 
     def read(self) -> list[tuple[str, Any]]:
         """Everything told so far. A message cut off by the end of its writer is left out."""
@@ -76,6 +68,6 @@ class Log:
         return file
 
     def close(self) -> None:
-        if self._identified() == self._identity:
+        if identity(self._fd) == self._identity:
             close(self._fd)
         self._fd = -1

@@ -188,7 +188,8 @@ class Moment:
             self.guests.at_end(self.log.tell)
             resources.finish()
             if self.overlay is not None:
-                self.facts["changes"] = self.overlay.changes()
+                with contextlib.suppress(Exception):  # what is told is not worth the rest
+                    self.facts["changes"] = self.overlay.changes()
             self.facts["survivors"] = survivors.of_this_process()
             self.facts["how"] = how.code, how.signal
             self.log.tell("end", self.facts)

@@ -42,8 +42,11 @@ class Rights(NamedTuple):
         status = Path("/proc/self/status").read_text()
         capabilities = re.search(r"^CapEff:\s*(\w+)$", status, re.MULTILINE)
         mount = capabilities is not None and bool(int(capabilities[1], 16) & _SYS_ADMIN)
-        whole = Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
-        return cls(mount, mount and whole)
+        try:
+            users = Path("/proc/self/uid_map").read_text().split()
+        except FileNotFoundError:  # this kernel has no user namespaces: all are in the first
+            return cls(mount, mount)
+        return cls(mount, mount and users == ["0", "0", "4294967295"])
 
 
 class Mount(NamedTuple):

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 
-from snapshot.core.descriptors import Descriptor
+from snapshot.core.descriptors import Descriptor, identity
 
 _STANDARD_OUTPUTS = (1, 2)
 
@@ -21,16 +21,23 @@ class Offsets:
 
     def __init__(self, descriptors: Iterable[Descriptor]) -> None:
         self._offsets = {
-            d.fd: offset
+            d.fd: (offset, identity(d.fd))
             for d in descriptors
             if d.readable and d.fd not in _STANDARD_OUTPUTS and (offset := d.offset()) is not None
         }
 
     def put_back(self) -> None:
         written = [(fd, offset) for fd in _STANDARD_OUTPUTS if (offset := _position(fd))]
-        for fd, offset in [*self._offsets.items(), *written]:
-            with contextlib.suppress(OSError):
-                os.lseek(fd, offset, os.SEEK_SET)
+        for fd, (offset, file) in self._offsets.items():
+            if identity(fd) == file:  # else another thread has closed it meanwhile
+                _seek(fd, offset)
+        for fd, offset in written:
+            _seek(fd, offset)
+
+
+def _seek(fd: int, offset: int) -> None:
+    with contextlib.suppress(OSError):
+        os.lseek(fd, offset, os.SEEK_SET)
 
 
 def _position(fd: int) -> int | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from snapshot.core import census, mappings
-from snapshot.core.descriptors import Descriptor
+from snapshot.core.descriptors import Descriptor, identity
 from snapshot.core.mappings import Mapping
 
 _KCMP = {"x86_64": 312, "aarch64": 272}.get(platform.machine())  # kcmp(2)
@@ -27,6 +27,7 @@ class Opening:
     """A descriptor of a regular file or a directory.
 
     like: another descriptor, before this one, that has the same position: dup(2).
+    file: which file it is, as long as it is the same.
     """
 
     fd: int
@@ -35,9 +36,15 @@ class Opening:
     offset: int
     inheritable: bool
     like: int | None
+    file: tuple[int, int]
 
     def move(self) -> None:
-        """Open its path, and put that under its number. Raises OSError."""
+        """Open its path, and put that under its number. Raises OSError.
+
+        Another thread may have closed it before the fork, and something else have its number.
+        """
+        if identity(self.fd) != self.file:
+            return
         if self.like is not None:
             os.dup2(self.like, self.fd, inheritable=self.inheritable)
             return
@@ -128,9 +135,14 @@ class Openings:
     def _add(self, descriptor: Descriptor, path: str) -> None:
         fd = descriptor.fd
         offset = 0 if descriptor.flags & os.O_PATH else os.lseek(fd, 0, os.SEEK_CUR)
-        like = next((each.fd for each in self.descriptors if _same_position(each.fd, fd)), None)
+        alike = (each.fd for each in self.descriptors if each.path == path)
+        like = next((each for each in alike if _same_position(each, fd)), None)
+        file = identity(fd)
+        if file is None:
+            return
         inheritable = os.get_inheritable(fd)
-        self.descriptors.append(Opening(fd, descriptor.flags, path, offset, inheritable, like))
+        opening = Opening(fd, descriptor.flags, path, offset, inheritable, like, file)
+        self.descriptors.append(opening)
         if descriptor.writable:
             self.written[path] = _size(path)
 

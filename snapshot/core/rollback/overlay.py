@@ -120,6 +120,8 @@ class Overlay:
     def leave(self) -> None:
         """In a child that is kept: to what the paths lead to below. Raises OSError."""
         openings = Openings.inside(self._directories, open_descriptors())
+        if lost := [each for each in openings.immovable if not each.endswith("(deleted)")]:
+            say(f"snapshot: still leads to what is not there any more: {', '.join(lost)}")
         for layer in reversed(self._layers):
             mounts.unmount(layer.directory)
             layer.forget()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from snapshot.core.limits import in_bytes
 from snapshot.core.rollback import disk
 from snapshot.core.rollback.openings import is_inside
-from snapshot.errors import UsageError
+from snapshot.errors import CannotOverlay, UsageError
 
 LIMIT = "1G"  # of what is written, where it is held in memory
 
@@ -37,11 +38,15 @@ class Wanted:
     def of(
         cls, files: Paths | None, strict: bool, limit: int | str, on_disk: bool | Path
     ) -> Wanted | None:
-        """None if nothing is wanted. Raises `UsageError`."""
+        """None if nothing is wanted. Raises `UsageError` or `CannotOverlay`."""
         size = in_bytes("files_limit", limit)
         place = _disk(on_disk)
         if files is None:
             return None
+        if sys.platform != "linux":
+            raise CannotOverlay(
+                f"files={files!r}: only Linux has overlays of directories; nothing was forked"
+            )
         found: list[str] = []
         for each in sorted(_directory(each) for each in paths("files", files)):
             if not is_inside(each, found):
