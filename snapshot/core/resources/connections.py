@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import Any
 
 from snapshot.core import census, line
 from snapshot.core.messages import say
-from snapshot.core.resources.resource import Resource, guard_methods, refused, skip
+from snapshot.core.resources.resource import Resource, guard_methods, refused, replace_once, skip
 
 
 def inherited(fd: int) -> bool:
@@ -31,17 +30,14 @@ class Sockets(Resource):
     )
 
     def install(self, module: Any) -> None:
-        shutdown = module.socket.shutdown
-        if hasattr(shutdown, "_guarded"):
-            return
+        def make(shutdown: Any) -> Any:
+            def guarded(self: Any, how: int, /) -> None:
+                if not inherited(self.fileno()):
+                    shutdown(self, how)
 
-        @functools.wraps(shutdown)
-        def guarded(self: Any, how: int, /) -> None:
-            if not inherited(self.fileno()):
-                shutdown(self, how)
+            return guarded
 
-        guarded._guarded = True  # type: ignore[attr-defined]
-        module.socket.shutdown = guarded
+        replace_once(module.socket, "shutdown", make)
 
 
 class Tls(Resource):

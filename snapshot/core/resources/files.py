@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from snapshot.core import census, mappings
 from snapshot.core.mappings import Mapping, Place, place_of, shared_mappings
 from snapshot.core.messages import say
 from snapshot.core.resources.connections import inherited
-from snapshot.core.resources.resource import Resource
+from snapshot.core.resources.resource import Resource, replace_once
 
 
 class Flock(Resource):
@@ -21,17 +20,14 @@ class Flock(Resource):
     )
 
     def install(self, module: Any) -> None:
-        flock = module.flock
-        if hasattr(flock, "_guarded"):
-            return
+        def make(flock: Any) -> Any:
+            def guarded(fd: Any, operation: int, /) -> None:
+                if not (operation & module.LOCK_UN and inherited(_number(fd))):
+                    flock(fd, operation)
 
-        @functools.wraps(flock)
-        def guarded(fd: Any, operation: int, /) -> None:
-            if not (operation & module.LOCK_UN and inherited(_number(fd))):
-                flock(fd, operation)
+            return guarded
 
-        guarded._guarded = True  # type: ignore[attr-defined]
-        module.flock = guarded
+        replace_once(module, "flock", make)
 
 
 def _number(fd: Any) -> int:

@@ -82,20 +82,29 @@ def guard_methods(
     """
     mark_makers(kind)
     for name, replacement in instead.items():
-        method = getattr(kind, name, None)
-        if method is not None and not hasattr(method, "_guarded"):
-            setattr(kind, name, _guarded(method, replacement, ours))
+        replace_once(kind, name, functools.partial(_guarded, replacement, ours))
 
 
-def _guarded(method: Any, replacement: Instead, ours: Callable[[Any], bool]) -> Any:
-    @functools.wraps(method)
+def _guarded(replacement: Instead, ours: Callable[[Any], bool], method: Any) -> Instead:
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
         if ours(self):
             return method(self, *args, **kwargs)
         return replacement(method, self, *args, **kwargs)
 
-    guarded._guarded = True  # type: ignore[attr-defined]
     return guarded
+
+
+def replace_once(holder: Any, name: str, make: Callable[[Any], Instead]) -> None:
+    """Put what `make` makes of a function of a class or a module, if it has it, in its place.
+
+    Asked again, it does nothing.
+    """
+    function = getattr(holder, name, None)
+    if function is None or hasattr(function, "_guarded"):
+        return
+    guarded: Any = functools.wraps(function)(make(function))
+    guarded._guarded = True
+    setattr(holder, name, guarded)
 
 
 def skip(method: Any, thing: Any, *args: Any, **kwargs: Any) -> None:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from snapshot.core.resources.resource import Resource, is_ours, mark_makers
+from snapshot.core.resources.resource import Resource, is_ours, mark_makers, replace_once
 
 
 class _Aside:
@@ -61,19 +61,17 @@ class TemporaryDirectories(Resource):
 
     def install(self, module: Any) -> None:
         """It deletes its directory in `cleanup` even without its finalizer."""
-        cleanup = module.TemporaryDirectory.cleanup
-        if hasattr(cleanup, "_guarded"):
-            return
 
-        @functools.wraps(cleanup)
-        def guarded(self: Any) -> None:
-            if any(self._finalizer in each for each in _aside):
-                _deferred.append(functools.partial(cleanup, self))
-            else:
-                cleanup(self)
+        def make(cleanup: Any) -> Any:
+            def guarded(self: Any) -> None:
+                if any(self._finalizer in each for each in _aside):
+                    _deferred.append(functools.partial(cleanup, self))
+                else:
+                    cleanup(self)
 
-        guarded._guarded = True  # type: ignore[attr-defined]
-        module.TemporaryDirectory.cleanup = guarded
+            return guarded
+
+        replace_once(module.TemporaryDirectory, "cleanup", make)
 
     def take_over(self, module: Any) -> None:
         for cleanup in _deferred:
