@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests import trees
@@ -151,6 +151,11 @@ DEEDS = st.lists(st.tuples(st.sampled_from(sorted(trees.DEEDS)), NAMES, NAMES), 
 
 @pytest.mark.parametrize("via_shell", [False, USER], ids=["administrator", "user"])
 @settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
+@example(
+    before=[("remove", "a/y", "b")],
+    first=[],
+    then=[("rename", "a/x/z", "a/y"), ("write", "a/x/z", "b")],  # its name is used again
+)
 @given(before=DEEDS, first=DEEDS, then=DEEDS)
 def test_whatever_is_done(
     before: list[tuple[str, str, str]],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from snapshot.core.descriptors import OURS, close
 from snapshot.core.rollback import attributes, mounts
-from snapshot.core.rollback.changes import Difference, differences
+from snapshot.core.rollback.differences import Difference, differences
 
 # Descriptors of what an overlay reads or writes, the topmost first.
 Stack = Sequence[int]
@@ -86,7 +86,7 @@ class Layer:
 
     @property
     def upper(self) -> pathlib.Path:
-        """What was written: see changes.py for what its entries mean."""
+        """What was written: see differences.py for what its entries mean."""
         return pathlib.Path(f"/proc/self/fd/{self._upper}")
 
     def differences(self) -> Iterator[Difference]:

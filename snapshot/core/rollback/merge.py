@@ -18,7 +18,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from snapshot.core.rollback import attributes
-from snapshot.core.rollback.changes import Difference, differences, is_opaque, is_same, was_below
+from snapshot.core.rollback.differences import (
+    Difference,
+    differences,
+    is_opaque,
+    is_same,
+    was_below,
+)
 from snapshot.errors import FilesChanged, UsageError
 
 Chosen = Callable[[str], bool]
@@ -36,10 +42,10 @@ def check(found: Sequence[Difference], chosen: Chosen, begun: int, *, seen: bool
     Raises `UsageError` if what was chosen cannot be merged by itself.
     """
     here = [each for each in found if chosen(each.path)]
-    removed = {os.lstat(each.below).st_ino for each in here if each.upper is None and each.below}
     changed = [each.path for each in here if _is_changed(each, begun)]
     if seen:
-        changed += [each.path for each in here if _has_vanished(each, removed)]
+        known = {os.lstat(each.below).st_ino for each in found if each.below is not None}
+        changed += [each.path for each in here if _has_vanished(each, known)]
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         error = FilesChanged(
@@ -81,10 +87,10 @@ def _is_changed(difference: Difference, begun: int) -> bool:
     return is_late
 
 
-def _has_vanished(difference: Difference, removed: set[int]) -> bool:
+def _has_vanished(difference: Difference, known: set[int]) -> bool:
     """Whether what it is a copy of is not there any more, though the experiment left it there.
 
-    removed: the numbers of the files that the experiment itself removed, or renamed.
+    known: the numbers of the files below that the experiment itself replaced, removed or renamed.
     """
     upper = difference.upper
     if upper is None or difference.below is not None or not was_below(difference):
@@ -95,7 +101,7 @@ def _has_vanished(difference: Difference, removed: set[int]) -> bool:
         status = os.lstat(difference.path)
     except FileNotFoundError:
         return False
-    return status.st_nlink == 1 and status.st_ino not in removed
+    return status.st_nlink == 1 and status.st_ino not in known
 
 
 def _is_untouched(difference: Difference) -> bool:
