@@ -150,7 +150,7 @@ DEEDS = st.lists(st.tuples(st.sampled_from(sorted(trees.DEEDS)), NAMES, NAMES), 
 
 
 @pytest.mark.parametrize("via_shell", [False, USER], ids=["administrator", "user"])
-@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
 @example(
     before=[("remove", "a/y", "b")],
     first=[],
