@@ -156,6 +156,11 @@ DEEDS = st.lists(st.tuples(st.sampled_from(sorted(trees.DEEDS)), NAMES, NAMES), 
     first=[],
     then=[("rename", "a/x/z", "a/y"), ("write", "a/x/z", "b")],  # its name is used again
 )
+@example(
+    before=[],
+    first=[("write", "a/y", "a")],
+    then=[("rename", "a/y", "b/y")],  # what it is a copy of is itself one
+)
 @given(before=DEEDS, first=DEEDS, then=DEEDS)
 def test_whatever_is_done(
     before: list[tuple[str, str, str]],

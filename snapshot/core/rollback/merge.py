@@ -37,15 +37,17 @@ def check(found: Sequence[Difference], chosen: Chosen, begun: int, *, seen: bool
 
     begun: in nanoseconds since the epoch. The kernel's clock of files has steps of a few
     milliseconds: a change within the one in which the experiment began is not noticed.
-    seen: whether the paths of the differences lead to them, and not to a later overlay.
+    seen: whether files are known by their numbers: in nested overlays each counts for itself.
 
     Raises `UsageError` if what was chosen cannot be merged by itself.
     """
     here = [each for each in found if chosen(each.path)]
     changed = [each.path for each in here if _is_changed(each, begun)]
+    changed += [each.path for each in here if each.is_directory and _has_vanished(each)]
     if seen:
         known = {os.lstat(each.below).st_ino for each in found if each.below is not None}
-        changed += [each.path for each in here if _has_vanished(each, known)]
+        files = [each for each in here if not each.is_directory and _has_vanished(each)]
+        changed += [each.path for each in files if not _is_renamed(each, known)]
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         error = FilesChanged(
@@ -87,21 +89,20 @@ def _is_changed(difference: Difference, begun: int) -> bool:
     return is_late
 
 
-def _has_vanished(difference: Difference, known: set[int]) -> bool:
-    """Whether what it is a copy of is not there any more, though the experiment left it there.
-
-    known: the numbers of the files below that the experiment itself replaced, removed or renamed.
-    """
-    upper = difference.upper
-    if upper is None or difference.below is not None or not was_below(difference):
+def _has_vanished(difference: Difference) -> bool:
+    """Whether what it is a copy of is not under that path any more."""
+    if difference.upper is None or difference.below is not None or difference.source is not None:
         return False
-    if difference.is_directory:
-        return difference.source is None
+    return was_below(difference)
+
+
+def _is_renamed(difference: Difference, known: set[int]) -> bool:
+    """Whether the experiment gave it that name: the number that it has is that of one below."""
     try:
         status = os.lstat(difference.path)
     except FileNotFoundError:
-        return False
-    return status.st_nlink == 1 and status.st_ino not in known
+        return True
+    return status.st_nlink > 1 or status.st_ino in known
 
 
 def _is_untouched(difference: Difference) -> bool:

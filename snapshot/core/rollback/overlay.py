@@ -101,7 +101,7 @@ class Overlay:
         changed = []
         for layer in self._layers:
             found = list(layer.differences())
-            check(found, chosen, layer.begun, seen=self is here[-1])
+            check(found, chosen, layer.begun, seen=len(here) == 1)
             changed += [each.path for each in found]
         return changed
 
