@@ -19,7 +19,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, overload
 
 from snapshot import pickling
 from snapshot.core import process, resources
@@ -27,7 +27,6 @@ from snapshot.core.inside import Inside
 from snapshot.core.job import FAILED, RETURNED, Job, Outcome, lost, name_of
 from snapshot.core.limits import Limits, Watch
 from snapshot.core.process import Child, Exit
-from snapshot.core.rollback.overlay import Overlay
 from snapshot.core.rollback.wanted import LIMIT, Path, Paths, Wanted
 from snapshot.core.signals import pthread_sigmask
 from snapshot.errors import (
@@ -42,6 +41,9 @@ from snapshot.errors import (
     ResultNotPicklable,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from snapshot.core.rollback.overlay import Overlay
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

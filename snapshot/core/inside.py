@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pickle import PickleBuffer
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from snapshot import pickling
 from snapshot.core import ending, guards, line, mappings, process, resources, streams, threads
@@ -19,7 +19,6 @@ from snapshot.core.job import FAILED, RAISED, RETURNED, Job, Outcome, Record, lo
 from snapshot.core.limits import DataLimit
 from snapshot.core.process import Exit
 from snapshot.core.randomness import Randomness
-from snapshot.core.rollback.overlay import Overlay
 from snapshot.core.signals import pthread_sigmask
 from snapshot.errors import (
     CannotOverlay,
@@ -28,6 +27,9 @@ from snapshot.errors import (
     NotPicklable,
     ResultNotPicklable,
 )
+
+if TYPE_CHECKING:
+    from snapshot.core.rollback.overlay import Overlay
 
 # Blocked in the fork: its group is in the background, and would stop for ever where it reads from
 # the terminal. So reading is an error (EIO), and writing is always allowed.
@@ -44,7 +46,11 @@ class Inside:
         resources.prepare()
         ending.prepare()
         self._randomness = Randomness()
-        self.overlay = None if job.files is None else Overlay(job.files, open_descriptors())
+        self.overlay: Overlay | None = None
+        if job.files is not None:
+            from snapshot.core.rollback.overlay import Overlay  # it is seldom needed
+
+            self.overlay = Overlay(job.files, open_descriptors())
 
     def live(self, files: list[int], mask: set[int]) -> NoReturn:
         """In the fork: do the job, and end as an experiment does, nothing of the original's."""

@@ -7,7 +7,7 @@ import os
 import select
 import sys
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from snapshot import pickling
 from snapshot.core import ending, line, mappings, process, resources, streams, survivors, threads
@@ -20,15 +20,17 @@ from snapshot.core.log import Log
 from snapshot.core.messages import say
 from snapshot.core.process import Child, Exit
 from snapshot.core.randomness import Randomness
-from snapshot.core.rollback.changes import Changes
 from snapshot.core.rollback.offsets import Offsets
-from snapshot.core.rollback.overlay import Overlay
 from snapshot.core.rollback.wanted import Wanted
 from snapshot.core.rollback.written import Written
 from snapshot.core.signals import Waiting
 from snapshot.core.sockets import Sockets
 from snapshot.core.terminal import Terminal
 from snapshot.errors import NotPicklable, SnapshotError
+
+if TYPE_CHECKING:
+    from snapshot.core.rollback.changes import Changes
+    from snapshot.core.rollback.overlay import Overlay
 
 # Seconds that an experiment has between SIGTERM and SIGKILL when its original is told to end.
 GRACE = 1.0
@@ -101,6 +103,8 @@ class Moment:
             undo.callback(self.guests.back, [])
             descriptors = self._look_at_descriptors()
             if options.files is not None:
+                from snapshot.core.rollback.overlay import Overlay  # it is seldom needed
+
                 self.overlay = Overlay(options.files, descriptors)
                 undo.callback(self.overlay.sweep)
             self.alone = threads.alone()

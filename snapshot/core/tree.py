@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from snapshot import pickling
 from snapshot.core import ending, guards, line, process, resources
@@ -23,8 +23,6 @@ from snapshot.core.line import Place, Snapshot, in_snapshot, is_root, snapshots
 from snapshot.core.messages import say
 from snapshot.core.moment import Experiment, Moment, Options
 from snapshot.core.process import Exit
-from snapshot.core.rollback import overlay
-from snapshot.core.rollback.changes import Changes
 from snapshot.core.rollback.wanted import LIMIT, Path, Paths, Wanted
 from snapshot.errors import (
     CannotFork,
@@ -35,6 +33,9 @@ from snapshot.errors import (
     ThreadsRunning,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from snapshot.core.rollback.changes import Changes
 
 __all__ = [
     "Experiment",
@@ -188,7 +189,10 @@ def keep(files: bool | Paths = True) -> None:
     """
     _current("keep")
     moments: list[Moment] = line.here.moments
-    overlay.keep(files)
+    if not isinstance(files, bool) or any(moment.overlay for moment in moments):
+        from snapshot.core.rollback import overlay
+
+        overlay.keep(files)
     for moment in moments:
         moment.release()
     pids = [each.pid for each in line.here.waiting]
@@ -216,6 +220,8 @@ def changes() -> Changes:
     resumed, `last_experiment().changes` has the same without the differences. Raises
     `NotAnExperiment` where there are no such files.
     """
+    from snapshot.core.rollback import overlay
+
     if not overlay.here:
         raise NotAnExperiment(
             f"changes(): process {os.getpid()} has no files of its own; take the snapshot with "

@@ -17,6 +17,7 @@ from typing import Any
 from snapshot.core import census, mappings
 from snapshot.core.descriptors import Descriptor, identity
 from snapshot.core.mappings import Mapping
+from snapshot.core.rollback.wanted import is_inside
 
 _KCMP = {"x86_64": 312, "aarch64": 272}.get(platform.machine())  # kcmp(2)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -162,11 +163,6 @@ class Openings:
             for path, inode in _entries(place):
                 if inode in watched:
                     self.immovable.append(f"{path} (watched, by inotify: descriptor {fd})")
-
-
-def is_inside(path: str, directories: Iterable[str]) -> bool:
-    """Whether a path is one of the directories, or below one; all of them without links."""
-    return any(path == each or path.startswith(each + "/") for each in directories)
 
 
 def _why_immovable(descriptor: Descriptor, path: str) -> str:

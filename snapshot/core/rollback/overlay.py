@@ -20,8 +20,8 @@ from snapshot.core.rollback import disk, layers, mounts
 from snapshot.core.rollback.changes import Changes, described
 from snapshot.core.rollback.layers import Layer, Shelf, Stack
 from snapshot.core.rollback.merge import Chosen, Merge, check
-from snapshot.core.rollback.openings import Openings, is_inside
-from snapshot.core.rollback.wanted import Paths, Wanted, paths
+from snapshot.core.rollback.openings import Openings
+from snapshot.core.rollback.wanted import Paths, Wanted, is_inside, paths
 from snapshot.errors import CannotOverlay, SnapshotError, UsageError
 
 # File systems that are the kernel's own windows, and hold no files of anybody's.

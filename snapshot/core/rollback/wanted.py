@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from snapshot.core.limits import in_bytes
-from snapshot.core.rollback import disk
-from snapshot.core.rollback.openings import is_inside
 from snapshot.errors import CannotOverlay, UsageError
 
 LIMIT = "1G"  # of what is written, where it is held in memory
@@ -70,6 +68,11 @@ def paths(name: str, given: Paths) -> list[str]:
     return found
 
 
+def is_inside(path: str, directories: Iterable[str]) -> bool:
+    """Whether a path is one of the directories, or below one; all of them without links."""
+    return any(path == each or path.startswith(each + "/") for each in directories)
+
+
 def _text(name: str, path: object) -> str:
     if isinstance(path, str | os.PathLike):
         text = os.fspath(path)
@@ -98,4 +101,6 @@ def _directory(named: str) -> str:
 def _disk(chosen: bool | Path) -> str | None:
     if chosen is False:
         return None
+    from snapshot.core.rollback import disk
+
     return disk.place(None if chosen is True else _text("files_on_disk", chosen))
