@@ -111,14 +111,17 @@ def test_compact_does_not_make_sparse_memory_resident(
     result = python(
         PRELUDE
         + f"""
-buffer = mapping(128 * MIB)
-buffer.madvise(mmap.MADV_NOHUGEPAGE)
-{touch}
-buffer.madvise(mmap.MADV_HUGEPAGE)
-compact()  # so that the interpreter's own memory is done
-before = total("Rss:")
-compact()
-assert total("Rss:") - before < 8 * MIB, (total("Rss:"), before)
+grown = []
+for _ in range(3):  # the kernel itself collapses sparse memory, 16 MiB every ten seconds
+    buffer = mapping(128 * MIB)
+    buffer.madvise(mmap.MADV_NOHUGEPAGE)
+    {touch}
+    buffer.madvise(mmap.MADV_HUGEPAGE)
+    compact()  # so that the interpreter's own memory is done
+    before = total("Rss:")
+    compact()
+    grown.append(total("Rss:") - before)
+assert min(grown) < 8 * MIB, grown
 """
     )
     assert result.code == 0, result
