@@ -45,6 +45,14 @@ class UnknownSnapshot(SnapshotError, LookupError):
     """No snapshot of that name or index waits. Nothing was reverted."""
 
 
+class TimelineError(SnapshotError):
+    """The timeline cannot do what it was asked for. Nothing was changed."""
+
+
+class UnknownState(TimelineError, LookupError):
+    """There is no frozen state of that number or name, or no such branch."""
+
+
 class NameTaken(SnapshotError, ValueError):
     """A snapshot of that name waits already. Nothing was forked."""
 

@@ -113,11 +113,11 @@ def test_compact_does_not_make_sparse_memory_resident(
         + f"""
 grown = []
 for _ in range(3):  # the kernel itself collapses sparse memory, 16 MiB every ten seconds
+    compact()  # so that the interpreter's own memory is done
     buffer = mapping(128 * MIB)
     buffer.madvise(mmap.MADV_NOHUGEPAGE)
     {touch}
     buffer.madvise(mmap.MADV_HUGEPAGE)
-    compact()  # so that the interpreter's own memory is done
     before = total("Rss:")
     compact()
     grown.append(total("Rss:") - before)

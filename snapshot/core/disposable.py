@@ -296,7 +296,7 @@ class Fork:
     def _brought_back(self, how: Exit) -> Outcome:
         record = None if how.signal or how.code else pickling.read(self._files[0])
         if record is not None:
-            return _unpacked(self._job, self.child.pid, *record)
+            return unpacked(self._job, self.child.pid, *record)
         if how.signal == signal.SIGKILL and self._killed_for is not None:
             return None, self._killed_for
         if how.signal is not None:
@@ -319,9 +319,10 @@ def _advice(number: int) -> str:
     return ", by somebody else"
 
 
-def _unpacked(
+def unpacked(
     job: Job, pid: int, kind: int, data: memoryview, buffers: list[memoryview]
 ) -> Outcome:
+    """The value or the error that a fork has written into its file."""
     try:
         loaded = pickling.load(data, buffers)
     except NotPicklable as problem:

@@ -4,6 +4,8 @@ An entry acts only if its module is loaded already. Its methods are called in th
 
     before          in the process that takes the snapshot
     in_experiment   in the child; returns what to tell at once, through `tell`
+    go_on           in the process that has forked and does not wait
+    landed          in a copy that was woken much later: see core/timeline
     at_end          in the experiment, at an orderly end
     back            in the process that took it, with everything that the experiment told
     keep            in the experiment that becomes the original
@@ -40,6 +42,12 @@ class Host:
         return None
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
+        pass
+
+    def go_on(self, memo: Any) -> None:
+        pass
+
+    def landed(self, memo: Any) -> None:
         pass
 
     def at_end(self, memo: Any, tell: Tell) -> None:
@@ -129,6 +137,12 @@ class PromptToolkit(Host):
                 history._loaded_strings.insert(0, rest[1])
                 if hasattr(self, "_tell"):
                     self._tell((kind, *rest))
+
+    def landed(self, memo: Any) -> None:
+        """What was typed elsewhere since is in the file."""
+        for history in memo.values():
+            if history._loaded:
+                history._loaded_strings = list(history.load_history_strings())
 
     def _typeahead(self) -> Any:
         import prompt_toolkit.input.typeahead as typeahead
@@ -256,9 +270,13 @@ class IPython(Host):
             with contextlib.suppress(Exception):
                 manager.writeout_cache()
 
-    def back(self, memo: Any, told: Sequence[Any]) -> None:
-        shell, manager, thread = memo
+    def go_on(self, memo: Any) -> None:
+        _, manager, thread = memo
         self._start(manager, thread)
+
+    def back(self, memo: Any, told: Sequence[Any]) -> None:
+        self.go_on(memo)
+        shell, manager, _ = memo
         with contextlib.suppress(Exception):
             # The experiment's lines are those of a later session: go on in one that is later yet.
             manager.end_session()
@@ -430,6 +448,14 @@ class Guests:
         for host, memo in self._present:
             host.in_experiment(memo, _teller(tell, host))
 
+    def go_on(self) -> None:
+        for host, memo in self._present:
+            host.go_on(memo)
+
+    def landed(self) -> None:
+        for host, memo in self._present:
+            host.landed(memo)
+
     def at_end(self, tell: Callable[[str, Any], None]) -> None:
         for host, memo in self._present:
             with contextlib.suppress(Exception):
@@ -443,6 +469,20 @@ class Guests:
     def keep(self) -> None:
         for host, memo in self._present:
             host.keep(memo)
+
+
+def handed_over() -> dict[str, Any]:
+    """The keys that were read ahead, when another process goes on at this prompt."""
+    typeahead = sys.modules.get("prompt_toolkit.input.typeahead")
+    return {"keys": dict(typeahead._buffer)} if typeahead else {}
+
+
+def take(handed: dict[str, Any]) -> None:
+    """In the process that goes on: those are all that is read ahead."""
+    typeahead = sys.modules.get("prompt_toolkit.input.typeahead")
+    if typeahead:
+        typeahead._buffer.clear()
+        typeahead._buffer.update(handed.get("keys", {}))
 
 
 def made_again(thread: threading.Thread) -> bool:

@@ -70,7 +70,7 @@ class Inside:
             lacks = pickling.Newcomers()
             pthread_sigmask(signal.SIG_SETMASK, mask | _STOPPING)
             guards.entered()
-            ending.end(_work(self._job, files[0], lacks))
+            ending.end(work(self._job, files[0], lacks))
         except BaseException:
             traceback.print_exc()
         finally:
@@ -96,7 +96,8 @@ def _redirect(files: list[int]) -> None:
         setattr(sys, name, stream)
 
 
-def _work(job: Job, file: int, lacks: pickling.Lacks) -> Exit:
+def work(job: Job, file: int, lacks: pickling.Lacks) -> Exit:
+    """Do the job, and write what came of it into the file. Returns how to end."""
     pid = os.getpid()
     limit = None if job.limits.memory is None else DataLimit(job.limits.memory)
     value, error = attempt(job.call)

@@ -83,12 +83,15 @@ class Line:
     moments: what this process remembers of each of them, see core/moment.py.
     before: the processes whose place this one has taken by `keep()`.
     disposable: whether this process, or one that it comes from, is a disposable fork.
+    visiting: whether it is a copy of a state of the timeline, and the process that was there first
+        lives.
     """
 
     waiting: list[Snapshot] = field(default_factory=list)
     moments: list[Any] = field(default_factory=list)
     before: set[int] = field(default_factory=set)
     disposable: bool = False
+    visiting: bool = False
 
     def dispose(self) -> None:
         """This process is a disposable fork: nothing waits for it to revert or to be kept."""
@@ -106,8 +109,11 @@ def in_snapshot() -> bool:
 
 
 def is_root() -> bool:
-    """Whether this process is the original: nothing waits for it, and it is no disposable fork."""
-    return not here.waiting and not here.disposable
+    """Whether this process is the original.
+
+    Nothing waits for it, it is no disposable fork, and no copy of a state of the timeline.
+    """
+    return not (here.waiting or here.disposable or here.visiting)
 
 
 def owns(maker: int | None) -> bool:
@@ -117,7 +123,9 @@ def owns(maker: int | None) -> bool:
     """
     if maker == os.getpid():
         return True
-    return is_root() and (maker is None or maker in here.before)
+    if here.waiting or here.disposable:
+        return False
+    return maker in here.before or (maker is None and not here.visiting)
 
 
 def find(to: int | str | None) -> Snapshot:

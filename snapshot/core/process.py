@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import platform
 import resource
 import select
 import signal
@@ -27,7 +28,15 @@ from snapshot.errors import CannotFork
 _HOLDING = ctypes.PyDLL(None, use_errno=True)
 _RELEASING = ctypes.CDLL(None, use_errno=True)
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+# prctl(2)
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_GET_TID_ADDRESS = 40
+
+# clone(2)
+_CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
+_CLONE_PARENT = 0x8000
+_CLONE_TID = 0x00200000 | 0x01000000  # CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID
 
 if sys.platform == "linux":
     # Plain integers, no error number, found once: a call that converts its arguments in the child
@@ -225,6 +234,93 @@ def fork() -> Child | None:
         raise _cannot_fork(error) from None
 
 
+def adopt_orphans() -> None:
+    """Let what this process's children leave behind be its own children: what `fork_sibling` needs.
+
+    prctl(2), PR_SET_CHILD_SUBREAPER. Raises `CannotFork` where there is no such thing.
+    """
+    if sys.platform != "linux":
+        raise CannotFork("the timeline needs Linux, which lets a process adopt what others forked")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def fork_sibling(*, quiet: bool) -> int:
+    """Fork a child of our own parent, which must have called `adopt_orphans`.
+
+    So this process has no child more to wait for. Returns the pid of the new process, 0 in it. It
+    is killed (SIGKILL) when the parent dies. Raises `CannotFork`.
+
+    quiet: whether no other thread can be in the middle of something in the C library. Then it is
+    clone(2) with CLONE_PARENT, as fast as a fork, which goes by the handlers that libraries have
+    for a fork: they see to the locks and the pools of other threads. Else the fork is a true one,
+    and it is made twice.
+    """
+    parent = os.getppid()
+    try:
+        pid = _clone_sibling() if quiet and _CLONE else _fork_twice(parent)
+    except (OSError, RuntimeError) as error:
+        raise _cannot_fork(error) from None
+    if pid == 0:
+        _die_with(parent)
+    return pid
+
+
+def _clone_sibling() -> int:
+    # Where the C library keeps the number of this thread, which it must know in the child, too.
+    tid = ctypes.c_void_p()
+    if _prctl(_PR_GET_TID_ADDRESS, ctypes.byref(tid)) != 0:
+        return _fork_twice(os.getppid())
+    last = (None, tid) if platform.machine() == "aarch64" else (tid, None)
+    flags = ctypes.c_ulong(_CLONE_PARENT | _CLONE_TID | signal.SIGCHLD)
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid = int(_HOLDING.syscall(_CLONE, flags, None, None, *last))
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        return 0
+    number = ctypes.get_errno()
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(number, os.strerror(number))
+    return pid
+
+
+def _fork_twice(parent: int) -> int:
+    """The child in between ends at once, and its own child is the parent's."""
+    readable, writable = os.pipe()
+    try:
+        between = _fork_without_warning()
+    except BaseException:
+        os.close(readable)
+        os.close(writable)
+        raise
+    if between == 0 and _fork_on(writable) != 0:
+        os._exit(0)
+    os.close(writable)
+    if between == 0:
+        os.close(readable)
+        while os.getppid() != parent:
+            os.sched_yield()
+        return 0
+    number = int.from_bytes(os.read(readable, 8), "little", signed=True)
+    os.close(readable)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(between, 0)
+    if number <= 0:
+        raise OSError(-number, os.strerror(-number))
+    return number
+
+
+def _fork_on(writable: int) -> int:
+    """In the child in between: fork, and tell the pid, or the number of the error."""
+    try:
+        pid = _fork_without_warning()
+    except OSError as error:
+        pid = -(error.errno or errno.EAGAIN)
+    if pid:
+        os.write(writable, pid.to_bytes(8, "little", signed=True))
+    return pid
+
+
 def ask(code: str) -> tuple[Exit, str]:
     """Run some code in an interpreter of its own, which is no copy of this process.
 
@@ -257,6 +353,20 @@ def _interpreter(code: str) -> list[str]:
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = f"import sys; sys.path.append({root!r}); "
     return [sys.executable, "-I", "-S", "-c", path + code]
+
+
+def wait_for_input(fd: int, timeout: float | None, *, hold_gil: bool = False) -> bool:
+    """Sleep until a descriptor can be read, at most `timeout` seconds (None: for ever).
+
+    False when the time was over or a signal arrived. With `hold_gil`, no other thread of this
+    process runs Python code meanwhile.
+    """
+    table = (_PollFd * 1)(_PollFd(fd, select.POLLIN, 0))
+    found = _poll(_HOLDING if hold_gil else _RELEASING, table, timeout, None)
+    if found < 0 and ctypes.get_errno() != errno.EINTR:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return found > 0
 
 
 def has_children() -> bool:

@@ -33,7 +33,7 @@ class Sockets:
 
     def described(self) -> str:
         """Those that lead over a network: `127.0.0.1:5432, a server on 0.0.0.0:80`; or nothing."""
-        return _first([end for fd in self._fds if (end := _end_of(fd))])
+        return _first([end for fd in self._fds if (end := end_of(fd))])
 
     def used(self) -> str:
         """Those to which something was written, or from which something was read, since then.
@@ -46,7 +46,7 @@ class Sockets:
             if before is None or after is None or after == before:
                 continue
             sent, received = after[0] - before[0], after[1] - before[1]
-            found.append(f"{_end_of(fd)} ({sent} bytes sent, {received} received)")
+            found.append(f"{end_of(fd)} ({sent} bytes sent, {received} received)")
         return _first(found)
 
     def drop(self) -> None:
@@ -113,7 +113,7 @@ def wakers(loops: Iterable[Any]) -> Iterator[int]:
                 yield each.fileno()
 
 
-def _end_of(fd: int) -> str:
+def end_of(fd: int) -> str:
     """Whom it leads to, or where it listens; nothing for what stays on this machine's own paths."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as each:
         if each.family not in (socket.AF_INET, socket.AF_INET6):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from snapshot.core import process
 from snapshot.core.hosts import made_again
 
 # The system calls in which a thread waits: what for, and its number on each kind of machine.
@@ -90,6 +91,25 @@ def descriptors_of(call: Call, pid: int | str = "self") -> list[int]:
 def alone() -> bool:
     """Whether no other thread runs Python code, whatever module has started it."""
     return len(sys._current_frames()) == 1
+
+
+def quiet() -> bool:
+    """Whether no other thread is in the middle of something: each is Python's, and waits.
+
+    Such a thread goes on by taking the GIL, which we have. Of one that Python does not know (a pool
+    of a numerical library) it cannot be said.
+    """
+    known = len(sys._current_frames())
+    if process.thread_count() != known:
+        return False
+    if known == 1:
+        return True
+    this = threading.get_native_id()
+    return all(
+        (call := call_of(int(tid))) is not None and call.kind
+        for tid in os.listdir("/proc/self/task")
+        if int(tid) != this
+    )
 
 
 def others() -> list[threading.Thread]:
