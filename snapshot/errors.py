@@ -53,6 +53,10 @@ class UnknownState(TimelineError, LookupError):
     """There is no frozen state of that number or name, or no such branch."""
 
 
+class CannotRead(SnapshotError):
+    """A file is not what it should be, or is damaged."""
+
+
 class NameTaken(SnapshotError, ValueError):
     """A snapshot of that name waits already. Nothing was forked."""
 

@@ -53,6 +53,11 @@ ENDINGS = {
 both = pytest.mark.parametrize("options", ["", "--asyncio"], ids=["sync", "asyncio"])
 
 
+def compiled_prompt(prompt: str) -> re.Pattern[str]:
+    """A prompt as it is written in these tests, where `>>>` stands for `In [n]:` of any n."""
+    return re.compile(re.escape(prompt).replace(">>>", r"In \[\d+\]:"))
+
+
 class Repl:
     """A snapshot-repl in a terminal, and a person who waits for its prompt before typing."""
 
@@ -72,12 +77,14 @@ class Repl:
         terminal.line(f"{command} {shlex.join(filter(None, arguments))}")
 
     def prompt(self, prompt: str = ">>>") -> None:
-        """Wait for the prompt below what was typed last."""
+        """Wait for the prompt below what was typed last; `>>>` stands for one of any number."""
+        pattern = compiled_prompt(prompt)
 
         def shown() -> bool:
             _, *below = self.terminal.lines(self.terminal.typed_at)
             lines = [line.strip() for line in below if line.strip()]
-            return prompt in lines[-2:]  # the last one may be ptpython's status bar
+            # The last one may be ptpython's status bar.
+            return any(pattern.fullmatch(line) for line in lines[-2:])
 
         self.terminal.wait_until(shown, awaited=f"prompt {prompt!r}")
 
@@ -103,7 +110,9 @@ class Repl:
         self.prompt(prompt)
         for _ in range(100):
             self.terminal.type("\x1b[A#")
-            found = self.terminal.wait_for(re.compile(rf"^{re.escape(prompt)} (.*)#\s*$", re.M))
+            found = self.terminal.wait_for(
+                re.compile(rf"^{compiled_prompt(prompt).pattern} (.*)#\s*$", re.M)
+            )
             self.terminal.type("\x7f")
             self.terminal.wait_until(lambda: "#" not in self.terminal.screen())
             if found[1] == line:
@@ -176,7 +185,7 @@ def test_nested_by_name(terminal: Terminal, options: str) -> None:
     repl.say("snapshot()", "1 outer >>>")
     repl.say("snapshot('inner')", "2 >>>")
     repl.say("snapshots()", "3 inner >>>")
-    repl.sees(re.compile(r"0 +outer.*\n1 .*\n2 +inner.*\nhere"))
+    repl.sees(re.compile(r"0 +outer.*\n *1 .*\n *2 +inner.*\n *here"))
     repl.say("snapshot('outer')", "3 inner >>>")
     repl.sees("NameTaken")
     repl.say("revert(to='nowhere')", "3 inner >>>")
@@ -283,7 +292,7 @@ def test_frames_of_an_uncaught_exception(terminal: Terminal) -> None:
     repl.say("before")
     repl.sees("'the failure'")
     repl.say("frames")
-    repl.sees(re.compile(r"0 +program.py:9 <module> .*\n1 +program.py:4 outer +number\n"))
+    repl.sees(re.compile(r"0 +program.py:9 <module> .*\n *1 +program.py:4 outer +number\n"))
     repl.sees(re.compile(r"2 +program.py:7 inner +number, text"))
     repl.say("frames[-1].text, frames[1].number, frames[-1].locals['number']")
     repl.sees("('in here', 6, 7)")
@@ -426,7 +435,7 @@ def test_ptpythons_files(terminal: Terminal, tmp_path: Path) -> None:
     repl.prompt("1 named In [4]:")
     terminal.type("\x04")
     repl.sees("the experiment exited with code 0")
-    repl.prompt("In [3]:")
+    repl.prompt("In [5]:")
     terminal.type("\x04")
     terminal.prompt()
     assert "+1 + 1\n" in (tmp_path / "history").read_text()

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snapshot import commands
-from snapshot.errors import UsageError
+from snapshot.errors import CannotFork, UsageError
 
 if TYPE_CHECKING:
+    from snapshot.core.timeline.member import Member
     from snapshot.repl.launcher import Main, Program
 
 USAGE = f"[options] [{commands.PROGRAM_USAGE}]"
@@ -44,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="debug an exception where it was raised, in an experiment",
     )
+    add(
+        "--no-past",
+        dest="past",
+        action="store_false",
+        help="keep no states: cells cannot be travelled back to",
+    )
     add("--vi", action="store_true", help="vi key bindings")
     add("--asyncio", action="store_true", help="run an event loop: `await` works at the prompt")
     add("--light-bg", action="store_true", help="dark colours, for a light background")
@@ -55,9 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run the program, then the prompt or the program on standard input."""
+    interactive = commands.is_terminal(sys.stdin)
+    # First of all, while this process is small: what goes on is a child of it.
+    member = _supervised() if interactive and options.past else None
     from snapshot.repl import launcher
 
-    interactive = commands.is_terminal(sys.stdin)
     if interactive:
         # First of all: the program may hide or change modules that the prompt needs.
         from snapshot.repl import prompt
@@ -70,11 +79,31 @@ def execute(options: argparse.Namespace) -> int:
     _tell(ended, options, interactive=interactive)
     if interactive and program is None:
         _run_startup(main)
-    main.offer()
     if interactive:
-        prompt.interact(settings, main.namespace)
+        machine = None
+        if member is not None:
+            from snapshot.repl.timemachine import TimeMachine
+
+            machine = TimeMachine(member)
+        main.offer(machine)
+        try:
+            prompt.interact(settings, main.namespace, machine)
+        finally:
+            if machine is not None:
+                machine.bye()
         return 0
+    main.offer()
     return _run_standard_input(main, ended)
+
+
+def _supervised() -> Member | None:
+    from snapshot.core.timeline.supervisor import supervise
+
+    try:
+        return supervise()
+    except CannotFork as error:
+        print(f"snapshot: the past will not be kept: {error}", file=sys.stderr)
+        return None
 
 
 def _program(options: argparse.Namespace) -> Program | None:

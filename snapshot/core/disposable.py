@@ -319,9 +319,7 @@ def _advice(number: int) -> str:
     return ", by somebody else"
 
 
-def unpacked(
-    job: Job, pid: int, kind: int, data: memoryview, buffers: list[memoryview]
-) -> Outcome:
+def unpacked(job: Job, pid: int, kind: int, data: memoryview, buffers: list[memoryview]) -> Outcome:
     """The value or the error that a fork has written into its file."""
     try:
         loaded = pickling.load(data, buffers)

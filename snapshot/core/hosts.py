@@ -21,7 +21,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -477,7 +477,7 @@ def handed_over() -> dict[str, Any]:
     return {"keys": dict(typeahead._buffer)} if typeahead else {}
 
 
-def take(handed: dict[str, Any]) -> None:
+def take(handed: Mapping[str, Any]) -> None:
     """In the process that goes on: those are all that is read ahead."""
     typeahead = sys.modules.get("prompt_toolkit.input.typeahead")
     if typeahead:

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -255,13 +255,12 @@ def fork_sibling(*, quiet: bool) -> int:
     for a fork: they see to the locks and the pools of other threads. Else the fork is a true one,
     and it is made twice.
     """
-    parent = os.getppid()
     try:
-        pid = _clone_sibling() if quiet and _CLONE else _fork_twice(parent)
+        pid = _clone_sibling() if quiet and _CLONE else _fork_twice()
     except (OSError, RuntimeError) as error:
         raise _cannot_fork(error) from None
     if pid == 0:
-        _die_with(parent)
+        _die_with(os.getppid())
     return pid
 
 
@@ -269,7 +268,7 @@ def _clone_sibling() -> int:
     # Where the C library keeps the number of this thread, which it must know in the child, too.
     tid = ctypes.c_void_p()
     if _prctl(_PR_GET_TID_ADDRESS, ctypes.byref(tid)) != 0:
-        return _fork_twice(os.getppid())
+        return _fork_twice()
     last = (None, tid) if platform.machine() == "aarch64" else (tid, None)
     flags = ctypes.c_ulong(_CLONE_PARENT | _CLONE_TID | signal.SIGCHLD)
     ctypes.pythonapi.PyOS_BeforeFork()
@@ -284,7 +283,7 @@ def _clone_sibling() -> int:
     return pid
 
 
-def _fork_twice(parent: int) -> int:
+def _fork_twice() -> int:
     """The child in between ends at once, and its own child is the parent's."""
     readable, writable = os.pipe()
     try:
@@ -293,14 +292,16 @@ def _fork_twice(parent: int) -> int:
         os.close(readable)
         os.close(writable)
         raise
-    if between == 0 and _fork_on(writable) != 0:
-        os._exit(0)
-    os.close(writable)
     if between == 0:
+        between = os.getpid()
+        if _fork_on(writable) != 0:
+            os._exit(0)
         os.close(readable)
-        while os.getppid() != parent:
+        os.close(writable)
+        while os.getppid() == between:
             os.sched_yield()
         return 0
+    os.close(writable)
     number = int.from_bytes(os.read(readable, 8), "little", signed=True)
     os.close(readable)
     with contextlib.suppress(ChildProcessError):
@@ -367,6 +368,24 @@ def wait_for_input(fd: int, timeout: float | None, *, hold_gil: bool = False) ->
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return found > 0
+
+
+def changed_children() -> Iterator[tuple[int, Exit | None]]:
+    """Children that have ended, and are reaped, or that have stopped (None), since last asked."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, None if os.WIFSTOPPED(status) else Exit.from_status(status)
+
+
+def reap(pid: int) -> None:
+    """Wait for the end of a child; how it ended is of no interest."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def has_children() -> bool:

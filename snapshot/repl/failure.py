@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any, overload
 
@@ -141,6 +141,18 @@ def _of_program(trace: TracebackType | None) -> TracebackType | None:
     while rest is not None and _is_machinery(rest.tb_frame):
         rest = rest.tb_next
     return rest or trace
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether it was raised in this package, called from the cell itself: the user's mistake."""
+    own = [each for each in _frames(error.__traceback__) if not _is_machinery(each)]
+    return len(own) <= 1
+
+
+def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
 
 
 def _is_machinery(frame: FrameType) -> bool:

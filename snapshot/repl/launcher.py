@@ -22,11 +22,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import snapshot
 from snapshot.errors import CannotRun, UsageError
 from snapshot.repl import failure
+
+if TYPE_CHECKING:
+    from snapshot.repl.timemachine import TimeMachine
 
 STDIN = "<stdin>"
 
@@ -38,6 +41,14 @@ _AT_HAND = {
     "snapshot": "snapshot.snapshot",
     "snapshots": "snapshot.snapshots",
 }
+
+
+# Of the time machine, without `tm.` before them.
+_BARE = ("past", "present", "states")
+
+
+def _ours(name: str) -> Any:
+    return failure.frames if name == "frames" else getattr(snapshot, name)
 
 
 class _Code(NamedTuple):
@@ -131,17 +142,20 @@ class Main:
                         stream = os.fdopen(fd, "w" if fd else "r", closefd=False)
                         setattr(sys, attribute, stream)
 
-    def offer(self) -> None:
+    def offer(self, machine: TimeMachine | None = None) -> None:
         """Put our own names into the globals, save those that the program has taken itself."""
         taken = {}
-        for name, home in _AT_HAND.items():
-            value = failure.frames if name == "frames" else getattr(snapshot, name)
+        ours = {name: (home, _ours(name)) for name, home in _AT_HAND.items()}
+        if machine is not None:
+            ours["tm"] = "snapshot.repl.timemachine", machine
+            ours |= {name: (f"tm.{name}", getattr(machine, name)) for name in _BARE}
+        for name, (home, value) in ours.items():
             if self.namespace.setdefault(name, value) is not value:
                 taken[name] = home
         if taken:
-            own, ours = ", ".join(taken), ", ".join(taken.values())
+            own, homes = ", ".join(taken), ", ".join(taken.values())
             print(
-                f"snapshot: not set, as the program has its own: {own}; ours: {ours}",
+                f"snapshot: not set, as the program has its own: {own}; ours: {homes}",
                 file=sys.stderr,
             )
 

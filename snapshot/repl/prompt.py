@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import AnyFormattedText, to_formatted_text
 from prompt_toolkit.input import create_input
+from prompt_toolkit.layout import ConditionalContainer, FormattedTextControl, Window
 from prompt_toolkit.output import create_output
 from ptpython.entry_points.run_ptpython import get_config_and_history_file
 from ptpython.prompt_style import PromptStyle
@@ -19,8 +22,10 @@ from ptpython.repl import PythonRepl, enable_deprecation_warnings, run_config
 from ptpython.repl import exit as PtpythonExit
 
 import snapshot
-from snapshot.errors import UsageError
+from snapshot.core.timeline.member import Landing
+from snapshot.errors import SnapshotError, UsageError
 from snapshot.repl import failure
+from snapshot.repl.timemachine import Landed, TimeMachine, progress
 
 
 @dataclass(frozen=True)
@@ -51,34 +56,50 @@ def settings(options: argparse.Namespace) -> Settings:
     return Settings(options.vi, options.asyncio, brightness, config_file, history_file)
 
 
-def interact(settings: Settings, namespace: dict[str, Any]) -> None:
+def interact(
+    settings: Settings, namespace: dict[str, Any], machine: TimeMachine | None = None
+) -> None:
     """Read, evaluate and print in these globals until Ctrl-D or `exit`.
 
-    Raises the SystemExit of `exit(n)`, `sys.exit(n)` and the like.
+    machine: gets every cell, so that one can travel back to it. Raises the SystemExit of `exit(n)`,
+    `sys.exit(n)` and the like.
     """
     print(
         f"snapshot {snapshot.__version__}: "
         "snapshot() to try anything, revert() or exit() to be back",
         file=sys.stderr,
     )
+    if machine is not None:
+        print("past(n) to be where you were after cell n, states() to see them", file=sys.stderr)
     enable_deprecation_warnings()
     if "" not in sys.path:
         sys.path.append("")  # or ptpython puts it first, before the program's own folder
-    repl = Repl(settings, namespace)
-    if not settings.asyncio:
-        _run(repl)
-        return
-    asyncio.run(repl.run_async())
-    if repl.end is not None:
-        raise repl.end
-
-
-def _run(repl: Repl) -> None:
+    repl = Repl(settings, namespace, machine)
+    if machine is not None:
+        machine.end()
+    repl.follow()
     while True:
+        end = _run(repl, settings)
+        if machine is None or machine.may_leave():
+            break
+    if end is not None:
+        raise end
+
+
+def _run(repl: Repl, settings: Settings) -> SystemExit | None:
+    """Until somebody wants to leave; how."""
+    while True:
+        repl.end = None
         try:
-            return repl.run()
+            if settings.asyncio:
+                asyncio.run(repl.run_async())
+            else:
+                repl.run()
         except KeyboardInterrupt:  # that came between two prompts
             continue
+        except SystemExit as end:
+            return end
+        return repl.end
 
 
 class Repl(PythonRepl):
@@ -87,9 +108,16 @@ class Repl(PythonRepl):
     end: the SystemExit that ended it under asyncio, where it does not come through.
     """
 
-    def __init__(self, settings: Settings, namespace: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        namespace: dict[str, Any],
+        machine: TimeMachine | None = None,
+    ) -> None:
+        self._machine = machine
         super().__init__(
             get_globals=lambda: namespace,
+            _extra_toolbars=[_tasks_toolbar(machine)] if machine else None,
             history_filename=settings.history_file,
             # The terminal's own streams: the program may have put others into their place.
             input=create_input(sys.__stdin__),
@@ -97,30 +125,119 @@ class Repl(PythonRepl):
             vi_mode=settings.vi,
         )
         self.end: SystemExit | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._landing: Landing | None = None
+        if machine is not None:
+            self.prompt_style = "ipython"  # the one that has the number of the cell
         if os.path.exists(settings.config_file):
             run_config(self, settings.config_file)
         if settings.brightness is not None:
             self.min_brightness, self.max_brightness = settings.brightness
-        self.all_prompt_styles = _with_where(self.all_prompt_styles)
+        self.all_prompt_styles = _with_where(self.all_prompt_styles, machine)
+
+    def follow(self) -> None:
+        """The number in the prompt is that of the cell."""
+        if self._machine is not None and self._machine.is_on:
+            self.current_statement_index = self._machine.number
+
+    def read(self) -> str:
+        if self._machine is not None and self._machine.is_on:
+            self.follow()
+            self._tell_news()
+            self.app.pre_run_callables.append(self._listen)
+            self.app.refresh_interval = 1.0 if self._machine.running else None
+        return super().read()
+
+    def _listen(self) -> None:
+        """While the prompt waits for keys, show what futures do, above it."""
+        assert self._machine is not None
+        fd = self._machine.fileno()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(fd, lambda: loop.create_task(self._show_news()))
+
+    async def _show_news(self) -> None:
+        await run_in_terminal(self._tell_news)
+
+    def _tell_news(self) -> None:
+        assert self._machine is not None
+        for line in self._machine.news():
+            print(line, file=sys.__stderr__, flush=True)
+
+    def run_and_show_expression(self, expression: str) -> None:
+        self._begin(expression)
+        super().run_and_show_expression(expression)
+        while (again := self._finish()) is not None:
+            self._begin(again)
+            super().run_and_show_expression(again)
+
+    def _begin(self, source: str) -> None:
+        self._value = self._error = self._landing = None
+        if self._machine is not None:
+            self._machine.begin(source)
+
+    def _finish(self) -> str | None:
+        """A cell has ended: make a state. Returns what is to be run where this was woken."""
+        if self._machine is None:
+            return None
+        landing = self._landing or self._machine.end(self._value, self._error)
+        self.follow()
+        if landing is None:
+            return None
+        about = self._machine.about
+        if about.value is not None and landing.died is None:
+            self.get_globals()["_"] = about.value
+            self.current_statement_index = landing.at
+            self._show_result(about.value)
+            self.follow()
+        source: str | None = landing.brought.get("source")
+        if source is not None:
+            print(source)
+        return source
+
+    def eval(self, line: str) -> object:
+        try:
+            return super().eval(line)
+        except Landed as landed:
+            self._landing = landed.landing
+            return None
+
+    def _store_eval_result(self, result: object) -> None:
+        super()._store_eval_result(result)
+        self._value = result
 
     async def eval_async(self, line: str) -> object:
-        result = await super().eval_async(line)
+        try:
+            result = await super().eval_async(line)
+        except Landed as landed:
+            self._landing = landed.landing
+            return None
         if isinstance(result, PtpythonExit):
             raise SystemExit
         return result
 
     async def run_and_show_expression_async(self, text: str) -> Any:
         try:
-            return await super().run_and_show_expression_async(text)
+            self._begin(text)
+            result = await super().run_and_show_expression_async(text)
+            while (again := self._finish()) is not None:
+                self._begin(again)
+                result = await super().run_and_show_expression_async(again)
         except SystemExit as end:
             self.end = end
             raise
+        return result
 
     def _handle_exception(self, e: BaseException) -> None:
-        super()._handle_exception(e)
+        self._error = e
+        if isinstance(e, SnapshotError) and failure.is_ours(e):
+            print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        else:
+            super()._handle_exception(e)
         failure.remember(e)
 
     def _handle_keyboard_interrupt(self, e: KeyboardInterrupt) -> None:
+        self._error = e
         super()._handle_keyboard_interrupt(e)
         failure.remember(e)
 
@@ -142,12 +259,12 @@ class Exit(PtpythonExit):
 class Where(PromptStyle):
     """A prompt style after the depth and the name of the last snapshot, in an experiment."""
 
-    def __init__(self, style: PromptStyle) -> None:
-        self._style = style
+    def __init__(self, style: PromptStyle, machine: TimeMachine | None) -> None:
+        self._style, self._machine = style, machine
 
     def in_prompt(self) -> AnyFormattedText:
         return [
-            ("class:prompt.snapshot ansiyellow", _where()),
+            ("class:prompt.snapshot ansiyellow", _branch(self._machine) + _where()),
             *_fragments(self._style.in_prompt()),
         ]
 
@@ -158,8 +275,27 @@ class Where(PromptStyle):
         return self._style.out_prompt()
 
 
-def _with_where(styles: Mapping[str, PromptStyle]) -> dict[str, PromptStyle]:
-    return {name: Where(style) for name, style in styles.items()}
+def _with_where(
+    styles: Mapping[str, PromptStyle], machine: TimeMachine | None
+) -> dict[str, PromptStyle]:
+    return {name: Where(style, machine) for name, style in styles.items()}
+
+
+def _branch(machine: TimeMachine | None) -> str:
+    if machine is None or not machine.is_on or machine.branch == 1:
+        return ""
+    return f"branch {machine.branch} "
+
+
+def _tasks_toolbar(machine: TimeMachine) -> ConditionalContainer:
+    """A line for each future that runs, below what is typed."""
+
+    def lines() -> AnyFormattedText:
+        running = machine.running if machine.is_on else ()
+        return [("class:toolbar.snapshot", "\n".join(map(progress, running)))]
+
+    window = Window(FormattedTextControl(lines), dont_extend_height=True)
+    return ConditionalContainer(window, Condition(lambda: machine.is_on and bool(machine.running)))
 
 
 def _where() -> str:

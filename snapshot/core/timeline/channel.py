@@ -1,0 +1,113 @@
+"""Messages between the supervisor and a process of the timeline.
+
+A socket that keeps messages apart (unix(7), SOCK_SEQPACKET); what is larger than fits goes through
+a file in memory, whose descriptor is sent along. The descriptors have high numbers, out of the way
+of the program's own.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import pickle
+import resource
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from snapshot.core.descriptors import OURS, close
+
+_SMALL = 1 << 15  # bytes of a message that is sent by itself
+_MOST_DESCRIPTORS = 8
+_HIGH = 64
+
+
+class Channel:
+    """One end of it. Messages are what pickle takes."""
+
+    def __init__(self, fd: int) -> None:
+        """Takes the descriptor over."""
+        self._fd = high(fd)
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(one.detach()), cls(other.detach())
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
+        """Raises OSError where nobody is at the other end any more."""
+        data = pickle.dumps(message, 5)
+        large = len(data) > _SMALL
+        sent = list(descriptors)
+        with contextlib.ExitStack() as stack:
+            if large:
+                file = os.memfd_create("snapshot-message")
+                stack.callback(os.close, file)
+                _write(file, data)
+                sent.append(file)
+                data = b""
+            each = array.array("i", sent)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, each)] if sent else []
+            with self._socket() as end:
+                end.sendmsg([bytes([large]) + data], rights, socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[Any, list[int]] | None:
+        """The next message and the descriptors with it; None when the other end is gone."""
+        with self._socket() as end:
+            room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
+            try:
+                data, rights, _, _ = end.recvmsg(2 * _SMALL, room, socket.MSG_CMSG_CLOEXEC)
+            except ConnectionResetError:
+                return None
+        descriptors = array.array("i")
+        for _, _, each in rights:
+            descriptors.frombytes(each[: len(each) - len(each) % descriptors.itemsize])
+        if not data:
+            return None
+        received = descriptors.tolist()
+        if not data[0]:
+            return pickle.loads(data[1:]), received
+        with open(received.pop(), "rb") as file:
+            file.seek(0)
+            return pickle.load(file), received
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            close(self._fd)
+        self._fd = -1
+
+    @contextlib.contextmanager
+    def _socket(self) -> Any:
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._fd)
+        try:
+            yield end
+        finally:
+            end.detach()
+
+
+def high(fd: int) -> int:
+    """The same descriptor as one of our own: under a number that programs do not count on."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        ours = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(_HIGH, max(3, most // 2)))
+    finally:
+        os.close(fd)
+    OURS.add(ours)
+    return ours
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    for fd in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,672 @@
+"""The process above all others of a timeline: it runs no code of the user's.
+
+It is the shell's child, has the terminal's modes, and ends as the process ends that is live. The
+processes of the timeline are its children, so that none is one of the user's own. What is to happen
+is decided in `records` and `thinning`; here it is done to processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from snapshot.core import process
+from snapshot.core.memory import private_memory
+from snapshot.core.messages import say
+from snapshot.core.process import Exit
+from snapshot.core.terminal import Terminal
+from snapshot.core.timeline.channel import Channel, close_all
+from snapshot.core.timeline.drawing import drawn
+from snapshot.core.timeline.member import Member
+from snapshot.core.timeline.records import Branch, State, Timeline
+from snapshot.core.timeline.tasks import Output, Task
+from snapshot.core.timeline.thinning import Budget, superfluous
+from snapshot.errors import SnapshotError, TimelineError, UnknownState, UsageError
+
+_GRACE = 5.0  # seconds that the processes at the tips of branches have to end in order
+_STATES = 100  # how many states there may be, if nobody says otherwise
+_SHARE = 4  # of the memory that is free at the beginning, a quarter
+_TIGHT = 20  # states are given up when less than a twentieth of the memory is free
+
+
+@dataclass(eq=False)
+class _Process:
+    """A process of the timeline, and what it has asked and was not answered yet."""
+
+    pid: int
+    channel: Channel
+    waits_for: list[tuple[_Process, int, Any]] = field(default_factory=list)
+    asked: int | None = None  # the travel that it waits in
+    watched: bool = True
+    news: list[Any] = field(default_factory=list)
+    notified: bool = False
+
+
+def supervise() -> Member:
+    """Fork; this process supervises from now on and never returns, the new one is live.
+
+    Returns its part in the timeline. Raises `CannotFork`.
+    """
+    process.adopt_orphans()
+    ours, theirs = Channel.pair()
+    child = process.fork()
+    if child is not None:
+        theirs.close()
+        child.forget()
+        Supervisor(child.pid, ours).run()
+    ours.close()
+    return Member(theirs)
+
+
+class Supervisor:
+    """All processes of a timeline, by what they say and how they end."""
+
+    def __init__(self, pid: int, channel: Channel) -> None:
+        self._timeline = Timeline()
+        self._timeline.begin(pid)
+        self._processes = {pid: _Process(pid, channel)}
+        self._live = self._processes[pid]
+        self._outputs: dict[int, Output] = {}
+        self._budget = Budget(_STATES, (_free() or 4 << 30) // _SHARE)
+        self._terminal = Terminal.here()
+        self._ending = False  # somebody has told us to end, or the live process that it ends
+        self._alarm, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._told: list[str] = []
+        self._stopped_by: set[int] = set()
+
+    def run(self) -> NoReturn:
+        """Until the live process has ended; then this one ends as it did."""
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._end_all)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        while True:
+            for fd in self._ready():
+                self._read(fd)
+            self._reap()
+
+    def _ready(self) -> list[int]:
+        poll = select.poll()
+        poll.register(self._alarm, select.POLLIN)
+        for each in self._processes.values():
+            if each.watched:
+                poll.register(each.channel, select.POLLIN)
+        for output in self._outputs.values():
+            if output.fd >= 0:
+                poll.register(output.fd, select.POLLIN)
+        return [fd for fd, _ in poll.poll()]
+
+    def _read(self, fd: int) -> None:
+        if fd == self._alarm:
+            with contextlib.suppress(BlockingIOError):
+                os.read(fd, 4096)
+            return
+        for number, output in list(self._outputs.items()):
+            if output.fd == fd:
+                if output.read():
+                    self._news(("output", number))
+                return
+        for each in list(self._processes.values()):
+            if each.watched and each.channel.fileno() == fd:
+                self._hear(each)
+                return
+
+    def _hear(self, speaker: _Process) -> None:
+        message = None
+        with contextlib.suppress(OSError):
+            message = speaker.channel.receive()
+        if message is None:
+            self._lost(speaker)
+            return
+        (number, verb, facts), descriptors = message
+        try:
+            handler: Callable[..., Any] = getattr(self, f"_on_{verb}")
+            answer = handler(speaker, number, descriptors, **facts)
+        except SnapshotError as error:
+            self._answer(speaker, number, error)
+        except Exception as error:  # a fault of our own must not cost the user the process
+            fault = TimelineError(f"{verb}: the supervisor failed: {error!r}")
+            self._answer(speaker, number, fault)
+        else:
+            if answer is not _LATER and number:
+                self._answer(speaker, number, answer)
+        finally:
+            close_all(descriptors)
+
+    def _answer(self, asker: _Process, number: int, content: Any) -> None:
+        kind = "error" if isinstance(content, Exception) else "answer"
+        with contextlib.suppress(OSError):
+            asker.channel.send((kind, number, content))
+
+    def _news(self, content: Any) -> None:
+        """Let the live process know that it may ask; once, until it does."""
+        if content not in self._live.news:
+            self._live.news.append(content)
+        if not self._live.notified:
+            self._live.notified = True
+            with contextlib.suppress(OSError):
+                self._live.channel.send(("news", 0, None))
+
+    def _on_news(self, speaker: _Process, number: int, fds: list[int]) -> list[Any]:
+        news, speaker.news, speaker.notified = speaker.news, [], False
+        return news
+
+    # What the live process says.
+
+    def _on_begun(
+        self, speaker: _Process, number: int, fds: list[int], cell: int, line: str
+    ) -> None:
+        self._must_be_live(speaker)
+        self._timeline.begun(cell, line)
+
+    def _must_be_live(self, speaker: _Process) -> None:
+        if speaker is not self._live:
+            raise TimelineError(f"process {speaker.pid} is a future, and no cell runs in it")
+
+    def _on_passed(self, speaker: _Process, number: int, fds: list[int]) -> dict[str, Any]:
+        self._must_be_live(speaker)
+        self._timeline.passed()
+        return self._where()
+
+    def _on_froze(
+        self,
+        speaker: _Process,
+        number: int,
+        fds: list[int],
+        pid: int | None,
+        cell: int,
+        line: str,
+        began: float,
+        failed: bool,
+    ) -> Any:
+        self._must_be_live(speaker)
+        state = self._timeline.ended(cell, line, began, pid, failed=failed)
+        if pid is None:
+            return self._where()
+        copy = self._processes[pid] = _Process(pid, Channel(fds.pop()))
+        copy.waits_for.append((speaker, number, ("ready", state.number)))
+        return _LATER
+
+    def _on_ready(self, speaker: _Process, number: int, fds: list[int]) -> Any:
+        """A copy is frozen; what it was forked from may go on."""
+        if not speaker.waits_for:
+            return _LATER  # a future
+        asker, asked, _ = speaker.waits_for.pop(0)
+        self._answer(asker, asked, self._where())
+        self._measure(self._timeline.live.at)
+        self._thin()
+        return _LATER
+
+    def _on_bye(self, speaker: _Process, number: int, fds: list[int]) -> None:
+        if speaker is self._live:
+            self._ending = True
+
+    def _on_travel(
+        self,
+        speaker: _Process,
+        number: int,
+        fds: list[int],
+        brought: bytes,
+        state: Any = None,
+        branch: Any = None,
+        drop: bool = False,
+    ) -> Any:
+        self._must_be_live(speaker)
+        speaker.asked = number
+        try:
+            if branch is not None:
+                self._to_branch(self._timeline.branch(branch), brought, drop=drop)
+            else:
+                self._wake(self._timeline.find(state), brought, drop=drop)
+        except BaseException:
+            speaker.asked = None
+            raise
+        return _LATER
+
+    def _to_branch(self, branch: Branch, brought: bytes, *, drop: bool) -> None:
+        if branch.number == self._timeline.here:
+            raise TimelineError(f"this is the tip of branch {branch.number} already")
+        if branch.pid is None:
+            refuge = self._timeline.refuge(branch)
+            if refuge is None:
+                raise UnknownState(f"the process of branch {branch.number} has died, and no state")
+            self._wake(refuge, brought, drop=drop, branch=branch)
+            return
+        self._leave(drop=drop)
+        self._resume(branch, brought)
+
+    def _resume(self, branch: Branch, brought: bytes) -> None:
+        """Let the process at the tip of a branch go on."""
+        assert branch.pid is not None
+        self._live = self._processes[branch.pid]
+        self._timeline.returned(branch)
+        asked, self._live.asked = self._live.asked, None
+        self._answer(self._live, asked or 0, self._where(brought=brought))
+
+    def _wake(
+        self,
+        state: State,
+        brought: bytes,
+        *,
+        drop: bool = False,
+        branch: Branch | None = None,
+        died: tuple[int, str] | None = None,
+    ) -> None:
+        """Let a copy of a state go on: as a branch of its own, or in the place of another one."""
+        assert state.pid is not None
+        facts = {
+            "number": self._timeline.take(),
+            "at": state.number,
+            "branch": branch.number if branch else 0,
+            "brought": brought,
+            "died": died,
+        }
+        if branch is None:
+            facts["branch"] = self._timeline.new_branch()
+        told = self._order(self._processes[state.pid], ("wake", facts))
+        if told is None:
+            raise TimelineError(f"state {state.number} died when it was to be woken; try another")
+        (_, verb, what), fds = told
+        if verb == "failed":
+            raise TimelineError(f"state {state.number} cannot go on: {what['reason']}")
+        pid = what["pid"]
+        self._processes[pid] = _Process(pid, Channel(fds[0]))
+        if died is None:
+            self._leave(drop=drop)
+        if branch is None:
+            self._timeline.landed(state, pid)
+        else:
+            self._timeline.inherited(branch, state, pid)
+        self._live = self._processes[pid]
+
+    def _order(self, one: _Process, order: Any, fds: tuple[int, ...] = ()) -> Any:
+        """Tell a frozen process to do something, and wait for what it says; None if it is dead."""
+        try:
+            one.channel.send(order, fds)
+            while process.wait_for_input(one.channel.fileno(), _GRACE):
+                told = one.channel.receive()
+                if told is None or told[0][1] != "ready":
+                    return told
+        except OSError:
+            pass
+        return None
+
+    def _leave(self, *, drop: bool) -> None:
+        """The live process waits now; where nothing was done in it, it need not."""
+        left = self._live
+        root = self._timeline.live.root
+        drop = drop and root is not None and self._timeline.live.at == root
+        self._timeline.left(drop=drop)
+        if drop and left.asked is not None:
+            self._answer(left, left.asked, None)
+
+    def _where(self, **more: Any) -> dict[str, Any]:
+        told, self._told = tuple(self._told), []
+        live = self._timeline.live
+        return {
+            "number": self._timeline.take(),
+            "at": live.at,
+            "branch": live.number,
+            "told": told,
+            **more,
+        }
+
+    # What it asks.
+
+    def _on_states(self, speaker: _Process, number: int, fds: list[int]) -> Timeline:
+        for state in self._timeline.frozen():
+            self._measure(state.number)
+        return self._timeline
+
+    def _on_drawn(self, speaker: _Process, number: int, fds: list[int]) -> str:
+        timeline = self._on_states(speaker, number, fds)
+        tips = {
+            branch.number: f"tip of branch {branch.number}, "
+            + (f"process {branch.pid}" if branch.pid else "its process has died")
+            for branch in timeline.branches.values()
+        }
+        return drawn(timeline, time.monotonic(), tips)
+
+    def _on_state(self, speaker: _Process, number: int, fds: list[int], state: Any) -> State:
+        return self._timeline.find(state)
+
+    def _on_name(
+        self, speaker: _Process, number: int, fds: list[int], state: Any, name: str | None
+    ) -> None:
+        found = self._timeline.find(state)
+        for each in self._timeline.frozen():
+            if name is not None and each.name == name and each is not found:
+                raise UsageError(f"state {each.number} is named {name!r} already")
+        found.name = name
+
+    def _on_clear(
+        self, speaker: _Process, number: int, fds: list[int], cells: list[int] | None
+    ) -> tuple[list[int], list[int]]:
+        """Returns which were cleared, and which were kept since they have a name."""
+        frozen = list(self._timeline.frozen())
+        if cells is None:
+            going = [each for each in frozen if each.name is None]
+        else:
+            going = [each for each in frozen if each.number in set(cells)]
+        for each in going:
+            self._evict(each)
+        kept = [each.number for each in frozen if cells is None and each.name is not None]
+        return [each.number for each in going], kept
+
+    def _on_budget(
+        self,
+        speaker: _Process,
+        number: int,
+        fds: list[int],
+        states: int | None = None,
+        memory: int | None = None,
+    ) -> tuple[Budget, int, int]:
+        """Returns the budget, and how much of each is used."""
+        if states is not None or memory is not None:
+            self._budget = Budget(
+                self._budget.states if states is None else states,
+                self._budget.memory if memory is None else memory,
+            )
+            self._thin()
+        frozen = list(self._timeline.frozen())
+        return self._budget, len(frozen), sum(each.memory or 0 for each in frozen)
+
+    def _on_ask(
+        self,
+        speaker: _Process,
+        number: int,
+        fds: list[int],
+        state: Any,
+        question: str,
+        details: dict[str, Any],
+    ) -> int:
+        found = self._timeline.find(state)
+        assert found.pid is not None
+        order = ("ask", {"question": question, "details": details})
+        told = self._order(self._processes[found.pid], order, tuple(fds))
+        if told is None:
+            raise TimelineError(f"state {found.number} has died; try another one")
+        (_, verb, what), _ = told
+        if verb == "failed":
+            raise TimelineError(f"state {found.number} cannot answer: {what['reason']}")
+        pid: int = what["pid"]
+        return pid
+
+    def _on_never_mind(self, speaker: _Process, number: int, fds: list[int], pid: int) -> None:
+        if pid not in self._processes:
+            _kill(pid)
+
+    # Futures.
+
+    def _on_started(
+        self, speaker: _Process, number: int, fds: list[int], pid: int, line: str, began: float
+    ) -> int:
+        state = self._timeline.started(line, began, pid)
+        output, channel = fds.pop(), fds.pop()
+        self._processes[pid] = _Process(pid, Channel(channel))
+        self._outputs[state.number] = Output(output)
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
+        return state.number
+
+    def _on_done(self, speaker: _Process, number: int, fds: list[int], failed: bool) -> Any:
+        for state in self._timeline.states.values():
+            if state.pid == speaker.pid:
+                state.status, state.failed = "frozen", failed
+                self._finished(state, Exit(code=0))
+        self._thin()
+        return _LATER
+
+    def _finished(self, state: State, how: Exit) -> None:
+        output = self._outputs[state.number]
+        output.finish(how, failed=state.failed, left=state.status == "frozen")
+        for asker, asked in output.waiting:
+            self._answer(asker, asked, self._task(state))
+        output.waiting.clear()
+        self._news(("done", self._task(state)))
+
+    def _task(self, state: State) -> Task:
+        return self._outputs[state.number].task(state.number, state.line, state.made)
+
+    def _future(self, number: Any) -> State:
+        state = self._timeline.states.get(number) if isinstance(number, int) else None
+        if state is None or not state.future:
+            there = ", ".join(map(str, self._outputs))
+            raise UnknownState(
+                f"{number!r} is no future; " + (f"there are {there}" if there else "there is none")
+            )
+        return state
+
+    def _on_tasks(self, speaker: _Process, number: int, fds: list[int]) -> list[Task]:
+        return [self._task(self._timeline.states[each]) for each in sorted(self._outputs)]
+
+    def _on_task(self, speaker: _Process, number: int, fds: list[int], future: Any) -> Task:
+        return self._task(self._future(future))
+
+    def _on_await(self, speaker: _Process, number: int, fds: list[int], future: Any) -> Any:
+        state = self._future(future)
+        if state.status != "running":
+            return self._task(state)
+        self._outputs[state.number].waiting.append((speaker, number))
+        return _LATER
+
+    def _on_output(
+        self, speaker: _Process, number: int, fds: list[int], future: Any, since: int = 0
+    ) -> tuple[int, bytes]:
+        return self._outputs[self._future(future).number].since(since)
+
+    def _on_cancel(self, speaker: _Process, number: int, fds: list[int], future: Any) -> bool:
+        state = self._future(future)
+        if state.status != "running" or state.pid is None:
+            return False
+        self._outputs[state.number].cancelled = True
+        _kill(state.pid, group=True)
+        return True
+
+    def _on_unhook(self, speaker: _Process, number: int, fds: list[int]) -> None:
+        self._must_be_live(speaker)
+        self._end_others()
+
+    # What becomes of processes.
+
+    def _evict(self, state: State) -> None:
+        pid, state.status = state.pid, "evicted"
+        state.pid = state.memory = state.name = None
+        if pid is not None:
+            self._forget(pid)
+            _kill(pid)
+
+    def _thin(self) -> None:
+        spared = frozenset({self._timeline.live.at})
+        for each in self._timeline.frozen():
+            if each.memory is None:
+                self._measure(each.number)
+        going = superfluous(self._timeline.frozen(), self._budget, spared)
+        free, most = _free(), _total()
+        if not going and free is not None and most is not None and free < most // _TIGHT:
+            held = sum(each.memory or 0 for each in self._timeline.frozen())
+            going = superfluous(
+                self._timeline.frozen(), Budget(self._budget.states, held // 2), spared
+            )
+        for each in going:
+            self._evict(each)
+        if going:
+            numbers = ", ".join(str(each.number) for each in sorted(going, key=lambda s: s.number))
+            self._told.append(
+                f"snapshot: given up, to stay within {self._budget}: state {numbers} "
+                "(tm.budget(states=…, memory=…), or name(n, …) to keep one)"
+            )
+
+    def _measure(self, number: int) -> None:
+        state = self._timeline.states.get(number)
+        if state is not None and state.status == "frozen" and state.pid is not None:
+            state.memory = private_memory(state.pid)
+
+    def _lost(self, one: _Process) -> None:
+        """Nobody speaks there any more, though the process may live."""
+        one.watched = False
+        if one is not self._live and _parent_of(one.pid) != os.getpid():
+            # Of a process that was kept (see `keep`) we are no parent: so much must do.
+            self._ended(one.pid, Exit())
+            return
+        if one is self._live and not _is_ending(one.pid):
+            # It has become another program (execve(2)); what there was before is of no use to it.
+            self._ending = True
+            self._end_others()
+
+    def _reap(self) -> None:
+        for pid, how in process.changed_children():
+            if how is None:
+                self._stopped(pid)
+            else:
+                self._ended(pid, how)
+
+    def _stopped(self, pid: int) -> None:
+        """Stop with the live process, so that the shell sees it, and go on with it."""
+        if pid == self._live.pid and _is_stopped(pid):
+            os.kill(os.getpid(), signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def _ended(self, pid: int, how: Exit) -> None:
+        one = self._processes.get(pid)
+        if one is None:
+            return
+        while one.watched and self._has_said(one):
+            self._hear(one)
+        live = one is self._live
+        self._forget(pid)
+        record = self._timeline.died(pid)
+        for asker, asked, _ in one.waits_for:  # it died before it was frozen
+            self._answer(asker, asked, self._where())
+        if isinstance(record, State) and record.status == "ended":
+            _kill(pid, group=True)
+            self._finished(record, how)
+        if live:
+            self._bury(record, pid, how)
+
+    def _has_said(self, one: _Process) -> bool:
+        return process.wait_for_input(one.channel.fileno(), 0)
+
+    def _bury(self, branch: Branch | State | None, pid: int, how: Exit) -> None:
+        """The live process has ended. Somebody takes its place, or everything ends."""
+        assert isinstance(branch, Branch)
+        if not self._ending:
+            if self._terminal is not None:
+                self._terminal.put_back(reset=True)
+            running = self._timeline.cell
+            cell = "at the prompt" if running is None else f"in cell {running[0]}"
+            while (refuge := self._timeline.refuge(branch)) is not None:
+                why = f"process {pid}, {cell}, {how}"
+                try:
+                    self._wake(refuge, b"", branch=branch, died=(pid, why))
+                except TimelineError as error:
+                    say(f"snapshot: {error}")
+                    self._evict(refuge)
+                else:
+                    return
+            for other in self._timeline.branches.values():
+                if other.pid is not None:
+                    say(f"snapshot: process {pid}, {cell}, {how}: branch {other.number} goes on")
+                    self._timeline.left(drop=False)
+                    self._resume(other, b"")
+                    return
+        self._end_others()
+        if how.signal is not None and self._terminal is not None:
+            self._terminal.put_back(reset=True)
+        process.exit_now(how)
+
+    def _forget(self, pid: int) -> None:
+        one = self._processes.pop(pid, None)
+        if one is not None:
+            one.channel.close()
+
+    # The end.
+
+    def _end_all(self, number: int, _frame: Any) -> None:
+        """SIGTERM, SIGHUP: for the live process, which may handle it; then for all."""
+        self._ending = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._live.pid, number)
+            os.kill(self._live.pid, signal.SIGCONT)
+
+    def _end_others(self) -> None:
+        """States and futures are killed; the tips of branches end in order."""
+        tips = []
+        others = [one for one in self._processes.values() if one is not self._live]
+        for one in others:
+            if one.asked is not None and one.watched:
+                self._answer(one, one.asked, None)
+                tips.append(one.pid)
+            else:
+                _kill(one.pid, group=self._is_running(one.pid))
+        deadline = time.monotonic() + _GRACE
+        for pid in tips:
+            if not process.has_ended(pid, deadline - time.monotonic()):
+                _kill(pid)
+        for one in others:
+            process.reap(one.pid)
+            self._forget(one.pid)
+            self._timeline.died(one.pid)
+
+    def _is_running(self, pid: int) -> bool:
+        states = self._timeline.states.values()
+        return any(state.pid == pid and state.status == "running" for state in states)
+
+
+_LATER = object()
+_PF_EXITING = 0x4  # of the flags in /proc/PID/stat: include/linux/sched.h
+
+
+def _kill(pid: int, *, group: bool = False) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if group:
+            os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _is_stopped(pid: int) -> bool:
+    return _stat(pid)[0] == b"T"
+
+
+def _is_ending(pid: int) -> bool:
+    """Whether the process is on its way out: its descriptors are closed before it has ended."""
+    state, *_ = fields = _stat(pid)
+    return state in (b"Z", b"X") or bool(int(fields[6]) & _PF_EXITING)
+
+
+def _parent_of(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat after the name, see proc(5); those of a dead one if it is."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
+    return [b"X", *[b"0"] * 6]
+
+
+def _free() -> int | None:
+    return _memory(b"MemAvailable:")
+
+
+def _total() -> int | None:
+    return _memory(b"MemTotal:")
+
+
+def _memory(name: bytes) -> int | None:
+    with contextlib.suppress(OSError), open("/proc/meminfo", "rb") as file:
+        for line in file:
+            if line.startswith(name):
+                return int(line.split()[1]) << 10
+    return None

@@ -1,0 +1,86 @@
+"""Futures, as the supervisor keeps them: what they wrote, and how they ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from snapshot.core.process import Exit
+
+_MOST = 16 << 20  # bytes that are kept of what a future writes: the last ones
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A future, as it is listed.
+
+    number: of its state. line: the first line of what runs. status: "running", "done", "failed",
+    "cancelled" or "killed". seconds: how long it ran, or has run so far. output: bytes that it
+    wrote. last: the last line of those. how: the way in which its process ended, if it did.
+    """
+
+    number: int
+    line: str
+    status: str
+    seconds: float
+    output: int
+    last: str
+    how: Exit | None = None
+
+
+class Output:
+    """What one future writes to its standard output and error, and what became of it."""
+
+    def __init__(self, fd: int) -> None:
+        """Takes the descriptor, from which it can be read, over."""
+        self.fd = os.dup(fd)
+        os.set_blocking(self.fd, False)
+        self.cancelled = False
+        self.waiting: list[Any] = []
+        self._kept = bytearray()
+        self._dropped = 0
+        self._status = "running"
+        self._ended: float | None = None
+        self._how: Exit | None = None
+
+    def read(self) -> bool:
+        """Take what there is; whether there was something. At its end the descriptor is closed."""
+        try:
+            data = os.read(self.fd, 1 << 16)
+        except BlockingIOError:
+            return False
+        if not data:
+            os.close(self.fd)
+            self.fd = -1
+            return False
+        self._kept += data
+        if len(self._kept) > _MOST:
+            excess = len(self._kept) - _MOST
+            del self._kept[:excess]
+            self._dropped += excess
+        return True
+
+    def finish(self, how: Exit, *, failed: bool, left: bool) -> None:
+        """It has ended: in that way, or with a state left behind."""
+        while self.fd >= 0 and self.read():
+            continue
+        self._ended = time.monotonic()
+        if left:
+            self._status = "failed" if failed else "done"
+        else:
+            self._status, self._how = "cancelled" if self.cancelled else "killed", how
+
+    def since(self, position: int) -> tuple[int, bytes]:
+        """What was written from there on, counted from the beginning, and where that ends."""
+        while self.fd >= 0 and self.read():
+            continue
+        end = self._dropped + len(self._kept)
+        return end, bytes(self._kept[max(0, position - self._dropped) :])
+
+    def task(self, number: int, line: str, began: float) -> Task:
+        last = bytes(self._kept[-200:]).rstrip().rpartition(b"\n")[2].decode(errors="replace")
+        seconds = (self._ended or time.monotonic()) - began
+        output = self._dropped + len(self._kept)
+        return Task(number, line, self._status, seconds, output, last, self._how)

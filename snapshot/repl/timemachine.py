@@ -1,0 +1,470 @@
+"""The time machine: what a person says at a prompt about states, branches and futures.
+
+One object, `tm`, for every prompt. The prompt tells it when a cell begins and ends; in a process
+that was woken elsewhere, `end` returns a `Landing`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from snapshot.core import tree
+from snapshot.core.limits import in_bytes
+from snapshot.core.line import duration, table
+from snapshot.core.memory import size
+from snapshot.core.messages import say
+from snapshot.core.timeline.asking import About, Variable
+from snapshot.core.timeline.channel import high
+from snapshot.core.timeline.member import Landing, Member
+from snapshot.core.timeline.tasks import Task
+from snapshot.errors import TimelineError, UsageError
+from snapshot.repl import archive, differences
+from snapshot.repl.archive import Archive, Variables
+from snapshot.repl.futures import BranchFuture, evaluation
+
+
+class TimeMachine:
+    """Travel in the past of this process, and branches of it that run in the background.
+
+    past(n), present(), states(), name(n, text), vars(n), ans(n), diff(m, n), rerun(n);
+    future(…), tasks, running, finished, output(n); save(path), load(path), to_main(mapping);
+    saving(on), dontsave(thing), clear_past(cells), budget(…), notify_terminal(on), unhook().
+    """
+
+    def __init__(self, member: Member) -> None:
+        self._member: Member | None = member
+        self._saving = True
+        self._hidden: list[object] = []
+        self._source = ""
+        self._began = time.monotonic()
+        self._travelled = False
+        self._futures: dict[int, BranchFuture] = {}
+        self._shown: dict[int, int] = {}
+        self._notify = {"terminal": True, "jupyter": False}
+
+    # What a prompt calls.
+
+    @property
+    def number(self) -> int:
+        """Of the cell that is typed or runs."""
+        return self._here.number
+
+    @property
+    def branch(self) -> int:
+        """The branch that this process is on; 1 is the present."""
+        return self._here.branch
+
+    @property
+    def is_on(self) -> bool:
+        """False after `unhook()`."""
+        return self._member is not None
+
+    def fileno(self) -> int:
+        """Readable when there is something for `news` to tell."""
+        return self._here.fileno()
+
+    def begin(self, source: str) -> None:
+        """A cell is about to run."""
+        self._source, self._began, self._travelled = source, time.monotonic(), False
+        if self._member is not None:
+            self._member.begun(source)
+
+    def end(self, value: Any = None, error: BaseException | None = None) -> Landing | None:
+        """The cell has ended, or (before the first one) nothing was done yet: make a state.
+
+        Returns None; in a process that was woken here, later, a `Landing`.
+        """
+        member = self._member
+        if member is None or self._travelled:
+            return None
+        try:
+            if not self._saving or tree.in_snapshot():
+                member.passed()
+                return None
+            landing = member.freeze(
+                About(self._source, value, error, self._hidden_names()), self._began
+            )
+        except TimelineError as problem:
+            self._member = None
+            say(f"snapshot: the time machine is off: {problem}")
+            return None
+        if landing is not None:
+            self._arrive()
+        return landing
+
+    def _arrive(self) -> None:
+        """In a process that was woken: what was begun elsewhere is not this one's."""
+        self._futures.clear()
+        self._travelled = False
+
+    @property
+    def about(self) -> About:
+        """The cell of the state where this process was woken."""
+        return self._here.about
+
+    def news(self) -> list[str]:
+        """What is to be told of futures since this was asked for: output, and their ends."""
+        told: list[str] = []
+        for kind, content in self._here.news():
+            if kind == "output":
+                told += self._output_of(content)
+            else:
+                told += self._output_of(content.number)
+                if (future := self._futures.get(content.number)) is not None:
+                    future.notice(content)
+                if self._notify["terminal"]:
+                    told.append(_ended(content))
+        return told
+
+    def may_leave(self) -> bool:
+        """Ask, where futures run, whether they may end; where nobody answers, they may."""
+        if self._member is None or tree.in_snapshot() or not (running := self.running):
+            return True
+        print(repr(running), file=sys.stderr)
+        try:
+            answer = input(
+                f"{_count(len(running), 'future')} still run: end them and leave? [y/N] "
+            )
+        except (EOFError, KeyboardInterrupt):
+            print(file=sys.stderr)
+            return True
+        return answer.strip().lower() in ("y", "yes")
+
+    def bye(self) -> None:
+        """This process is about to end because its user wants it to."""
+        if self._member is not None and not tree.in_snapshot():
+            self._member.tell("bye")
+
+    # Travelling.
+
+    def past(self, n: int | str) -> None:
+        """Go to the state after cell `n`, or that of this name: the whole process as it was then.
+
+        Names that came later are gone; random numbers and positions in files are as they were.
+        It is another process, without the other threads, its sockets and pipes closed. From there
+        on is a new branch; `present()` comes back. The state itself stays, to be visited again.
+        Raises `UnknownState`, which names the nearest one.
+        """
+        self._travel(state=n)
+
+    def present(self, branch: int = 1) -> None:
+        """Go back to the process that was there first, or to that at the tip of another branch.
+
+        Same pid, its threads alive. Raises `UnknownState`; `TimelineError` where one is there.
+        """
+        self._travel(branch=branch)
+
+    def rerun(self, n: int | str) -> None:
+        """Run the code of cell `n` again from the state before it: a branch."""
+        self._only_outside("rerun")
+        state = self._state(n)
+        if state.parent is None:
+            raise UsageError(f"rerun({n!r}): nothing comes before state {state.number}")
+        source = self._here.ask(state.number, "source")
+        self._travel(state=state.parent, brought={"source": source})
+
+    def _travel(self, **where: Any) -> None:
+        self._only_outside("past" if "state" in where else "present")
+        sys.stdout.flush()
+        try:
+            landing = self._here.travel(**where, drop=_is_one_call(self._source))
+        except SystemExit:
+            self._member = None  # nobody listens any more
+            raise
+        self._travelled = True
+        say(f"snapshot: back in process {os.getpid()}, at state {landing.at}")
+
+    def _only_outside(self, verb: str) -> None:
+        if tree.in_snapshot():
+            raise TimelineError(
+                f"{verb}(): this is an experiment, whose cells leave no states: revert() or keep() "
+                "first"
+            )
+
+    # Looking.
+
+    def states(self) -> Tree:
+        """The tree of states: number, branch, name, code, age, private memory, a mark for here."""
+        return Tree(self._here.request("drawn"))
+
+    def name(self, n: int | str, name: str | None) -> None:
+        """Give a state a name, which `past` takes too; it is thinned out last. None takes it."""
+        if name is not None and (not isinstance(name, str) or not name):
+            raise UsageError(f"name({n!r}, {name!r}): a name is a text")
+        self._here.request("name", state=n, name=name)
+
+    def vars(self, where: Any, n: Any = None) -> Variables:
+        """The variables after cell `n`: a mapping, whose values are fetched when looked at.
+
+        `vars(n)`, or `vars(archive, n)` for what `load` returned. What cannot leave its process is
+        there as type, repr and reason. Raises `UnknownState`.
+        """
+        if n is None:
+            here = self._here
+            state = self._state(where).number
+            listing: dict[str, Variable] = here.ask(state, "listing")
+            return Variables(listing, lambda name: here.ask(state, "value", name=name))
+        if not isinstance(where, Archive | Past):
+            raise UsageError(f"vars(VX, n): VX is what load() returned, or tm.VX, not {where!r}")
+        return where.vars(n)
+
+    def ans(self, n: int | str) -> Any:
+        """The value of cell `n`, or of a future; raises what it raised."""
+        return self._here.ask(n, "answer")
+
+    def diff(self, m: int | str, n: int | str) -> differences.Differences:
+        """Which variables differ between two states, and how."""
+        here = self._here
+        return differences.between(
+            (self.vars(m), here.ask(m, "digests")), (self.vars(n), here.ask(n, "digests")), m, n
+        )
+
+    @property
+    def VX(self) -> Past:
+        """All states that there are, as `vars(VX, n)` takes them; `save` writes them to a file."""
+        return Past(self)
+
+    # Keeping.
+
+    def saving(self, on: bool) -> None:
+        """Whether cells leave states."""
+        self._saving = bool(on)
+
+    def dontsave(self, thing: object) -> None:
+        """Leave an object out of archives. The states themselves have everything."""
+        if not any(each is thing for each in self._hidden):
+            self._hidden.append(thing)
+
+    def clear_past(self, cells: Iterable[int] | int | None = None) -> None:
+        """Give up the states of these cells; of all but the named ones, if none are given."""
+        numbers = None if cells is None else [cells] if isinstance(cells, int) else list(cells)
+        cleared, kept = self._here.request("clear", cells=numbers)
+        text = f"snapshot: cleared {_count(len(cleared), 'state')}"
+        if kept:
+            text += f"; kept, as named: {', '.join(map(str, kept))} (clear_past([…]) clears them)"
+        say(text)
+
+    def budget(self, *, states: int | None = None, memory: int | str | None = None) -> str:
+        """How many states there may be, and how much memory they may hold for themselves.
+
+        memory: bytes, or as "2G". By default 100 states and a quarter of the memory that was free
+        at the beginning. Beyond it they are thinned out, older ones more, named ones last. Returns
+        what is in force and used, as text.
+        """
+        if states is not None and (not isinstance(states, int) or states < 1):
+            raise UsageError(f"budget(states={states!r}): give a number from 1 on")
+        limit = None if memory is None else in_bytes("memory", memory)
+        budget, count, held = self._here.request("budget", states=states, memory=limit)
+        return f"{count} states with {size(held)} of their own; allowed are {budget}"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the variables of all states into an archive; the same value is stored once.
+
+        A zip file with pickles in it, which `load` reads in any process that has the same modules.
+        What cannot be pickled is there as type, repr and reason.
+        """
+        here = self._here
+        states = sorted(here.request("states").frozen(), key=lambda each: each.number)
+        archive.write(Path(path), states, lambda n, known: here.ask(n, "contents", known=known))
+
+    def load(self, path: str | os.PathLike[str]) -> Archive:
+        """Open an archive: see `vars(archive, n)`. Unpickling a value of it runs code."""
+        return Archive(Path(path))
+
+    def to_main(self, mapping: Mapping[str, Any]) -> None:
+        """Put all variables of a mapping, such as `vars(n)`, into the globals of the prompt."""
+        vars(sys.modules["__main__"]).update(dict(mapping))
+
+    # Futures.
+
+    def future(self, work: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> BranchFuture:
+        """Run a function, or source, in a fork with a copy of everything, in the background.
+
+        Its random numbers are its own. When it is done it is a state: `past(n)`, `vars(n)` and
+        `ans(n)` take its number, `future.state`. Raises `CannotFork`.
+        """
+        if isinstance(work, str):
+            if args or kwargs:
+                raise UsageError("future(source): source takes no arguments")
+            source, call = work, evaluation(work, vars(sys.modules["__main__"]))
+        elif callable(work):
+            source, call = _call_text(work, args, kwargs), functools.partial(work, *args, **kwargs)
+        else:
+            raise UsageError(f"future({work!r}): give a function and its arguments, or source")
+        self._only_outside("future")
+        readable, writable = os.pipe()
+        ended = high(readable)
+        started = self._here.start(call, source, writable)
+        if isinstance(started, Landing):
+            self._arrive()
+            raise Landed(started)
+        future = BranchFuture(self._here, started, ended)
+        self._futures[started] = future
+        return future
+
+    @property
+    def tasks(self) -> Tasks:
+        """All futures: a sequence that shows as a table."""
+        return Tasks(self._here.request("tasks"))
+
+    @property
+    def running(self) -> Tasks:
+        """The futures that run."""
+        return Tasks(each for each in self.tasks if each.status == "running")
+
+    @property
+    def finished(self) -> Tasks:
+        """The futures that have ended."""
+        return Tasks(each for each in self.tasks if each.status != "running")
+
+    def output(self, n: int) -> str:
+        """All that a future has written; of more than 16 MiB the last."""
+        _, data = self._here.request("output", future=n)
+        return str(data.decode(errors="replace"))
+
+    def notify_terminal(self, on: bool = True) -> None:
+        """Whether a line says that a future has ended. On, if nobody says otherwise."""
+        self._notify["terminal"] = bool(on)
+
+    def notify_jupyter(self, on: bool = True) -> None:
+        """Whether that is said in the output of the current notebook cell. Off by default."""
+        self._notify["jupyter"] = bool(on)
+
+    def unhook(self) -> None:
+        """Switch all of it off: states, futures and other branches end. The prompt goes on."""
+        self._only_outside("unhook")
+        if self._here.branch != 1:
+            raise TimelineError(
+                "unhook(): go back to the present first, which would end: present()"
+            )
+        self._here.request("unhook")
+        self._member = None
+        say("snapshot: the time machine is off; nothing of it runs any more")
+
+    # What all of these need.
+
+    @property
+    def _here(self) -> Member:
+        if self._member is None:
+            raise TimelineError("the time machine is off, after unhook() or an error")
+        return self._member
+
+    def _state(self, n: Any) -> Any:
+        return self._here.request("state", state=n)
+
+    def _hidden_names(self) -> frozenset[str]:
+        if not self._hidden:
+            return frozenset()
+        named = vars(sys.modules["__main__"]).items()
+        return frozenset(n for n, v in named if any(v is each for each in self._hidden))
+
+    def _output_of(self, number: int) -> list[str]:
+        position, data = self._here.request(
+            "output", future=number, since=self._shown.get(number, 0)
+        )
+        self._shown[number] = position
+        lines = data.decode(errors="replace").splitlines()
+        return [f"[{number}] {line}" for line in lines]
+
+
+class Landed(BaseException):
+    """Raised where a future was started, in a process that was woken when it was done.
+
+    It passes through the frames of the cell that started it, up to the prompt.
+    """
+
+    def __init__(self, landing: Landing) -> None:
+        super().__init__(landing)
+        self.landing = landing
+
+
+class Tree(str):
+    """The tree of states as text, shown as it is."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Tasks(tuple[Task, ...]):
+    """Futures; shows as a table."""
+
+    def __new__(cls, tasks: Iterable[Task] = ()) -> Tasks:
+        return super().__new__(cls, tuple(tasks))
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no futures"
+        rows = [("", "code", "", "ran", "output", "last line")]
+        for each in self:
+            ran, written = duration(each.seconds), size(each.output)
+            rows.append(
+                (str(each.number), each.line[:44], each.status, ran, written, each.last[:60])
+            )
+        return table(rows)
+
+
+class Past(Mapping[int, Variables]):
+    """The variables of all states, by the numbers of their cells."""
+
+    def __init__(self, machine: TimeMachine) -> None:
+        self._machine = machine
+
+    def vars(self, n: int) -> Variables:
+        return self._machine.vars(n)
+
+    def __getitem__(self, n: int) -> Variables:
+        return self.vars(n)
+
+    def __iter__(self) -> Any:
+        return iter(sorted(each.number for each in self._machine._here.request("states").frozen()))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return repr(self._machine.states())
+
+
+def _is_one_call(source: str) -> bool:
+    """Whether a cell does nothing but go somewhere, so that nothing is lost with its process."""
+    import ast
+
+    try:
+        body = ast.parse(source.strip()).body
+    except SyntaxError:
+        return True  # a magic of IPython's
+    return len(body) == 1 and isinstance(body[0], ast.Expr)
+
+
+def _call_text(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    import reprlib
+
+    from snapshot.core.job import name_of
+
+    given = [reprlib.repr(each) for each in args]
+    given += [f"{name}={reprlib.repr(each)}" for name, each in kwargs.items()]
+    return f"{name_of(work)}({', '.join(given)})"
+
+
+def _ended(task: Task) -> str:
+    text = f"snapshot: future {task.number} {task.status} after {duration(task.seconds)}"
+    if task.status == "killed":
+        return f"{text}: it {task.how}"
+    return (
+        text if task.status == "cancelled" else f"{text}: ans({task.number}), past({task.number})"
+    )
+
+
+def progress(task: Task) -> str:
+    """One that runs, in a line."""
+    return f"[{task.number}] {task.line[:30]}  {duration(task.seconds)}  {task.last[:40]}".rstrip()
+
+
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
