@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import signal
 from pathlib import Path
 
 import pytest
 
+from tests.repl import Repl
 from tests.terminal import Terminal
-
-LOAD = """
-import time
-data = list(range(1000))
-def sleep():
-    print('asleep')
-    while True:  # a signal that comes just before a long sleep would be seen after it
-        time.sleep(0.01)
-def broken(number):
-    local = number * 2
-    raise ValueError(local)
-"""
 
 FAILING = """
 import sys
@@ -51,80 +39,6 @@ ENDINGS = {
 }
 
 both = pytest.mark.parametrize("options", ["", "--asyncio"], ids=["sync", "asyncio"])
-
-
-def compiled_prompt(prompt: str) -> re.Pattern[str]:
-    """A prompt as it is written in these tests, where `>>>` stands for `In [n]:` of any n."""
-    return re.compile(re.escape(prompt).replace(">>>", r"In \[\d+\]:"))
-
-
-class Repl:
-    """A snapshot-repl in a terminal, and a person who waits for its prompt before typing."""
-
-    def __init__(
-        self,
-        terminal: Terminal,
-        *arguments: str,
-        source: str | None = LOAD,
-        command: str = "snapshot-repl",
-    ) -> None:
-        """source: the program, as a file named program.py; none for None."""
-        self.terminal = terminal
-        self._modes = terminal.run("stty -g")
-        if source is not None:
-            (terminal.directory / "program.py").write_text(source)
-            arguments = (*arguments, "program.py")
-        terminal.line(f"{command} {shlex.join(filter(None, arguments))}")
-
-    def prompt(self, prompt: str = ">>>") -> None:
-        """Wait for the prompt below what was typed last; `>>>` stands for one of any number."""
-        pattern = compiled_prompt(prompt)
-
-        def shown() -> bool:
-            _, *below = self.terminal.lines(self.terminal.typed_at)
-            lines = [line.strip() for line in below if line.strip()]
-            # The last one may be ptpython's status bar.
-            return any(pattern.fullmatch(line) for line in lines[-2:])
-
-        self.terminal.wait_until(shown, awaited=f"prompt {prompt!r}")
-
-    def say(self, line: str, prompt: str = ">>>") -> None:
-        """Wait for the prompt, and type a line there."""
-        self.prompt(prompt)
-        self.terminal.line(line)
-
-    def sees(self, wanted: str | re.Pattern[str]) -> re.Match[str]:
-        """Wait for something below what was typed last."""
-        return self.terminal.wait_for(wanted, since=self.terminal.typed_at)
-
-    def type_ctrl_d(self) -> None:
-        """Leave by Ctrl-D, and say yes to the question that comes below the prompt."""
-        start = self.terminal.mark()
-        self.terminal.type("\x04")
-        self.sees("Do you really want to exit?")
-        self.terminal.type("y")
-        self.terminal.typed_at = start
-
-    def recall(self, line: str, prompt: str = ">>>") -> None:
-        """Go back to a line of the history, which is loaded a moment after the prompt appears."""
-        self.prompt(prompt)
-        for _ in range(100):
-            self.terminal.type("\x1b[A#")
-            found = self.terminal.wait_for(
-                re.compile(rf"^{compiled_prompt(prompt).pattern} (.*)#\s*$", re.M)
-            )
-            self.terminal.type("\x7f")
-            self.terminal.wait_until(lambda: "#" not in self.terminal.screen())
-            if found[1] == line:
-                return
-        raise AssertionError(f"no {line!r} in the history")
-
-    def leave(self) -> None:
-        """Wait for the original's prompt, end it there, and find the shell as it was."""
-        self.say("exit()")
-        self.terminal.prompt()
-        assert self.terminal.run("stty -g") == self._modes
-        assert not self.terminal.pids()
 
 
 @both

@@ -356,14 +356,16 @@ def _interpreter(code: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", path + code]
 
 
-def wait_for_input(fd: int, timeout: float | None, *, hold_gil: bool = False) -> bool:
+def wait_for_input(
+    fd: int, timeout: float | None, *, hold_gil: bool = False, mask: Any = None
+) -> bool:
     """Sleep until a descriptor can be read, at most `timeout` seconds (None: for ever).
 
     False when the time was over or a signal arrived. With `hold_gil`, no other thread of this
-    process runs Python code meanwhile.
+    process runs Python code meanwhile. mask: as for `Child.wait_readable`.
     """
     table = (_PollFd * 1)(_PollFd(fd, select.POLLIN, 0))
-    found = _poll(_HOLDING if hold_gil else _RELEASING, table, timeout, None)
+    found = _poll(_HOLDING if hold_gil else _RELEASING, table, timeout, mask)
     if found < 0 and ctypes.get_errno() != errno.EINTR:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

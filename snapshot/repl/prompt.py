@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prompt_toolkit.application import run_in_terminal
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_done
 from prompt_toolkit.formatted_text import AnyFormattedText, to_formatted_text
 from prompt_toolkit.input import create_input
 from prompt_toolkit.layout import ConditionalContainer, FormattedTextControl, Window
@@ -295,7 +295,8 @@ def _tasks_toolbar(machine: TimeMachine) -> ConditionalContainer:
         return [("class:toolbar.snapshot", "\n".join(map(progress, running)))]
 
     window = Window(FormattedTextControl(lines), dont_extend_height=True)
-    return ConditionalContainer(window, Condition(lambda: machine.is_on and bool(machine.running)))
+    shown = Condition(lambda: machine.is_on and bool(machine.running)) & ~is_done
+    return ConditionalContainer(window, shown)
 
 
 def _where() -> str:

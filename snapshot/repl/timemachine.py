@@ -128,13 +128,14 @@ class TimeMachine:
             return True
         print(repr(running), file=sys.stderr)
         try:
-            answer = input(
-                f"{_count(len(running), 'future')} still run: end them and leave? [y/N] "
-            )
+            answer = input("These futures still run: end them and leave? [y/N] ")
         except (EOFError, KeyboardInterrupt):
             print(file=sys.stderr)
             return True
-        return answer.strip().lower() in ("y", "yes")
+        leaves = answer.strip().lower() in ("y", "yes")
+        if not leaves:
+            self._member.passed()  # the cell that would have left, if it was one
+        return leaves
 
     def bye(self) -> None:
         """This process is about to end because its user wants it to."""

@@ -15,13 +15,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pickle import PickleBuffer
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from snapshot import pickling
 from snapshot.core import inside, line, process
 from snapshot.core.disposable import unpacked
 from snapshot.core.job import Job, Outcome
 from snapshot.core.limits import Limits
+from snapshot.core.process import Exit
 from snapshot.errors import NotPicklable
 
 _OWN = {"ptpython", __name__.partition(".")[0]}
@@ -104,15 +105,18 @@ def described(value: Any) -> Variable:
     return Variable(name, size)
 
 
-def answer(question: str, details: dict[str, Any], about: About, file: int) -> None:
+def answer(question: str, details: dict[str, Any], about: About, file: int) -> NoReturn:
     """In a copy of the state that is asked: write the answer into the file, and end."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(nothing, fd)
-    line.here.dispose()
-    namespace = vars(sys.modules["__main__"])
-    call = functools.partial(_QUESTIONS[question], namespace, about, **details)
-    process.exit_now(inside.work(_job(question, call), file, _made_in_cells))
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(nothing, fd)
+        line.here.dispose()
+        namespace = vars(sys.modules["__main__"])
+        call = functools.partial(_QUESTIONS[question], namespace, about, **details)
+        process.exit_now(inside.work(_job(question, call), file, _made_in_cells))
+    finally:
+        process.exit_now(Exit(code=1))
 
 
 def outcome(question: str, pid: int, file: int) -> Outcome | None:

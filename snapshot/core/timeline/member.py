@@ -16,6 +16,7 @@ import pickle
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -200,20 +201,30 @@ class Member:
         """
         brought = {**where.pop("brought", {}), **hosts.handed_over()}
         where["brought"] = pickle.dumps(brought)  # not for the supervisor to understand
-        waiting = Waiting()
-        try:
-            number = self._send("travel", (), where)
-            answered = False
-            while not answered:
-                process.wait_for_input(self._channel.fileno(), None, hold_gil=True)
-                answered, content = self._receive(number)
-        finally:
-            waiting.finish()
+        number = self._send("travel", (), where)
+        answered = False
+        while not answered:
+            answered, content = self._wait_as_tip(number)
         if content is None:
             raise SystemExit(0)
         landing = self._note(content)
         hosts.take(landing.brought)
         return landing
+
+    def _wait_as_tip(self, number: int) -> tuple[bool, Any]:
+        """Until there is a message, or a signal that would end this process; that takes its course.
+
+        What comes from the terminal goes by, as it is meant for the process that is live.
+        """
+        waiting = Waiting()
+        try:
+            mask = waiting.mask()
+            while not waiting.arrived():
+                if process.wait_for_input(self._channel.fileno(), None, hold_gil=True, mask=mask):
+                    return self._receive(number)
+        finally:
+            waiting.finish()
+        return False, None
 
     def ask(self, state: int | str, question: str, **details: Any) -> Any:
         """Ask a state; see `asking`. Raises what it answers with, `UnknownState`, `TimelineError`.
@@ -256,6 +267,9 @@ class Member:
             while landing is None:
                 landing = self._told(copy, mask)
         except OSError:  # the supervisor is gone
+            process.exit_now(Exit(code=1))
+        except BaseException:  # a fault of our own: this must not go on as if it were live
+            traceback.print_exc()
             process.exit_now(Exit(code=1))
         return landing
 
@@ -312,7 +326,7 @@ class Member:
             self._channel.send((0, "failed", {"reason": str(error)}))
         else:
             if pid == 0:
-                asking.answer(question, details, about, file)
+                asking.answer(question, details, about, file)  # it does not return
             self._channel.send((0, "asked", {"pid": pid}))
         finally:
             close_all(descriptors)

@@ -262,7 +262,6 @@ class Supervisor:
         died: tuple[int, str] | None = None,
     ) -> None:
         """Let a copy of a state go on: as a branch of its own, or in the place of another one."""
-        assert state.pid is not None
         facts = {
             "number": self._timeline.take(),
             "at": state.number,
@@ -272,13 +271,8 @@ class Supervisor:
         }
         if branch is None:
             facts["branch"] = self._timeline.new_branch()
-        told = self._order(self._processes[state.pid], ("wake", facts))
-        if told is None:
-            raise TimelineError(f"state {state.number} died when it was to be woken; try another")
-        (_, verb, what), fds = told
-        if verb == "failed":
-            raise TimelineError(f"state {state.number} cannot go on: {what['reason']}")
-        pid = what["pid"]
+        told, fds = self._order(state, ("wake", facts))
+        pid = told["pid"]
         self._processes[pid] = _Process(pid, Channel(fds[0]))
         if died is None:
             self._leave(drop=drop)
@@ -288,17 +282,29 @@ class Supervisor:
             self._timeline.inherited(branch, state, pid)
         self._live = self._processes[pid]
 
-    def _order(self, one: _Process, order: Any, fds: tuple[int, ...] = ()) -> Any:
-        """Tell a frozen process to do something, and wait for what it says; None if it is dead."""
-        try:
-            one.channel.send(order, fds)
-            while process.wait_for_input(one.channel.fileno(), _GRACE):
-                told = one.channel.receive()
-                if told is None or told[0][1] != "ready":
-                    return told
-        except OSError:
-            pass
-        return None
+    def _order(self, state: State, order: Any, fds: tuple[int, ...] = ()) -> tuple[Any, list[int]]:
+        """Let a frozen process do something; what it says. Raises `TimelineError`.
+
+        One that does not answer is given up.
+        """
+        assert state.pid is not None
+        channel = self._processes[state.pid].channel
+        deadline = time.monotonic() + _GRACE
+        with contextlib.suppress(OSError):
+            channel.send(order, fds)
+            while (left := deadline - time.monotonic()) > 0:
+                if not process.wait_for_input(channel.fileno(), left):
+                    continue  # a signal, perhaps
+                message = channel.receive()
+                if message is None:
+                    break
+                (_, verb, facts), received = message
+                if verb == "failed":
+                    raise TimelineError(f"state {state.number} can do nothing: {facts['reason']}")
+                if verb != "ready":  # which a future's may say late
+                    return facts, received
+        self._evict(state)
+        raise TimelineError(f"state {state.number} has died; try another one")
 
     def _leave(self, *, drop: bool) -> None:
         """The live process waits now; where nothing was done in it, it need not."""
@@ -389,16 +395,9 @@ class Supervisor:
         question: str,
         details: dict[str, Any],
     ) -> int:
-        found = self._timeline.find(state)
-        assert found.pid is not None
         order = ("ask", {"question": question, "details": details})
-        told = self._order(self._processes[found.pid], order, tuple(fds))
-        if told is None:
-            raise TimelineError(f"state {found.number} has died; try another one")
-        (_, verb, what), _ = told
-        if verb == "failed":
-            raise TimelineError(f"state {found.number} cannot answer: {what['reason']}")
-        pid: int = what["pid"]
+        told, _ = self._order(self._timeline.find(state), order, tuple(fds))
+        pid: int = told["pid"]
         return pid
 
     def _on_never_mind(self, speaker: _Process, number: int, fds: list[int], pid: int) -> None:
