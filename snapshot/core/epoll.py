@@ -32,6 +32,11 @@ class Epolls:
 
     def __init__(self, descriptors: Iterable[Descriptor]) -> None:
         self._instances = [d.fd for d in descriptors if d.fd > 2 and _is_epoll(d.fd)]
+        self._remembered: dict[int, list[tuple[int, _Event]]] = {}
+
+    def remember(self) -> None:
+        """Before the descriptors that are registered become others: know which they are."""
+        self._remembered = {fd: list(_registered(fd)) for fd in self._instances}
 
     def renew(self) -> None:
         """In the child: replace each by an instance of its own, registrations and all.
@@ -39,7 +44,7 @@ class Epolls:
         Another thread may have closed one before the fork, and something else have its number.
         """
         for fd in filter(_is_epoll, self._instances):
-            registered = list(_registered(fd))
+            registered = self._remembered.get(fd) or list(_registered(fd))
             with select.epoll() as fresh:
                 os.dup2(fresh.fileno(), fd, inheritable=os.get_inheritable(fd))
             for target, event in registered:

@@ -5,7 +5,6 @@ An entry acts only if its module is loaded already. Its methods are called in th
     before          in the process that takes the snapshot
     in_experiment   in the child; returns what to tell at once, through `tell`
     go_on           in the process that has forked and does not wait
-    landed          in a copy that was woken much later: see core/timeline
     at_end          in the experiment, at an orderly end
     back            in the process that took it, with everything that the experiment told
     keep            in the experiment that becomes the original
@@ -45,9 +44,6 @@ class Host:
         pass
 
     def go_on(self, memo: Any) -> None:
-        pass
-
-    def landed(self, memo: Any) -> None:
         pass
 
     def at_end(self, memo: Any, tell: Tell) -> None:
@@ -137,12 +133,6 @@ class PromptToolkit(Host):
                 history._loaded_strings.insert(0, rest[1])
                 if hasattr(self, "_tell"):
                     self._tell((kind, *rest))
-
-    def landed(self, memo: Any) -> None:
-        """What was typed elsewhere since is in the file."""
-        for history in memo.values():
-            if history._loaded:
-                history._loaded_strings = list(history.load_history_strings())
 
     def _typeahead(self) -> Any:
         import prompt_toolkit.input.typeahead as typeahead
@@ -452,10 +442,6 @@ class Guests:
         for host, memo in self._present:
             host.go_on(memo)
 
-    def landed(self) -> None:
-        for host, memo in self._present:
-            host.landed(memo)
-
     def at_end(self, tell: Callable[[str, Any], None]) -> None:
         for host, memo in self._present:
             with contextlib.suppress(Exception):
@@ -478,11 +464,14 @@ def handed_over() -> dict[str, Any]:
 
 
 def take(handed: Mapping[str, Any]) -> None:
-    """In the process that goes on: those are all that is read ahead."""
+    """In the process that goes on: those are all that is read ahead; lines are in a file."""
     typeahead = sys.modules.get("prompt_toolkit.input.typeahead")
     if typeahead:
         typeahead._buffer.clear()
         typeahead._buffer.update(handed.get("keys", {}))
+        for history in PromptToolkit().before().values():
+            if history._loaded:
+                history._loaded_strings = list(history.load_history_strings())
 
 
 def made_again(thread: threading.Thread) -> bool:

@@ -27,7 +27,7 @@ class Sockets:
 
     def __init__(self, descriptors: Iterable[Descriptor]) -> None:
         candidates = [each.fd for each in descriptors if each.fd > 2 and _is_socket(each.fd)]
-        own = _of_event_loops() if candidates else set()
+        own = of_event_loops() if candidates else set()
         self._fds = [fd for fd in candidates if fd not in own]
         self._before = {fd: _traffic(fd) for fd in self._fds}
 
@@ -100,7 +100,8 @@ def _is_socket(fd: int) -> bool:
         return False
 
 
-def _of_event_loops() -> set[int]:
+def of_event_loops() -> set[int]:
+    """Those by which the event loops of asyncio wake themselves."""
     events: Any = sys.modules.get("asyncio.base_events")
     return set(wakers(census.known(events.BaseEventLoop))) if events else set()
 

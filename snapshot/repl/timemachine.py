@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,8 @@ from snapshot.errors import TimelineError, UsageError
 from snapshot.repl import archive, differences
 from snapshot.repl.archive import Archive, Variables
 from snapshot.repl.futures import BranchFuture, evaluation
+
+_MARGIN = 10  # columns to the left of what a prompt shows
 
 
 class TimeMachine:
@@ -192,7 +195,8 @@ class TimeMachine:
 
     def states(self) -> Tree:
         """The tree of states: number, branch, name, code, age, private memory, a mark for here."""
-        return Tree(self._here.request("drawn"))
+        columns = shutil.get_terminal_size().columns
+        return Tree(self._here.request("drawn", width=columns - _MARGIN))
 
     def name(self, n: int | str, name: str | None) -> None:
         """Give a state a name, which `past` takes too; it is thinned out last. None takes it."""
@@ -293,7 +297,11 @@ class TimeMachine:
         if isinstance(work, str):
             if args or kwargs:
                 raise UsageError("future(source): source takes no arguments")
-            source, call = work, evaluation(work, vars(sys.modules["__main__"]))
+            try:
+                source, call = work, evaluation(work, vars(sys.modules["__main__"]))
+            except SyntaxError as error:
+                where = f"in line {error.lineno}: {(error.text or '').strip()}"
+                raise UsageError(f"future(source): {error.msg} {where}") from None
         elif callable(work):
             source, call = _call_text(work, args, kwargs), functools.partial(work, *args, **kwargs)
         else:

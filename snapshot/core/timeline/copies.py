@@ -20,7 +20,7 @@ from snapshot.core.epoll import Epolls
 from snapshot.core.hosts import Guests
 from snapshot.core.process import Exit
 from snapshot.core.randomness import Randomness
-from snapshot.core.sockets import end_of
+from snapshot.core.sockets import end_of, of_event_loops
 
 _PTMX = (5, 2)  # the device of a pseudo-terminal's master, see pts(4)
 _NOT_TO_OPEN = os.O_CREAT | os.O_EXCL | os.O_TRUNC
@@ -49,6 +49,7 @@ class Copy:
 
     def freeze(self) -> None:
         """In the copy, before the original goes on."""
+        self._epolls.remember()
         self._closed = list(_part_from_others(self._descriptors))
         _own_files(self._descriptors)
 
@@ -101,6 +102,7 @@ def entered() -> None:
 def _part_from_others(descriptors: Iterable[Descriptor]) -> Iterator[str]:
     """Let everything that leads to somebody else lead nowhere; yields what each was."""
     dead: socket.socket | None = None
+    own = of_event_loops()
     for each in descriptors:
         if each.fd <= 2 or each.fd in OURS:
             continue
@@ -113,7 +115,8 @@ def _part_from_others(descriptors: Iterable[Descriptor]) -> Iterator[str]:
         described = end_of(each.fd) if kind == "socket" else ""
         with contextlib.suppress(OSError):
             os.dup2(dead.fileno(), each.fd, inheritable=os.get_inheritable(each.fd))
-            yield described or f"{kind} {each.fd}"
+            if each.fd not in own:
+                yield described or f"{kind} {each.fd}"
     if dead is not None:
         dead.close()
 

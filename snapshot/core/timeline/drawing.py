@@ -7,15 +7,25 @@ from collections.abc import Iterator
 from snapshot.core.line import duration, size, table
 from snapshot.core.timeline.records import State, Timeline
 
-_CODE = 44  # columns for the first line of a cell
+_SHORTEST, _LONGEST = 16, 60  # columns for the first line of a cell
 
 
-def drawn(timeline: Timeline, now: float, processes: dict[int, str]) -> str:
+def drawn(timeline: Timeline, now: float, processes: dict[int, str], width: int) -> str:
     """The tree, a row for each state, children below their parent, branches to the right.
 
     processes: what is to be said of the process at the tip of each branch. now: on the clock of
-    `time.monotonic`.
+    `time.monotonic`. width: columns that there are.
     """
+    wide = _table(timeline, now, processes, _LONGEST)
+    excess = max(map(len, wide.splitlines())) - width
+    if excess <= 0:
+        return wide
+    longest = max((len(each.line) for each in timeline.states.values()), default=0)
+    fitting = max(_SHORTEST, min(_LONGEST, longest) - excess)
+    return _table(timeline, now, processes, fitting)
+
+
+def _table(timeline: Timeline, now: float, processes: dict[int, str], code: int) -> str:
     rows: list[tuple[str, ...]] = [("state", "branch", "name", "code", "age", "private", "")]
     for depth, each, folded in _walk(timeline):
         if folded > 1:
@@ -23,12 +33,17 @@ def drawn(timeline: Timeline, now: float, processes: dict[int, str]) -> str:
                 (f"{_bars(depth)}…", str(each.branch), "", f"{folded} states gone", "", "", "")
             )
             continue
-        rows.append(_row(timeline, depth, each, now, processes))
+        rows.append(_row(timeline, depth, each, now, processes, code))
     return table(rows)
 
 
 def _row(
-    timeline: Timeline, depth: int, state: State, now: float, processes: dict[int, str]
+    timeline: Timeline,
+    depth: int,
+    state: State,
+    now: float,
+    processes: dict[int, str],
+    columns: int,
 ) -> tuple[str, ...]:
     marks: list[str] = [] if state.status == "frozen" else [state.status]
     marks += ["failed"] if state.failed else []
@@ -41,7 +56,7 @@ def _row(
         f"{_bars(depth)}{state.number}",
         str(state.branch),
         state.name or "",
-        code if len(code) <= _CODE else code[: _CODE - 1] + "…",
+        code if len(code) <= columns else code[: columns - 1] + "…",
         duration(now - state.made),
         size(state.memory) if state.status == "frozen" else "",
         ", ".join(filter(None, marks)),

@@ -306,7 +306,6 @@ class Member:
         if landing.died is not None:
             copy.succeed(landing.died[0])
         hosts.take(landing.brought)
-        copy.guests.landed()
         pthread_sigmask(signal.SIG_SETMASK, mask - _STOPPING)
         because = f"{landing.died[1]}: back " if landing.died is not None else ""
         say(

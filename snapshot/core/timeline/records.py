@@ -187,7 +187,8 @@ class Timeline:
         if isinstance(number, int) and number in self.branches:
             return self.branches[number]
         there = ", ".join(map(str, sorted(self.branches)))
-        raise UnknownState(f"there is no branch {number!r}: there are {there}")
+        verb = "is" if len(self.branches) == 1 else "are"
+        raise UnknownState(f"there is no branch {number!r}; there {verb} {there}")
 
     def new_branch(self) -> int:
         used = [*self.branches, *(each.branch for each in self.states.values())]

@@ -333,14 +333,14 @@ class Supervisor:
             self._measure(state.number)
         return self._timeline
 
-    def _on_drawn(self, speaker: _Process, number: int, fds: list[int]) -> str:
+    def _on_drawn(self, speaker: _Process, number: int, fds: list[int], width: int) -> str:
         timeline = self._on_states(speaker, number, fds)
         tips = {
-            branch.number: f"tip of branch {branch.number}, "
-            + (f"process {branch.pid}" if branch.pid else "its process has died")
+            branch.number: f"tip of branch {branch.number}"
+            + (f" ({branch.pid})" if branch.pid else ", whose process has died")
             for branch in timeline.branches.values()
         }
-        return drawn(timeline, time.monotonic(), tips)
+        return drawn(timeline, time.monotonic(), tips, width)
 
     def _on_state(self, speaker: _Process, number: int, fds: list[int], state: Any) -> State:
         return self._timeline.find(state)
