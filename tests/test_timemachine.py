@@ -219,7 +219,7 @@ def test_ctrl_c_ctrl_z_and_resizing_in_a_branch(terminal: Terminal) -> None:
     repl.sees(re.compile("^asleep", re.M))
     terminal.type("\x1a")
     terminal.prompt()
-    assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    terminal.wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     terminal.resume()
     terminal.type("\x03")
     repl.sees("KeyboardInterrupt")

@@ -66,7 +66,7 @@ class Timeline:
     """All states and branches.
 
     here: the branch that is live.
-    next: the number that is given next.
+    next: the number that a cell or a future is given next. last_branch: that was given.
     cell: the number and the first line of the cell that runs, None at the prompt.
     """
 
@@ -74,6 +74,7 @@ class Timeline:
     branches: dict[int, Branch] = field(default_factory=dict)
     here: int = 1
     next: int = 1
+    last_branch: int = 1
     cell: tuple[int, str] | None = None
 
     @property
@@ -110,7 +111,7 @@ class Timeline:
 
     def started(self, line: str, made: float, pid: int) -> State:
         """A future has begun: a branch of its own."""
-        number, branch = self.take(), self.new_branch()
+        number, branch = self.take(), self.take_branch()
         state = State(number, self.live.at, branch, line, made, "running", future=True, pid=pid)
         self.states[number] = state
         return state
@@ -141,9 +142,8 @@ class Timeline:
         if drop:
             del self.branches[self.here]
 
-    def landed(self, state: State, pid: int) -> Branch:
-        """A copy of a state is live: a branch begins there."""
-        number = self.new_branch()
+    def landed(self, number: int, state: State, pid: int) -> Branch:
+        """A copy of a state is live: a branch of that number begins there."""
         self.branches[number] = Branch(number, state.number, state.number, pid)
         self.here = number
         return self.branches[number]
@@ -190,9 +190,10 @@ class Timeline:
         verb = "is" if len(self.branches) == 1 else "are"
         raise UnknownState(f"there is no branch {number!r}; there {verb} {there}")
 
-    def new_branch(self) -> int:
-        used = [*self.branches, *(each.branch for each in self.states.values())]
-        return max(used, default=0) + 1
+    def take_branch(self) -> int:
+        """A number for a branch: each is given once."""
+        self.last_branch += 1
+        return self.last_branch
 
     def _absence(self, number: int, found: State | None) -> str:
         if found is None:

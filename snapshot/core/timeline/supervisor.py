@@ -117,7 +117,8 @@ class Supervisor:
                 return
         for each in list(self._processes.values()):
             if each.watched and each.channel.fileno() == fd:
-                self._hear(each)
+                if self._has_said(each):  # else it was an answer, and taken meanwhile
+                    self._hear(each)
                 return
 
     def _hear(self, speaker: _Process) -> None:
@@ -262,22 +263,20 @@ class Supervisor:
         died: tuple[int, str] | None = None,
     ) -> None:
         """Let a copy of a state go on: as a branch of its own, or in the place of another one."""
-        facts = {
+        facts: dict[str, Any] = {
             "number": self._timeline.take(),
             "at": state.number,
-            "branch": branch.number if branch else 0,
+            "branch": branch.number if branch else self._timeline.take_branch(),
             "brought": brought,
             "died": died,
         }
-        if branch is None:
-            facts["branch"] = self._timeline.new_branch()
         told, fds = self._order(state, ("wake", facts))
         pid = told["pid"]
         self._processes[pid] = _Process(pid, Channel(fds[0]))
         if died is None:
             self._leave(drop=drop)
         if branch is None:
-            self._timeline.landed(state, pid)
+            self._timeline.landed(facts["branch"], state, pid)
         else:
             self._timeline.inherited(branch, state, pid)
         self._live = self._processes[pid]

@@ -55,7 +55,7 @@ def _victim(states: Sequence[State], spared: frozenset[int], *, heavy: bool) -> 
     for index, state in enumerate(states):
         if state.number in spared:
             continue
-        before = states[index - 1].number if index else state.number - 1
+        before = states[index - 1].number if index else -last - 1  # nothing replaces the oldest
         after = states[index + 1].number if index + 1 < len(states) else last + 1
         cost = (after - before) / (last - state.number + 1)
         if heavy:

@@ -1,0 +1,348 @@
+"""The timeline: any sequence of travels agrees with a simple model of the tree."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from snapshot.core.timeline.drawing import drawn
+from snapshot.core.timeline.records import State, Timeline
+from snapshot.core.timeline.thinning import Budget, superfluous
+from tests.processes import start_python
+
+# A prompt without a terminal: each line of its standard input is a cell; after each the process
+# that is live says where it is.
+PROMPT = """
+import json, os, sys
+from snapshot.core.timeline.supervisor import supervise
+member = supervise()
+from snapshot.repl.timemachine import Landed, TimeMachine
+
+tm = TimeMachine(member)
+log = []
+error = None
+
+def read():
+    line = b""
+    while not line.endswith(b"\\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            tm.bye()
+            sys.exit(0)
+        line += byte
+    return line.decode()
+
+def future(value):
+    return tm.future(log.append, value).result()
+
+tm.end()
+while True:
+    print(json.dumps([member.number, member.at, member.branch, log, error]), flush=True)
+    error = None
+    source = read()
+    tm.begin(source)
+    try:
+        exec(source)
+    except Landed:
+        continue
+    except Exception as problem:
+        error = type(problem).__name__
+        tm.end(error=problem)
+    else:
+        tm.end()
+"""
+
+
+@dataclass
+class Node:
+    """A state in the model: what the log was, where it came from, and whether it is there."""
+
+    log: tuple[int, ...]
+    parent: int | None
+    there: bool = True
+    name: str | None = None
+
+
+@dataclass
+class Line:
+    """A branch in the model."""
+
+    log: tuple[int, ...]
+    at: int
+    root: int | None
+
+
+class Model:
+    """What there should be: the whole of what the time machine promises of its tree."""
+
+    def __init__(self) -> None:
+        self.nodes = {0: Node((), None)}
+        self.lines = {1: Line((), 0, None)}
+        self.here, self.next, self.branches = 1, 1, 1
+        self.cell = self._take()
+
+    @property
+    def line(self) -> Line:
+        return self.lines[self.here]
+
+    def _take(self) -> int:
+        number, self.next = self.next, self.next + 1
+        return number
+
+    def _branch(self) -> int:
+        self.branches += 1
+        return self.branches
+
+    def ran(self, *values: int) -> None:
+        """A cell has ended, and left a state."""
+        self.line.log += values
+        self.nodes[self.cell] = Node(self.line.log, self.line.at)
+        self.line.at = self.cell
+        self.cell = self._take()
+
+    def future(self, value: int) -> None:
+        number = self._take()
+        self._branch()
+        self.nodes[number] = Node((*self.line.log, value), self.line.at)
+        self.ran()
+
+    def past(self, number: int) -> bool:
+        node = self.nodes.get(number)
+        if node is None or not node.there:
+            self.ran()
+            return False
+        self.cell = self._take()
+        branch = self._branch()
+        self._leave()
+        self.lines[branch] = Line(node.log, number, number)
+        self.here = branch
+        return True
+
+    def present(self, branch: int) -> bool:
+        if branch not in self.lines or branch == self.here:
+            self.ran()
+            return False
+        self._leave()
+        self.here = branch
+        self.cell = self._take()
+        return True
+
+    def _leave(self) -> None:
+        """Where one only looked, nothing is kept."""
+        if self.line.root is not None and self.line.at == self.line.root:
+            del self.lines[self.here]
+
+    def clear(self, number: int) -> None:
+        if number in self.nodes:
+            self.nodes[number].there = False
+            self.nodes[number].name = None
+        self.ran()
+
+    def name(self, number: int, name: str) -> bool:
+        node = self.nodes.get(number)
+        taken = any(each.name == name for n, each in self.nodes.items() if n != number)
+        done = node is not None and node.there and not taken
+        if done and node is not None:
+            node.name = name
+        self.ran()
+        return done
+
+    def crash(self) -> bool:
+        """Whether anything goes on."""
+        number: int | None = self.line.at
+        while number is not None and not self.nodes[number].there:
+            number = self.nodes[number].parent
+        if number is not None:
+            self.line.log, self.line.at = self.nodes[number].log, number
+        else:
+            others = [each for each in self.lines if each != self.here]
+            if not others:
+                return False
+            del self.lines[self.here]
+            self.here = others[0]
+        self.cell = self._take()
+        return True
+
+
+class Travels(RuleBasedStateMachine):
+    """Cells, travels and crashes in a real process with its real states."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        self.model = Model()
+        self.over = False
+        self.program = start_python(PROMPT, directory=Path(self.directory.name))
+        self.answers = 0
+        self.told = self.answer()
+
+    def answer(self) -> list[Any]:
+        """The next line that a live process writes."""
+        found = self.program.wait_for(re.compile(rf"\A(?:.*\n){{{self.answers}}}(.*)\n"))
+        self.answers += 1
+        told: list[Any] = json.loads(found[1])
+        return told
+
+    def say(self, line: str) -> None:
+        self.program.send(line + "\n")
+        self.told = self.answer()
+
+    @precondition(lambda self: not self.over)
+    @rule(value=st.integers(0, 9))
+    def run(self, value: int) -> None:
+        self.say(f"log.append({value})")
+        self.model.ran(value)
+
+    @precondition(lambda self: not self.over)
+    @rule(number=st.integers(-1, 25))
+    def past(self, number: int) -> None:
+        self.say(f"tm.past({number})")
+        assert self.model.past(number) or self.told[4] == "UnknownState"
+
+    @precondition(lambda self: not self.over)
+    @rule(branch=st.integers(1, 6))
+    def present(self, branch: int) -> None:
+        self.say(f"tm.present({branch})")
+        assert self.model.present(branch) or self.told[4] in ("UnknownState", "TimelineError")
+
+    @precondition(lambda self: not self.over)
+    @rule(value=st.integers(10, 19))
+    def future(self, value: int) -> None:
+        self.say(f"future({value})")
+        self.model.future(value)
+
+    @precondition(lambda self: not self.over)
+    @rule(number=st.integers(0, 25))
+    def clear(self, number: int) -> None:
+        self.say(f"tm.clear_past([{number}])")
+        self.model.clear(number)
+
+    @precondition(lambda self: not self.over)
+    @rule(number=st.integers(0, 25), name=st.sampled_from(["one", "two"]))
+    def name(self, number: int, name: str) -> None:
+        self.say(f"tm.name({number}, {name!r})")
+        assert self.model.name(number, name) or self.told[4] in ("UnknownState", "UsageError")
+
+    @precondition(lambda self: not self.over)
+    @rule(how=st.sampled_from(["os._exit(3)", "os.kill(os.getpid(), 9)"]))
+    def crash(self, how: str) -> None:
+        self.program.send(f"{how}\n")
+        if self.model.crash():
+            self.told = self.answer()
+        else:
+            self.over = True
+            assert self.program.finish().stdout.count("\n") == self.answers
+
+    @precondition(lambda self: not self.over)
+    @rule()
+    def look(self) -> None:
+        self.say("error = [sorted(tm.VX), [tm.vars(n)['log'] for n in sorted(tm.VX)]]")
+        there = sorted(n for n, node in self.model.nodes.items() if node.there)
+        assert self.told[4] == [there, [list(self.model.nodes[n].log) for n in there]]
+        self.model.ran()
+
+    @invariant()
+    def is_where_it_should_be(self) -> None:
+        if hasattr(self, "program") and not self.over:
+            line = self.model.line
+            assert self.told[:4] == [self.model.cell, line.at, self.model.here, list(line.log)]
+
+    def teardown(self) -> None:
+        if hasattr(self, "program"):
+            self.program.close()
+            self.directory.cleanup()
+
+
+Travels.TestCase.settings = hypothesis.settings(
+    max_examples=20, stateful_step_count=25, deadline=None
+)
+test_any_sequence_of_travels_agrees_with_the_model = Travels.TestCase
+
+
+def timeline(*parents: int | None) -> Timeline:
+    """A timeline of which each state has that parent; where it is not the one before, a branch."""
+    made = Timeline()
+    made.begin(pid=1)
+    for number, parent in enumerate(parents):
+        if parent is not None and parent != number - 1:
+            made.landed(made.take_branch(), made.states[parent], pid=100 + number)
+        made.ended(number, f"cell {number}", float(number), pid=1000 + number, failed=False)
+    return made
+
+
+def test_the_tree_is_drawn() -> None:
+    made = timeline(None, 0, 1, 1, 3, 3)
+    made.states[2].name = "loaded"
+    made.states[4].failed = True
+    shown = drawn(made, 50.0, {1: "tip of branch 1"}, 80)
+    assert [re.split(" {2,}", row) for row in shown.splitlines()] == [
+        ["state", "branch", "name", "code", "age", "private"],
+        ["0", "1", "cell 0", "50 s", "?"],
+        ["1", "1", "cell 1", "49 s", "?"],
+        ["├─3", "2", "cell 3", "47 s", "?"],
+        ["│ ├─5", "3", "cell 5", "45 s", "?", "<- here"],
+        ["├─4", "2", "cell 4", "46 s", "?", "failed"],
+        ["2", "1", "loaded", "cell 2", "48 s", "?", "tip of branch 1"],
+    ]
+
+
+def test_states_that_are_gone_are_folded() -> None:
+    made = timeline(None, *range(9))
+    for number in (2, 3, 4, 6):
+        made.states[number].status = "evicted"
+    numbers = [row.split()[0] for row in drawn(made, 60.0, {}, 80).splitlines()[1:]]
+    assert numbers == ["0", "1", "…", "5", "6", "7", "8", "9"]
+
+
+@hypothesis.given(
+    st.lists(st.tuples(st.integers(0, 50), st.booleans()), min_size=1, max_size=60),
+    st.integers(1, 20),
+    st.integers(0, 500),
+)
+def test_thinning_keeps_within_the_budget_and_spares_what_it_must(
+    cells: list[tuple[int, bool]], most: int, memory: int
+) -> None:
+    states = [
+        State(n, n - 1, 1, "", 0.0, memory=size, name=str(n) if named else None)
+        for n, (size, named) in enumerate(cells)
+    ]
+    last = states[-1]
+    going = superfluous(states, Budget(most, memory), frozenset({last.number}))
+    left = [each for each in states if each not in going]
+    assert last in left
+    assert len(left) <= most
+    assert sum(each.memory or 0 for each in left) <= memory or left == [last]
+    if any(each.name is not None for each in going):  # then there was nothing else to give up
+        first = next(i for i, each in enumerate(going) if each.name is not None)
+        assert all(each.name is not None for each in going[first:])
+    again = superfluous(left, Budget(most, memory), frozenset({last.number}))
+    assert again == []
+
+
+def test_older_states_lie_farther_apart() -> None:
+    kept: list[State] = []
+    for number in range(200):
+        kept.append(State(number, number - 1, 1, "", 0.0, memory=0))
+        going = superfluous(kept, Budget(12, 1), frozenset({number}))
+        kept = [each for each in kept if each not in going]
+    numbers = [each.number for each in kept]
+    gaps = [after - before for before, after in itertools.pairwise(numbers)]
+    assert len(numbers) == 12
+    assert numbers[-3:] == [197, 198, 199]
+    assert numbers[0] == 0
+    assert sum(gaps[:4]) > 4 * sum(gaps[-4:])
