@@ -25,7 +25,10 @@ from tests.terminal import PROMPT, Terminal
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 
-_PROMPTS = re.compile(r"(\$ |(?:\d+ (?:\w+ )?)?>>> |\(Pdb(?: \d+)?\) |.*\[[Yy]/[Nn]\] )(.*)")
+_PROMPTS = re.compile(
+    r"(\$ |(?:branch \d+ )?(?:\d+ (?:\w+ )?)?(?:>>>|In \[\d+\]:) "
+    r"|\(Pdb(?: \d+)?\) |.*\[[Yy]/[Nn]\] )(.*)"
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def _plain(line: str) -> str:
     line = re.sub(r"\b[\d.]+(?:e-?\d+)? (?:ms|s)\b", "<time>", line)
     line = re.sub(r"\b[\d.]+ [KM]iB", "<size>", line)
     line = re.sub(r"<(?:stdin|python-input-\d+)>(?=:\d)", "<input>", line)  # by version
+    line = re.sub(r"\(\d+\)$", "(<pid>)", line)
     return re.sub(r"(\bprocess|\bnow,|^\d( loaded)?|^here) \d+\b", r"\1 <pid>", line)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import signal
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,7 +27,7 @@ from hypothesis.stateful import (
 from snapshot.core.timeline.drawing import drawn
 from snapshot.core.timeline.records import State, Timeline
 from snapshot.core.timeline.thinning import Budget, superfluous
-from tests.processes import start_python
+from tests.processes import Program, children_of, start_python, wait_gone
 
 # A prompt without a terminal: each line of its standard input is a cell; after each the process
 # that is live says where it is.
@@ -272,6 +276,117 @@ Travels.TestCase.settings = hypothesis.settings(
     max_examples=20, stateful_step_count=25, deadline=None
 )
 test_any_sequence_of_travels_agrees_with_the_model = Travels.TestCase
+
+
+class Prompt:
+    """The prompt above in a program of its own, for a test that says cells one by one."""
+
+    def __init__(self, start: Callable[..., Program], *, before: str = "") -> None:
+        """before: what runs before the first cell."""
+        self.program = start(before + PROMPT)
+        self.answers = 0
+        self.answer()
+
+    def answer(self) -> list[Any]:
+        """Number of the next cell, state, branch, the log, and the error of the last cell."""
+        found = self.program.wait_for(re.compile(rf"\A(?:.*\n){{{self.answers}}}(.*)\n"))
+        self.answers += 1
+        self.number, self.at, self.branch, self.log, self.error = json.loads(found[1])
+        return [self.number, self.at, self.branch, self.log, self.error]
+
+    def say(self, source: str) -> Prompt:
+        self.program.send(source + "\n")
+        self.answer()
+        return self
+
+    def value(self, expression: str) -> Any:
+        """What an expression is; JSON must have it."""
+        return self.say(f"error = {expression}").error
+
+
+def test_states_are_given_up_when_they_hold_too_much(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start, before="big = bytearray(20 << 20)\n")
+    prompt.say("tm.budget(memory='70M')")
+    for each in range(1, 9):
+        prompt.say(f"big[:] = bytes([{each}]) * len(big)")
+    prompt.say("pass")
+    kept = prompt.value("sorted(tm.VX)")
+    assert kept[0] == 0
+    assert len(kept) < 8
+    assert prompt.value("[tm.vars(n)['big'][0] for n in sorted(tm.VX)]")[:2] == [0, kept[1] - 1]
+    assert "given up, to stay within 100 states and 70.0 MiB" in prompt.program.stderr
+    prompt.say(f"tm.past({kept[1]})")
+    assert prompt.value("big[-1]") == kept[1] - 1
+
+
+def test_a_fork_that_is_refused_costs_a_state_and_nothing_else(
+    start: Callable[..., Program],
+) -> None:
+    prompt = Prompt(start, before="import resource\n")
+    for each in range(4):
+        prompt.say(f"log.append({each})")
+    prompt.say(
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')), 4096))"
+    )
+    prompt.program.wait_for("there will be no state of this cell", stream="stderr")
+    prompt.say("resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))")
+    assert prompt.log == [0, 1, 2, 3]
+    assert len(prompt.value("sorted(tm.VX)")) < 6
+    prompt.say("tm.past(4)")
+    assert prompt.log == [0, 1, 2, 3]
+    prompt.say("tm.present()")
+    assert prompt.branch == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_present_may_be_killed_while_one_is_in_the_past(
+    start: Callable[..., Program], number: signal.Signals
+) -> None:
+    prompt = Prompt(start)
+    present = prompt.value("os.getpid()")
+    prompt.say("log.append(1)").say("log.append(2)").say("tm.past(2)").say("log.append(3)")
+    os.kill(present, number)
+    wait_gone([present])
+    prompt.say("tm.present()")
+    assert (prompt.branch, prompt.log) == (1, [1, 2])
+    assert prompt.value("os.getpid()") != present
+
+
+def test_a_state_that_is_killed_is_gone_and_nothing_else(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start)
+    prompt.say("log.append(1)").say("log.append(2)")
+    pid = prompt.value("tm._here.request('state', state=1).pid")
+    os.kill(pid, signal.SIGKILL)
+    wait_gone([pid])
+    prompt.say("tm.past(1)")
+    assert prompt.error == "UnknownState"
+    prompt.say("tm.past(2)")
+    assert prompt.log == [1, 2]
+
+
+@pytest.mark.parametrize("who", ["supervisor", "present"])
+def test_nothing_outlives_the_supervisor(start: Callable[..., Program], who: str) -> None:
+    prompt = Prompt(start)
+    prompt.say("log.append(1)").say("tm.future('import time; time.sleep(1000)')").say("tm.past(1)")
+    members = [each.pid for each in prompt.program.members()]
+    members += [each.pid for each in children_of(prompt.program.pid)]
+    if who == "supervisor":
+        prompt.program.kill()
+    else:
+        prompt.program.send("tm.bye(); sys.exit(0)\n")
+    wait_gone(members)
+
+
+def test_random_numbers_go_on_in_every_copy(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start, before="import random\nimport numpy.random\n")
+    draw = "[random.random(), numpy.random.random()]"
+    prompt.say("random.seed(3); numpy.random.seed(3)")
+    first = prompt.value(draw)
+    for _ in range(2):
+        prompt.say("tm.past(1)")
+        assert prompt.value(draw) == first
+    futures = [prompt.value(f"tm.future({draw!r}).result()") for _ in range(2)]
+    assert len({str(each) for each in [first, *futures]}) == 3
 
 
 def timeline(*parents: int | None) -> Timeline:

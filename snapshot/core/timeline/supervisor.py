@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import time
@@ -83,6 +84,8 @@ class Supervisor:
     def run(self) -> NoReturn:
         """Until the live process has ended; then this one ends as it did."""
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a state takes one
         for number in (signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -190,8 +193,12 @@ class Supervisor:
         failed: bool,
     ) -> Any:
         self._must_be_live(speaker)
+        if pid is not None and not fds:  # no descriptor was free here to receive it
+            _kill(pid)
+            pid = None
         state = self._timeline.ended(cell, line, began, pid, failed=failed)
         if pid is None:
+            self._want_less()
             return self._where()
         copy = self._processes[pid] = _Process(pid, Channel(fds.pop()))
         copy.waits_for.append((speaker, number, ("ready", state.number)))
@@ -203,9 +210,19 @@ class Supervisor:
             return _LATER  # a future
         asker, asked, _ = speaker.waits_for.pop(0)
         self._answer(asker, asked, self._where())
-        self._measure(self._timeline.live.at)
+        latest = self._timeline.states[self._timeline.live.at]
+        if latest.parent in self._timeline.states:
+            # What the cell has changed is the former state's own from now on.
+            self._timeline.states[latest.parent].memory = None
         self._thin()
         return _LATER
+
+    def _want_less(self) -> None:
+        """The system has refused to fork: be content with fewer states than there are."""
+        count = sum(1 for _ in self._timeline.frozen())
+        if count > 1:
+            self._budget = Budget(min(self._budget.states, count * 3 // 4), self._budget.memory)
+            self._thin()
 
     def _on_bye(self, speaker: _Process, number: int, fds: list[int]) -> None:
         if speaker is self._live:
@@ -479,6 +496,9 @@ class Supervisor:
     def _evict(self, state: State) -> None:
         pid, state.status = state.pid, "evicted"
         state.pid = state.memory = state.name = None
+        for each in self._timeline.frozen():
+            if state.number in (each.parent, each.number) or each.number == state.parent:
+                each.memory = None  # what it shared with this one alone is its own now
         if pid is not None:
             self._forget(pid)
             _kill(pid)
