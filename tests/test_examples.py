@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import Result
+from tests.sessions import play
 from tests.terminal import Terminal
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -36,7 +37,7 @@ PRINTS = {
         and we are still here
         """,
 }
-TYPED = {"inside_pdb.py"}
+TYPED = {"inside_pdb.py", "travel.py"}
 
 
 def test_no_example_is_forgotten() -> None:
@@ -66,4 +67,13 @@ def test_inside_pdb(terminal: Terminal) -> None:
     terminal.line("c")
     terminal.wait_for(re.compile(r"^\d{4} functions", re.M), since=terminal.typed_at)
     terminal.prompt()
+    assert not terminal.pids()
+
+
+@pytest.mark.parametrize("session", sorted(EXAMPLES.glob("*.console")), ids=lambda path: path.stem)
+def test_session(open_terminal: Callable[..., Terminal], session: Path) -> None:
+    terminal = open_terminal(rows=50, columns=120)
+    for program in EXAMPLES.glob("*.py"):
+        (terminal.directory / program.name).write_text(program.read_text())
+    play(terminal, session.read_text().splitlines())
     assert not terminal.pids()

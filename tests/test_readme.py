@@ -14,21 +14,17 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.terminal import PROMPT, Terminal
+from tests.sessions import play
+from tests.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-
-_PROMPTS = re.compile(
-    r"(\$ |(?:branch \d+ )?(?:\d+ (?:\w+ )?)?(?:>>>|In \[\d+\]:) "
-    r"|\(Pdb(?: \d+)?\) |.*\[[Yy]/[Nn]\] )(.*)"
-)
 
 
 @dataclass(frozen=True)
@@ -69,48 +65,8 @@ def programs(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("block", blocks("console"), ids=str)
 def test_console(programs: Path, open_terminal: Callable[..., Terminal], block: Block) -> None:
     terminal = open_terminal(rows=50, columns=150)
-    prompts = [match[1] for line in block.lines if (match := _PROMPTS.fullmatch(line))]
-    for line in block.lines:
-        if match := _PROMPTS.fullmatch(line):
-            _type(terminal, match[1], match[2])
-    terminal.prompt()
-    shown = list(_shown(terminal))
-    wanted = [_plain(line) for line in block.lines if line]
-    if set(prompts) == {"$ "}:
-        assert shown == wanted, "\n".join(shown)
-    else:
-        rest = iter(shown)
-        missing = [line for line in wanted if line not in rest]
-        assert not missing, "\n".join(shown)
+    play(terminal, block.lines)
     assert not terminal.pids()
-
-
-def _type(terminal: Terminal, prompt: str, text: str) -> None:
-    if prompt == "$ ":
-        terminal.prompt()
-    else:
-        # The prompt stands at the end of what is shown; ptpython has its status bar below.
-        pattern = re.compile(r"(?:^|\n)" + re.escape(prompt.rstrip()) + r" ?(?:\n|$)")
-        terminal.wait_for(pattern, since=terminal.typed_at)
-    terminal.line(text)
-
-
-def _shown(terminal: Terminal) -> Iterator[str]:
-    """What a person has seen, compared as `_plain` says; without empty lines."""
-    for line in terminal.lines()[:-1]:  # the last is the prompt that waits
-        text = line.replace(PROMPT, "$ ", 1) if line.startswith(PROMPT) else line
-        if plain := _plain(text):
-            yield plain
-
-
-def _plain(line: str) -> str:
-    """The line without what differs from run to run."""
-    line = " ".join(line.split())
-    line = re.sub(r"\b[\d.]+(?:e-?\d+)? (?:ms|s)\b", "<time>", line)
-    line = re.sub(r"\b[\d.]+ [KM]iB", "<size>", line)
-    line = re.sub(r"<(?:stdin|python-input-\d+)>(?=:\d)", "<input>", line)  # by version
-    line = re.sub(r"\(\d+\)$", "(<pid>)", line)
-    return re.sub(r"(\bprocess|\bnow,|^\d( loaded)?|^here) \d+\b", r"\1 <pid>", line)
 
 
 def test_every_program_is_run() -> None:
