@@ -461,3 +461,12 @@ def test_older_states_lie_farther_apart() -> None:
     assert numbers[-3:] == [197, 198, 199]
     assert numbers[0] == 0
     assert sum(gaps[:4]) > 4 * sum(gaps[-4:])
+
+
+def test_a_fork_of_the_program_has_no_time_machine(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start, before="from snapshot import fork_call\n")
+    prompt.say("log.append(1)")
+    prompt.say("fork_call(tm.past, 0)")
+    assert prompt.error == "TimelineError"
+    prompt.say("tm.past(0)")
+    assert prompt.log == []

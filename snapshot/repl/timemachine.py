@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from snapshot.core import tree
+from snapshot.core import line, tree
 from snapshot.core.limits import in_bytes
 from snapshot.core.line import duration, table
 from snapshot.core.memory import size
@@ -362,6 +362,11 @@ class TimeMachine:
     def _here(self) -> Member:
         if self._member is None:
             raise TimelineError("the time machine is off, after unhook() or an error")
+        pid, here = self._member.pid, line.here
+        if pid != os.getpid() and (here.disposable or not (here.waiting or pid in here.before)):
+            raise TimelineError(
+                f"process {os.getpid()} is a fork of process {pid}, whose time machine this is"
+            )
         return self._member
 
     def _state(self, n: Any) -> Any:

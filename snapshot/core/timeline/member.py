@@ -56,6 +56,7 @@ class Member:
 
     number: of the cell that is typed or runs now. at: the last state on the way to here.
     branch: the one that this process is on. about: the cell of the state where it was woken.
+    pid: the process that this speaks for.
     """
 
     about = About()
@@ -65,6 +66,7 @@ class Member:
         self._requests = 0
         self._news = False
         self._group = os.getpgrp()
+        self.pid = os.getpid()
         self.number = self.at = 0
         self.branch = 1
 
@@ -201,29 +203,29 @@ class Member:
         """
         brought = {**where.pop("brought", {}), **hosts.handed_over()}
         where["brought"] = pickle.dumps(brought)  # not for the supervisor to understand
-        number = self._send("travel", (), where)
-        answered = False
+        answered, number = False, 0
         while not answered:
-            answered, content = self._wait_as_tip(number)
+            waiting = Waiting()  # before anything is sent: Ctrl-C must not leave two processes live
+            try:
+                number = number or self._send("travel", (), where)
+                answered, content = self._receive_as_tip(number, waiting)
+            finally:
+                waiting.finish()
         if content is None:
             raise SystemExit(0)
         landing = self._note(content)
         hosts.take(landing.brought)
         return landing
 
-    def _wait_as_tip(self, number: int) -> tuple[bool, Any]:
+    def _receive_as_tip(self, number: int, waiting: Waiting) -> tuple[bool, Any]:
         """Until there is a message, or a signal that would end this process; that takes its course.
 
         What comes from the terminal goes by, as it is meant for the process that is live.
         """
-        waiting = Waiting()
-        try:
-            mask = waiting.mask()
-            while not waiting.arrived():
-                if process.wait_for_input(self._channel.fileno(), None, hold_gil=True, mask=mask):
-                    return self._receive(number)
-        finally:
-            waiting.finish()
+        mask = waiting.mask()
+        while not waiting.arrived():
+            if process.wait_for_input(self._channel.fileno(), None, hold_gil=True, mask=mask):
+                return self._receive(number)
         return False, None
 
     def ask(self, state: int | str, question: str, **details: Any) -> Any:
@@ -298,7 +300,7 @@ class Member:
             near.close()
             return None
         self._channel.close()
-        self._channel, self._news = near, False
+        self._channel, self._news, self.pid = near, False, os.getpid()
         with contextlib.suppress(OSError):
             os.setpgid(0, self._group)  # a future had one of its own
         missing = copy.wake()
@@ -410,6 +412,7 @@ class _Fork:
         self.far.close()
         self._member._channel.close()
         self._member._channel, self._member._news = self.near, False
+        self._member.pid = os.getpid()
         return copy
 
     def __exit__(self, *_: object) -> None:
