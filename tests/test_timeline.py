@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from snapshot.core.timeline.drawing import drawn
 from snapshot.core.timeline.records import State, Timeline
 from snapshot.core.timeline.thinning import Budget, superfluous
-from tests.processes import Program, children_of, start_python, wait_gone
+from tests.processes import Program, Result, children_of, start_python, wait_gone
 
 # A prompt without a terminal: each line of its standard input is a cell; after each the process
 # that is live says where it is.
@@ -470,3 +470,41 @@ def test_a_fork_of_the_program_has_no_time_machine(start: Callable[..., Program]
     assert prompt.error == "TimelineError"
     prompt.say("tm.past(0)")
     assert prompt.log == []
+
+
+def test_a_copy_need_not_give_up_the_gil_to_a_thread_that_it_has_not(
+    python: Callable[..., Result],
+) -> None:
+    result = python(
+        """
+        import os, select, threading, time
+        from snapshot.core import process, threads
+
+        def tick():
+            while True:
+                time.sleep(0.001)
+
+        process.adopt_orphans()
+        between = process.fork()
+        if between is not None:
+            raise SystemExit(between.reap().code)
+        threading.Thread(target=tick, daemon=True).start()
+        junk = [{} for _ in range(200_000)]
+        forked = 0
+        while forked < 500:
+            if not threads.quiet():
+                continue
+            readable, writable = os.pipe()
+            if process.fork_sibling(quiet=True) == 0:
+                os.write(writable, b"%d" % sum(range(1000)))
+                os._exit(0)
+            os.close(writable)
+            poll = select.poll()
+            poll.register(readable, select.POLLIN)
+            assert poll.poll(10_000), forked
+            os.close(readable)
+            forked += 1
+        os._exit(0)
+        """
+    )
+    assert result.code == 0, result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import platform
 import resource
@@ -18,8 +19,11 @@ import sys
 import threading
 import time
 import warnings
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
+from operator import call
 from typing import Any, NoReturn
 
 from snapshot.errors import CannotFork
@@ -265,21 +269,29 @@ def fork_sibling(*, quiet: bool) -> int:
 
 
 def _clone_sibling() -> int:
+    """Python's own steps around a fork, with clone(2) between them.
+
+    They are called from C, one after the other: the interpreter must not run in between. It might
+    be asked, by a thread that waits for the GIL, to give it up, and in the child nobody is left who
+    could take it; or in the parent, while Python's own locks are held for the fork.
+    """
     # Where the C library keeps the number of this thread, which it must know in the child, too.
     tid = ctypes.c_void_p()
     if _prctl(_PR_GET_TID_ADDRESS, ctypes.byref(tid)) != 0:
         return _fork_twice()
     last = (None, tid) if platform.machine() == "aarch64" else (tid, None)
     flags = ctypes.c_ulong(_CLONE_PARENT | _CLONE_TID | signal.SIGCHLD)
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid = int(_HOLDING.syscall(_CLONE, flags, None, None, *last))
-    if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
-        return 0
-    number = ctypes.get_errno()
-    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    python = ctypes.pythonapi
+    # What follows, by the number that clone returns; the parent finds its child's there.
+    following: defaultdict[int, Any] = defaultdict(repeat(python.PyOS_AfterFork_Parent).__next__)
+    following[0] = python.PyOS_AfterFork_Child
+    clone = ctypes.PyDLL(None, use_errno=True)["syscall"]
+    clone.restype = following.__getitem__
+    cloning = functools.partial(clone, _CLONE, flags, None, None, *last)
+    deque(map(call, chain([python.PyOS_BeforeFork], map(call, [cloning]))), maxlen=0)
+    pid = max(following, key=abs)
     if pid < 0:
-        raise OSError(number, os.strerror(number))
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return pid
 
 
