@@ -55,6 +55,14 @@ def compare(what: str, ours: float, other: float, name: str, at_most: float | No
     show(what, f"{milliseconds(ours)}, {name} {milliseconds(other)}, ratio {ratio:.2f}{verdict}")
 
 
+def compare_peer(what: str, ours: float, other: float, name: str, at_least: float) -> None:
+    """Print both, and how many times as long the peer takes."""
+    times = other / ours
+    verdict = _verdict(what, times >= at_least, f"{at_least:g}", "at least")
+    took = f"{milliseconds(ours)}, {name} {milliseconds(other)}"
+    show(what, f"{took}, {times:.0f} times as long ({verdict})")
+
+
 def check(what: str, amount: int, at_most: int) -> None:
     """Print a number of bytes, and whether it is within its target."""
     verdict = _verdict(what, amount <= at_most, megabytes(at_most))
@@ -113,7 +121,7 @@ def huge_bytes() -> int:
     raise SystemExit("this kernel does not tell which memory is in huge pages")
 
 
-def _verdict(what: str, met: bool, at_most: str) -> str:
+def _verdict(what: str, met: bool, bound: str, word: str = "at most") -> str:
     if not met:
         _missed.append(what)
-    return f"at most {at_most}: {'met' if met else 'missed'}"
+    return f"{word} {bound}: {'met' if met else 'missed'}"

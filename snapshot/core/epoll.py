@@ -34,6 +34,9 @@ class Epolls:
         self._instances = [d.fd for d in descriptors if d.fd > 2 and _is_epoll(d.fd)]
         self._remembered: dict[int, list[tuple[int, _Event]]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._instances)
+
     def remember(self) -> None:
         """Before the descriptors that are registered become others: know which they are."""
         self._remembered = {fd: list(_registered(fd)) for fd in self._instances}

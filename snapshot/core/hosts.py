@@ -470,8 +470,9 @@ def take(handed: Mapping[str, Any]) -> None:
         typeahead._buffer.clear()
         typeahead._buffer.update(handed.get("keys", {}))
         for history in PromptToolkit().before().values():
-            if history._loaded:
-                history._loaded_strings = list(history.load_history_strings())
+            # Also where a thread was about to: there is none here.
+            history._loaded_strings = list(history.load_history_strings())
+            history._loaded = True
 
 
 def made_again(thread: threading.Thread) -> bool:

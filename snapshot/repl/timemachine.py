@@ -325,6 +325,8 @@ class TimeMachine:
     @property
     def running(self) -> Tasks:
         """The futures that run."""
+        if not self._here.busy:  # asked for whenever a prompt is drawn
+            return Tasks()
         return Tasks(each for each in self.tasks if each.status == "running")
 
     @property

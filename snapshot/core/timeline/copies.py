@@ -42,6 +42,11 @@ class Copy:
         resources.prepare()
         ending.prepare()
 
+    @property
+    def others_run(self) -> bool:
+        """Whether threads or an event loop may run while this one does nothing."""
+        return not self._alone or bool(self._epolls)
+
     def go_on(self) -> None:
         """In the process that was copied, or could not be."""
         resources.forget()

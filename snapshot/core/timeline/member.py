@@ -41,7 +41,7 @@ class Landing(NamedTuple):
 
     number: of the next cell. at: the state where it is. branch: which it is on.
     brought: what the process that was left has sent along. died: the process whose place it takes,
-    and what became of it.
+    and what became of it. busy: whether futures run.
     """
 
     number: int
@@ -49,6 +49,7 @@ class Landing(NamedTuple):
     branch: int
     brought: Mapping[str, Any] = MappingProxyType({})
     died: tuple[int, str] | None = None
+    busy: bool = False
 
 
 class Member:
@@ -56,7 +57,7 @@ class Member:
 
     number: of the cell that is typed or runs now. at: the last state on the way to here.
     branch: the one that this process is on. about: the cell of the state where it was woken.
-    pid: the process that this speaks for.
+    pid: the process that this speaks for. busy: whether futures may run.
     """
 
     about = About()
@@ -65,10 +66,12 @@ class Member:
         self._channel = channel
         self._requests = 0
         self._news = False
+        self._parting = False  # the copy that was made last is not frozen yet
         self._group = os.getpgrp()
         self.pid = os.getpid()
         self.number = self.at = 0
         self.branch = 1
+        self.busy = False
 
     # What is asked of the supervisor.
 
@@ -136,6 +139,9 @@ class Member:
         if kind == "news":
             self._news = True
             return False, None
+        if kind == "ready":
+            self._parting = False
+            return False, None
         if kind == "error" and answered == number:
             raise content
         return answered == number, content
@@ -144,6 +150,8 @@ class Member:
 
     def begun(self, source: str) -> None:
         """A cell is about to run."""
+        with contextlib.suppress(TimelineError):  # which the cell's end will find out
+            self._let_it_part()
         self.tell("begun", cell=self.number, line=_first_line(source))
 
     def passed(self) -> None:
@@ -157,6 +165,7 @@ class Member:
         somebody goes there, a `Landing`. Where the system refuses to fork there is no state, which
         is said in a line.
         """
+        self._let_it_part()
         failed = about.error is not None
         facts = {
             "cell": self.number,
@@ -171,7 +180,22 @@ class Member:
                 say(f"snapshot: there will be no state of this cell: {fork.problem}")
             sent = (fork.far.fileno(),) if fork.pid else ()
             self._note(self.request("froze", sent, pid=fork.pid, **facts))
+            self._parting = bool(fork.pid)
+            if fork.others_run:
+                self._let_it_part()
         return None
+
+    def _let_it_part(self) -> None:
+        """Wait until the copy that was made last has let go of what it must not share.
+
+        While a prompt is drawn nothing of the program's runs, and this need not be waited for.
+        """
+        mask = pthread_sigmask(signal.SIG_BLOCK, _EVERY)
+        try:
+            while self._parting:
+                self._receive(0)
+        finally:
+            pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def start(self, work: Callable[[], Any], source: str, ended: int) -> int | Landing:
         """Run something in a copy of this process, in the background: a future.
@@ -190,6 +214,7 @@ class Member:
                     raise fork.problem
                 sent = (fork.far.fileno(), readable)
                 facts = {"line": _first_line(source), "began": time.monotonic()}
+                self.busy = True
                 return int(self.request("started", sent, pid=fork.pid, **facts))
             finally:
                 close_all((readable, writable, ended))
@@ -371,6 +396,7 @@ class Member:
         told, brought = facts.pop("told", ()), facts.pop("brought", b"")
         landing = Landing(**facts, brought=pickle.loads(brought) if brought else {})
         self.number, self.at, self.branch = landing[:3]
+        self.busy = landing.busy
         for text in told:
             say(text)
         return landing
@@ -404,6 +430,11 @@ class _Fork:
         if self.pid:
             self.near.close()
         return self
+
+    @property
+    def others_run(self) -> bool:
+        """Whether something of the program's may run between its cells."""
+        return self._copy is None or self._copy.others_run
 
     def parted(self) -> Copy:
         """In the copy: from now on it speaks for itself."""

@@ -38,11 +38,14 @@ _TIGHT = 20  # states are given up when less than a twentieth of the memory is f
 
 @dataclass(eq=False)
 class _Process:
-    """A process of the timeline, and what it has asked and was not answered yet."""
+    """A process of the timeline, and what it has asked and was not answered yet.
+
+    original: what it was forked from, until it is frozen: that waits before its next cell.
+    """
 
     pid: int
     channel: Channel
-    waits_for: list[tuple[_Process, int, Any]] = field(default_factory=list)
+    original: _Process | None = None
     asked: int | None = None  # the travel that it waits in
     watched: bool = True
     news: list[Any] = field(default_factory=list)
@@ -196,26 +199,31 @@ class Supervisor:
         if pid is not None and not fds:  # no descriptor was free here to receive it
             _kill(pid)
             pid = None
-        state = self._timeline.ended(cell, line, began, pid, failed=failed)
+        self._timeline.ended(cell, line, began, pid, failed=failed)
         if pid is None:
             self._want_less()
-            return self._where()
-        copy = self._processes[pid] = _Process(pid, Channel(fds.pop()))
-        copy.waits_for.append((speaker, number, ("ready", state.number)))
-        return _LATER
+        else:
+            self._processes[pid] = _Process(pid, Channel(fds.pop()), speaker)
+            self._thin()
+        return self._where()
 
-    def _on_ready(self, speaker: _Process, number: int, fds: list[int]) -> Any:
-        """A copy is frozen; what it was forked from may go on."""
-        if not speaker.waits_for:
-            return _LATER  # a future
-        asker, asked, _ = speaker.waits_for.pop(0)
-        self._answer(asker, asked, self._where())
-        latest = self._timeline.states[self._timeline.live.at]
-        if latest.parent in self._timeline.states:
-            # What the cell has changed is the former state's own from now on.
-            self._timeline.states[latest.parent].memory = None
+    def _on_ready(self, speaker: _Process, number: int, fds: list[int]) -> None:
+        """A copy is frozen. The state before it has by now what its own cell has changed."""
+        self._has_parted(speaker)
+        for state in self._timeline.frozen():
+            if state.pid == speaker.pid and state.parent in self._timeline.states:
+                self._timeline.states[state.parent].memory = None
+        for state in self._timeline.frozen():
+            if state.memory is None:
+                self._measure(state)
         self._thin()
-        return _LATER
+
+    def _has_parted(self, copy: _Process) -> None:
+        """What a copy was forked from may run a cell; a future was forked in one."""
+        original, copy.original = copy.original, None
+        if original is not None and original.pid in self._processes:
+            with contextlib.suppress(OSError):
+                original.channel.send(("ready", 0, None))
 
     def _want_less(self) -> None:
         """The system has refused to fork: be content with fewer states than there are."""
@@ -286,6 +294,7 @@ class Supervisor:
             "branch": branch.number if branch else self._timeline.take_branch(),
             "brought": brought,
             "died": died,
+            "busy": self._is_busy(),
         }
         told, fds = self._order(state, ("wake", facts))
         pid = told["pid"]
@@ -317,8 +326,9 @@ class Supervisor:
                 (_, verb, facts), received = message
                 if verb == "failed":
                     raise TimelineError(f"state {state.number} can do nothing: {facts['reason']}")
-                if verb != "ready":  # which a future's may say late
+                if verb != "ready":  # which it may say late
                     return facts, received
+                self._on_ready(self._processes[state.pid], 0, [])
         self._evict(state)
         raise TimelineError(f"state {state.number} has died; try another one")
 
@@ -338,6 +348,7 @@ class Supervisor:
             "number": self._timeline.take(),
             "at": live.at,
             "branch": live.number,
+            "busy": self._is_busy(),
             "told": told,
             **more,
         }
@@ -345,8 +356,7 @@ class Supervisor:
     # What it asks.
 
     def _on_states(self, speaker: _Process, number: int, fds: list[int]) -> Timeline:
-        for state in self._timeline.frozen():
-            self._measure(state.number)
+        self._measure_all()
         return self._timeline
 
     def _on_drawn(self, speaker: _Process, number: int, fds: list[int], width: int) -> str:
@@ -398,6 +408,7 @@ class Supervisor:
                 self._budget.states if states is None else states,
                 self._budget.memory if memory is None else memory,
             )
+            self._measure_all()
             self._thin()
         frozen = list(self._timeline.frozen())
         return self._budget, len(frozen), sum(each.memory or 0 for each in frozen)
@@ -505,9 +516,6 @@ class Supervisor:
 
     def _thin(self) -> None:
         spared = frozenset({self._timeline.live.at})
-        for each in self._timeline.frozen():
-            if each.memory is None:
-                self._measure(each.number)
         going = superfluous(self._timeline.frozen(), self._budget, spared)
         free, most = _free(), _total()
         if not going and free is not None and most is not None and free < most // _TIGHT:
@@ -524,9 +532,12 @@ class Supervisor:
                 "(tm.budget(states=…, memory=…), or name(n, …) to keep one)"
             )
 
-    def _measure(self, number: int) -> None:
-        state = self._timeline.states.get(number)
-        if state is not None and state.status == "frozen" and state.pid is not None:
+    def _measure_all(self) -> None:
+        for state in self._timeline.frozen():
+            self._measure(state)
+
+    def _measure(self, state: State) -> None:
+        if state.status == "frozen" and state.pid is not None:
             state.memory = private_memory(state.pid)
 
     def _lost(self, one: _Process) -> None:
@@ -564,8 +575,6 @@ class Supervisor:
         live = one is self._live
         self._forget(pid)
         record = self._timeline.died(pid)
-        for asker, asked, _ in one.waits_for:  # it died before it was frozen
-            self._answer(asker, asked, self._where())
         if isinstance(record, State) and record.status == "ended":
             _kill(pid, group=True)
             self._finished(record, how)
@@ -606,6 +615,7 @@ class Supervisor:
     def _forget(self, pid: int) -> None:
         one = self._processes.pop(pid, None)
         if one is not None:
+            self._has_parted(one)  # nobody need wait for it now
             one.channel.close()
 
     # The end.
@@ -635,6 +645,9 @@ class Supervisor:
             process.reap(one.pid)
             self._forget(one.pid)
             self._timeline.died(one.pid)
+
+    def _is_busy(self) -> bool:
+        return any(state.status == "running" for state in self._timeline.states.values())
 
     def _is_running(self, pid: int) -> bool:
         states = self._timeline.states.values()
