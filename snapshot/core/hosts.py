@@ -243,7 +243,7 @@ class IPython(Host):
     threads = ("IPythonHistorySavingThread",)
 
     def before(self) -> Any:
-        shell = self._shell()
+        shell = self.shell()
         manager: Any = getattr(shell, "history_manager", None)
         thread = getattr(manager, "save_thread", None)
         if thread is not None:
@@ -281,6 +281,14 @@ class IPython(Host):
             # The experiment's lines are those of a later session: go on in one that is later yet.
             manager.end_session()
             manager.new_session()
+            self.refresh(shell)
+
+    def landed(self, memo: Any) -> None:
+        self.refresh(memo[0])
+
+    def refresh(self, shell: Any) -> None:
+        """What was typed elsewhere since is in the database."""
+        with contextlib.suppress(AttributeError):  # a simple prompt has no history
             shell.pt_app.history._loaded = False
             shell.pt_app.history._refresh()
 
@@ -295,7 +303,7 @@ class IPython(Host):
             if not manager.save_thread.is_alive():
                 manager.save_thread.start()
 
-    def _shell(self) -> Any:
+    def shell(self) -> Any:
         return getattr(sys.modules["IPython"], "get_ipython", lambda: None)()
 
 
@@ -483,6 +491,12 @@ def take(handed: Mapping[str, Any]) -> None:
     if typeahead:
         typeahead._buffer.clear()
         typeahead._buffer.update(handed.get("keys", {}))
+
+
+def hidden() -> Mapping[str, Any]:
+    """Names of `__main__`, with their values, that IPython does not count as the user's."""
+    shell = IPython().shell() if IPython.module in sys.modules else None
+    return getattr(shell, "user_ns_hidden", {})
 
 
 def made_again(thread: threading.Thread) -> bool:

@@ -59,12 +59,12 @@ class Member:
 
     about = About()
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, number: int = 0) -> None:
         self._channel = channel
         self._requests = 0
         self._news = False
         self._group = os.getpgrp()
-        self.number = self.at = 0
+        self.number = self.at = number
         self.branch = 1
 
     # What is asked of the supervisor.
