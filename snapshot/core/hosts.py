@@ -250,6 +250,7 @@ class IPython(Host):
             with contextlib.suppress(Exception):
                 manager.writeout_cache()
             thread.stop()
+            manager.db.close()  # no connection is carried over a fork
         return shell, manager, type(thread) if thread is not None else None
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
@@ -259,10 +260,11 @@ class IPython(Host):
         self._tempfiles = (shell.tempfiles, shell.tempdirs)
         shell.tempfiles, shell.tempdirs = [], []
         if manager is not None and manager.enabled:
-            self._connection = manager.db  # the original's: never closed here
-            manager.init_db()
-            manager.new_session()
+            if thread is None:
+                self._connection = manager.db  # the original's: never closed here
+                manager.init_db()
             self._start(manager, thread)
+            manager.new_session()
 
     def at_end(self, memo: Any, tell: Tell) -> None:
         manager = getattr(memo[0], "history_manager", None)
@@ -299,6 +301,7 @@ class IPython(Host):
 
     def _start(self, manager: Any, thread: Any) -> None:
         if thread is not None:
+            manager.init_db()
             manager.save_thread = thread(manager)
             if not manager.save_thread.is_alive():
                 manager.save_thread.start()
