@@ -170,6 +170,7 @@ class Extension:
                 setattr(self._shell, name, self._originals[name])
         self._magics.forget()
         self._shell.drop_by_id(self._ours)
+        self._shell.extension_manager.loaded.discard("snapshot")
 
     def _replaced(self) -> dict[str, Callable[..., Any]]:
         """Methods of the shell, and what stands in for them."""
