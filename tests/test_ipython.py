@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.terminal import Terminal
+from tests.terminal import ScreenTimeout, Terminal
 
 IPYTHON = "python -m IPython --no-banner --no-confirm-exit --colors=NoColor"
 
@@ -71,14 +72,13 @@ class IPython:
     def recall(self, line: str) -> None:
         """Go up in the history until that line is there; it is loaded after the prompt appears."""
         self.prompt()
-        for _ in range(100):
-            self.terminal.type("\x10#")
-            found = self.terminal.wait_for(re.compile(r"In \[\d+\]: (.*)#\s*\Z"))
-            self.terminal.type("\x7f")
-            self.terminal.wait_until(lambda: "#" not in self.terminal.screen())
-            if found[1] == line:
+        shown = re.compile(rf"In \[\d+\]: {re.escape(line)}\s*\Z")
+        for _ in range(20):
+            self.terminal.type("\x10")
+            with contextlib.suppress(ScreenTimeout):
+                self.terminal.wait_for(shown, timeout=0.5)
                 return
-        raise AssertionError(f"no {line!r} in the history")
+        raise AssertionError(f"no {line!r} in the history:\n{self.terminal.screen()}")
 
     def leave(self, line: str = "exit") -> None:
         """End it, and find the shell as it was."""
@@ -152,7 +152,7 @@ def test_the_tree(terminal: Terminal) -> None:
     shell.sees(re.compile(r"\s*\n".join(rows)))
     shell.say("%vars 3", 8)
     shell.sees(re.compile(r"Out\[8\]:\s*\nname +type +size\s*\nx +int +28 B\s*\n"))
-    shell.gives("tm.vars(3)['x'], tm.ans(8)['x']", "(2, 2)")
+    shell.gives("tm.vars(3)['x'], type(tm.ans(8)).__name__", "(2, 'Unavailable')")
     shell.say("%present 1")
     shell.gives("x", "2")
     shell.say("%present 2")
@@ -205,8 +205,6 @@ def test_a_crash_lands_at_the_state_before(terminal: Terminal, crash: str, how: 
     shell.prompt(4)
     assert "Out[2]" not in "\n".join(terminal.lines(terminal.typed_at))
     shell.gives("x", "'still here'")
-    shell.recall(crash)
-    terminal.type("\x15y = 1\r")
     shell.leave()
 
 
@@ -380,7 +378,7 @@ def test_what_it_had_is_its_own(terminal: Terminal) -> None:
     """IPython's temporary files, open files, exit handlers: each is seen to once, at the end."""
     shell = IPython(
         terminal,
-        "path = get_ipython().mktemp('x = 1')",
+        "path = get_ipython().mktempfile('x = 1')",
         "log = open('log', 'w'); log.write('buf' + 'fered')",
         "import atexit; atexit.register(print, 'at', 'exit')",
         "import tempfile; folder = tempfile.TemporaryDirectory()",
@@ -410,8 +408,10 @@ def test_interrupts_and_suspension(terminal: Terminal) -> None:
     shell.sees("KeyboardInterrupt")
     shell.say("print('as' + 'leep'); time.sleep(1)", 5)
     shell.sees(re.compile("^asleep", re.M))
-    terminal.suspend()
+    terminal.type("\x1a")
+    terminal.prompt()  # the states, which are frozen, are not stopped
     terminal.resume()
+    terminal.typed_at = terminal.mark()
     shell.leave()
 
 

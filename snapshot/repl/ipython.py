@@ -15,9 +15,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from snapshot.core import hosts, process, threads, tree
+from snapshot.core import ending, hosts, process, threads, tree
 from snapshot.core.line import Place
 from snapshot.core.messages import say
+from snapshot.core.process import Exit
 from snapshot.core.timeline.member import Landing, Member
 from snapshot.core.timeline.supervisor import supervise_anew
 from snapshot.errors import CannotFork, SnapshotError, TimelineError
@@ -136,6 +137,8 @@ class Machine(TimeMachine):
         try:
             super()._travel(**where)
         except SystemExit:
+            if not tree.is_root():
+                ending.end(Exit(code=0))  # IPython's own end is that of the process it began in
             self.ended = True
             raise
         hosts.IPython().refresh(self._shell)

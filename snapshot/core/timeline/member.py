@@ -312,10 +312,17 @@ class Member:
             self._channel.send((0, "failed", {"reason": str(error)}))
         else:
             if pid == 0:
+                self._part()
                 asking.answer(question, details, about, file)
             self._channel.send((0, "asked", {"pid": pid}))
         finally:
             close_all(descriptors)
+
+    def _part(self) -> None:
+        """From now on nobody listens: what is said would be taken for the words of another."""
+        self._channel.close()
+        self._channel, far = Channel.pair()
+        far.close()
 
     def _work(
         self,
