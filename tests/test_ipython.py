@@ -381,11 +381,11 @@ def test_what_it_had_is_its_own(terminal: Terminal) -> None:
         "path = get_ipython().mktempfile('x = 1')",
         "log = open('log', 'w'); log.write('buf' + 'fered')",
         "import atexit; atexit.register(print, 'at', 'exit')",
-        "import tempfile; folder = tempfile.TemporaryDirectory()",
+        "import os, tempfile; folder = tempfile.TemporaryDirectory()",
     )
     shell.say("%past 5")
     shell.sees("snapshot: at state 5")
-    shell.say("import os; os.path.exists(path), os.path.exists(folder.name)")
+    shell.say("os.path.exists(path), os.path.exists(folder.name)")
     shell.sees("(True, True)")
     shell.say("present()")
     shell.gives("os.path.exists(path), os.path.exists(folder.name)", "(True, True)")
