@@ -254,7 +254,9 @@ def test_rerun(terminal: Terminal) -> None:
     shell.say("x.append(len(x)); x", 3)
     shell.say("x = None", 4)
     shell.say("tm.rerun(3)", 5)
-    shell.sees(re.compile(r"^In \[6\]: x\.append\(len\(x\)\); x\s*\n+Out\[6\]: \[1, 1\]", re.M))
+    shell.sees(
+        re.compile(r"^branch 2 In \[6\]: x\.append\(len\(x\)\); x\s*\n+Out\[6\]: \[1, 1\]", re.M)
+    )
     shell.gives("x", "[1, 1]")
     shell.leave()
 
@@ -326,7 +328,9 @@ def test_an_experiment(terminal: Terminal) -> None:
     shell.say("%snapshot try", 3)
     shell.sees("Out[3]: True")
     shell.say("x = 2", 4)
-    shell.say("%past 2", 5)
+    shell.prompt(5)
+    assert terminal.screen().endswith("\n1 try In [5]:")
+    terminal.line("%past 2")
     shell.sees("TimelineError: past(): this is an experiment")
     shell.say("%revert")
     shell.sees(re.compile(r"snapshot: back at 0 'try' .*the experiment reverted", re.S))

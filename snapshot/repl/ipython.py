@@ -151,6 +151,8 @@ class Extension:
         self.machine = machine
         self._shell = shell
         self._originals = {name: getattr(shell, name) for name in self._replaced()}
+        self._prompts = shell.prompts
+        self._in_prompt_tokens = shell.prompts.in_prompt_tokens
         self._magics = Magics(shell, machine)
         self._ours: dict[str, Any] = {}
         self._landing: Landing | None = None
@@ -163,11 +165,13 @@ class Extension:
 
     def hook(self) -> None:
         vars(self._shell).update(self._replaced())
+        vars(self._prompts)["in_prompt_tokens"] = self._in_prompt
         self._magics.register()
         self._offer()
         say("snapshot: past(n) to be where you were after cell n, states() to see them")
 
     def unhook(self) -> None:
+        vars(self._prompts).pop("in_prompt_tokens", None)
         for name, ours in self._replaced().items():
             if getattr(self._shell, name) == ours:
                 setattr(self._shell, name, self._originals[name])
@@ -205,17 +209,26 @@ class Extension:
             return str(self._shell.prompt_for_code())
         self._follow()
         self._tell_news()
-        source = self._typed() if again is None else again
+        source = self._typed() if again is None else self._repeated(again)
         if source.strip():
             self._last, self._open = self._shell.last_execution_result, True
             self.machine.begin(source)
         return source
+
+    def _in_prompt(self) -> list[tuple[Any, str]]:
+        """The prompt, after the branch and the last snapshot, where there is such a thing."""
+        tokens: list[tuple[Any, str]] = self._in_prompt_tokens()
+        return [(tokens[0][0], _where(self.machine)), *tokens]
 
     def _typed(self) -> str:
         app = getattr(self._shell.pt_app, "app", None)
         if app is not None:
             app.pre_run_callables.append(self._listen)
         return str(self._originals["prompt_for_code"]())
+
+    def _repeated(self, source: str) -> str:
+        print("".join(text for _, text in self._in_prompt()) + source)
+        return source
 
     def _listen(self) -> None:
         """While the prompt waits for keys, show what futures do, above it."""
@@ -252,8 +265,6 @@ class Extension:
             self._show_value(value, landing.at)
         source: str | None = landing.brought.get("source")
         print(self._shell.separate_in, end="")
-        if source is not None:
-            print(f"In [{landing.number}]: {source}")
         return source
 
     def _show_value(self, value: Any, number: int) -> None:
@@ -293,6 +304,13 @@ class Extension:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
         else:
             self._originals["showtraceback"](exc_tuple, *args, **options)
+
+
+def _where(machine: TimeMachine) -> str:
+    branch = f"branch {machine.branch} " if machine.is_on and machine.branch != 1 else ""
+    waiting = tree.snapshots()
+    depth = f"{len(waiting)} {waiting[-1].name or ''}".rstrip() + " " if waiting else ""
+    return branch + depth
 
 
 class Magics:
