@@ -351,12 +351,23 @@ def test_where_it_cannot_be_loaded(terminal: Terminal) -> None:
     shell.sees("UsageError: %load_ext snapshot: this is an experiment")
     shell.say("revert()")
     shell.sees("the experiment reverted")
-    shell.say("class Kernel(type(get_ipython())): __module__ = 'ipykernel.zmqshell'")
-    shell.say("snapshot.repl = None; from snapshot.repl.ipython import load_ipython_extension")
+    shell.say("from snapshot import load_ipython_extension as load")
+    shell.say("load(type('Shell', (), {'__module__': 'ipykernel.zmqshell'})())")
+    shell.sees("UsageError: %load_ext snapshot: a Jupyter kernel cannot be forked")
     shell.say("%load_ext snapshot")
     shell.sees("states() to see them")
-    shell.say("load_ipython_extension(get_ipython())")
+    shell.say("load(get_ipython())")
     shell.sees("UsageError: snapshot is loaded already")
+    shell.leave()
+
+
+def test_not_inside_a_program(terminal: Terminal) -> None:
+    shell = IPython(terminal, load=False)
+    shell.say("def inside(): import IPython; IPython.embed(colors='NoColor')")
+    shell.say("inside()")
+    shell.say("%load_ext snapshot")
+    shell.sees("UsageError: %load_ext snapshot: this prompt is inside a program")
+    shell.say("exit")
     shell.leave()
 
 

@@ -26,6 +26,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from snapshot.core import census, ending
+from snapshot.core.messages import say
 from snapshot.core.process import Exit
 
 Tell = Callable[[Any], None]
@@ -301,10 +302,19 @@ class IPython(Host):
 
     def _start(self, manager: Any, thread: Any) -> None:
         if thread is not None:
-            manager.init_db()
+            self._connect(manager)
             manager.save_thread = thread(manager)
             if not manager.save_thread.is_alive():
                 manager.save_thread.start()
+
+    def _connect(self, manager: Any) -> None:
+        try:
+            manager.init_db()
+        except Exception as error:  # somebody has it locked, or it is gone
+            say(f"snapshot: IPython's history is not written any more: {error}")
+            manager.hist_file = ":memory:"
+            manager.init_db()
+            manager.new_session()
 
     def shell(self) -> Any:
         return getattr(sys.modules["IPython"], "get_ipython", lambda: None)()
