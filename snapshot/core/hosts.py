@@ -265,7 +265,7 @@ class IPython(Host):
                 self._connection = manager.db  # the original's: never closed here
                 manager.init_db()
             self._start(manager, thread)
-            manager.new_session()
+            self._begin_session(manager)
 
     def at_end(self, memo: Any, tell: Tell) -> None:
         manager = getattr(memo[0], "history_manager", None)
@@ -308,10 +308,17 @@ class IPython(Host):
                 manager.save_thread.start()
 
     def _connect(self, manager: Any) -> None:
+        """As IPython does, which would also look at the tables, and move a locked file away."""
+        sqlite: Any = sys.modules["sqlite3"]
+        kinds = sqlite.PARSE_DECLTYPES | sqlite.PARSE_COLNAMES
+        options = {"detect_types": kinds, **manager.connection_options}
+        manager.db = sqlite.connect(str(manager.hist_file), **options)
+
+    def _begin_session(self, manager: Any) -> None:
         try:
-            manager.init_db()
+            manager.new_session()
         except Exception as error:  # somebody has it locked, or it is gone
-            say(f"snapshot: IPython's history is not written any more: {error}")
+            say(f"snapshot: the history of this process is not written: {error}")
             manager.hist_file = ":memory:"
             manager.init_db()
             manager.new_session()
