@@ -44,6 +44,7 @@ _HOMES = {
     "in_snapshot": "snapshot.core.tree",
     "is_root": "snapshot.core.tree",
     "keep": "snapshot.core.tree",
+    "load_ipython_extension": "snapshot.repl.ipython",
     "last_experiment": "snapshot.core.tree",
     "on_snapshot": "snapshot.core.guards",
     "revert": "snapshot.core.tree",
@@ -52,6 +53,7 @@ _HOMES = {
     "snapshot": "snapshot.core.tree",
     "snapshots": "snapshot.core.tree",
     "survey": "snapshot.core.survey",
+    "unload_ipython_extension": "snapshot.repl.ipython",
 }
 
 __all__ = [

@@ -404,7 +404,7 @@ def test_the_tree_is_drawn() -> None:
     made = timeline(None, 0, 1, 1, 3, 3)
     made.states[2].name = "loaded"
     made.states[4].failed = True
-    shown = drawn(made, 50.0, {1: "tip of branch 1"}, 80)
+    shown = drawn(made, 50.0, {1: " (4103)"}, 80)
     assert [re.split(" {2,}", row) for row in shown.splitlines()] == [
         ["state", "branch", "name", "code", "age", "private"],
         ["0", "1", "cell 0", "50 s", "?"],
@@ -412,7 +412,7 @@ def test_the_tree_is_drawn() -> None:
         ["├─3", "2", "cell 3", "47 s", "?"],
         ["│ ├─5", "3", "cell 5", "45 s", "?", "<- here"],
         ["├─4", "2", "cell 4", "46 s", "?", "failed"],
-        ["2", "1", "loaded", "cell 2", "48 s", "?", "tip of branch 1"],
+        ["2", "1", "loaded", "cell 2", "48 s", "?", "tip (4103)"],
     ]
 
 

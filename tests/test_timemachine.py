@@ -89,7 +89,7 @@ def test_a_state_is_the_whole_process_as_it_was(terminal: Terminal, options: str
     repl.sees(re.compile(r"^found \[0, 1\] 2 three\n 4 2 2 2 0\.74\d+ 0\.79\d+ False", re.M))
     repl.say("states()", "branch 3 >>>")
     repl.sees(re.compile(r"├─7 +2 +look\(\)"))
-    repl.sees(re.compile(r"├─8 +2 +print.*tip of branch 2"))
+    repl.sees(re.compile(r"├─8 +2 +print.*tip \(\d+\)"))
     repl.sees(re.compile(r"├─10 +3 +look\(\).*<- here"))
     repl.say("present()", "branch 3 >>>")
     repl.sees(f"snapshot: back in process {pid}, at state 5")

@@ -103,6 +103,8 @@ def _goes_on_after(exception: BaseException) -> bool:
     trace = exception.__traceback__
     if sys.flags.interactive or trace is None or trace.tb_frame.f_back is not None:
         return True
+    if str(trace.tb_frame.f_globals.get("__name__")).startswith("IPython."):
+        return True
     name = trace.tb_frame.f_code.co_filename  # what is typed has one in brackets: "<stdin>"
     return hasattr(sys, "ps1") and name.startswith("<") and name != "<string>"
 

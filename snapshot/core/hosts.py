@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from snapshot.core import census, ending
+from snapshot.core.messages import say
 from snapshot.core.process import Exit
 
 Tell = Callable[[Any], None]
@@ -233,13 +234,14 @@ class IPython(Host):
     threads = ("IPythonHistorySavingThread",)
 
     def before(self) -> Any:
-        shell = self._shell()
+        shell = self.shell()
         manager: Any = getattr(shell, "history_manager", None)
         thread = getattr(manager, "save_thread", None)
         if thread is not None:
             with contextlib.suppress(Exception):
                 manager.writeout_cache()
             thread.stop()
+            manager.db.close()  # no connection is carried over a fork
         return shell, manager, type(thread) if thread is not None else None
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
@@ -249,10 +251,11 @@ class IPython(Host):
         self._tempfiles = (shell.tempfiles, shell.tempdirs)
         shell.tempfiles, shell.tempdirs = [], []
         if manager is not None and manager.enabled:
-            self._connection = manager.db  # the original's: never closed here
-            manager.init_db()
-            manager.new_session()
+            if thread is None:
+                self._connection = manager.db  # the original's: never closed here
+                manager.init_db()
             self._start(manager, thread)
+            self._begin_session(manager)
 
     def at_end(self, memo: Any, tell: Tell) -> None:
         manager = getattr(memo[0], "history_manager", None)
@@ -271,6 +274,11 @@ class IPython(Host):
             # The experiment's lines are those of a later session: go on in one that is later yet.
             manager.end_session()
             manager.new_session()
+            self.refresh(shell)
+
+    def refresh(self, shell: Any) -> None:
+        """What was typed elsewhere since is in the database."""
+        with contextlib.suppress(AttributeError):  # a simple prompt has no history
             shell.pt_app.history._loaded = False
             shell.pt_app.history._refresh()
 
@@ -281,11 +289,28 @@ class IPython(Host):
 
     def _start(self, manager: Any, thread: Any) -> None:
         if thread is not None:
+            self._connect(manager)
             manager.save_thread = thread(manager)
             if not manager.save_thread.is_alive():
                 manager.save_thread.start()
 
-    def _shell(self) -> Any:
+    def _connect(self, manager: Any) -> None:
+        """As IPython does, which would also look at the tables, and move a locked file away."""
+        sqlite: Any = sys.modules["sqlite3"]
+        kinds = sqlite.PARSE_DECLTYPES | sqlite.PARSE_COLNAMES
+        options = {"detect_types": kinds, **manager.connection_options}
+        manager.db = sqlite.connect(str(manager.hist_file), **options)
+
+    def _begin_session(self, manager: Any) -> None:
+        try:
+            manager.new_session()
+        except Exception as error:  # somebody has it locked, or it is gone
+            say(f"snapshot: the history of this process is not written: {error}")
+            manager.hist_file = ":memory:"
+            manager.init_db()
+            manager.new_session()
+
+    def shell(self) -> Any:
         return getattr(sys.modules["IPython"], "get_ipython", lambda: None)()
 
 
@@ -473,6 +498,14 @@ def take(handed: Mapping[str, Any]) -> None:
             # Also where a thread was about to: there is none here.
             history._loaded_strings = list(history.load_history_strings())
             history._loaded = True
+    if IPython.module in sys.modules:
+        IPython().refresh(IPython().shell())
+
+
+def hidden() -> Mapping[str, Any]:
+    """Names of `__main__`, with their values, that IPython does not count as the user's."""
+    shell = IPython().shell() if IPython.module in sys.modules else None
+    return getattr(shell, "user_ns_hidden", {})
 
 
 def made_again(thread: threading.Thread) -> bool:

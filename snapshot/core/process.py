@@ -463,6 +463,16 @@ def exit_now(how: Exit) -> NoReturn:
     os._exit(how.code if how.code is not None else 1)
 
 
+def become(code: str) -> None:
+    """Replace this process (execve(2)) by an interpreter that runs some code, as for `ask`.
+
+    Its pid, its children and the descriptors that can be inherited stay; its threads and its memory
+    go, and nothing is seen to before. Returns only where that fails.
+    """
+    with contextlib.suppress(OSError, TypeError, ValueError):
+        os.execv(sys.executable, _interpreter(code))
+
+
 def become_relay(pid: int) -> NoReturn:
     """Stand in for the child `pid` for the rest of its life, with as little memory as can be.
 
@@ -470,8 +480,7 @@ def become_relay(pid: int) -> NoReturn:
     pid stays. Where that fails it does the same as it is.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    with contextlib.suppress(OSError):
-        os.execv(sys.executable, _interpreter(f"from {__name__} import relay; relay({pid})"))
+    become(f"from {__name__} import relay; relay({pid})")
     relay(pid)
 
 

@@ -90,9 +90,11 @@ class Sqlite(Resource):
     def __init__(self) -> None:
         self._connections: list[Any] = []
         self._aside: list[Any] = []
+        self._refused = False
 
     def before(self, module: Any) -> None:
-        self._connections = census.known(module.Connection)
+        aside = {id(each) for each in self._aside}
+        self._connections = [c for c in census.known(module.Connection) if id(c) not in aside]
 
     def forget(self, module: Any) -> None:
         self._connections.clear()
@@ -105,11 +107,12 @@ class Sqlite(Resource):
             cursor = _cursor_on_files(connection)
             if cursor is not None:
                 self._aside.append(cursor)
+                self._refused = True
                 connection.set_authorizer(_Authorizer(module))
 
     def take_over(self, module: Any) -> None:
         # What SQLite had locked for the original is gone with that process: it stays refused.
-        if self._aside:
+        if self._refused:
             say("snapshot: not given back: the connections to SQLite's databases; open them again")
 
 

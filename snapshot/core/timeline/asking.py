@@ -18,14 +18,14 @@ from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 from snapshot import pickling
-from snapshot.core import inside, line, process
+from snapshot.core import hosts, inside, line, process
 from snapshot.core.disposable import unpacked
 from snapshot.core.job import Job, Outcome
 from snapshot.core.limits import Limits
 from snapshot.core.process import Exit
 from snapshot.errors import NotPicklable
 
-_OWN = {"ptpython", __name__.partition(".")[0]}
+_OWN = {"IPython", "ptpython", __name__.partition(".")[0]}
 
 
 class About(NamedTuple):
@@ -78,7 +78,12 @@ class Stored(NamedTuple):
 
 def variables(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The variables of the program and of the cells: no module, nothing of Python's or ours."""
-    return {name: value for name, value in namespace.items() if _is_variable(name, value)}
+    hidden = hosts.hidden()
+    return {
+        name: value
+        for name, value in namespace.items()
+        if _is_variable(name, value) and hidden.get(name, hidden) is not value
+    }
 
 
 def _is_variable(name: str, value: Any) -> bool:

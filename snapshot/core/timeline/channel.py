@@ -36,6 +36,9 @@ class Channel:
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(one.detach()), cls(other.detach())
 
+    def __reduce__(self) -> Any:
+        raise TypeError("the connection of a process to its timeline is its own")
+
     def fileno(self) -> int:
         return self._fd
 

@@ -73,6 +73,11 @@ class Copy:
         _own_files(self._descriptors)
         self._begin(reseed=True)
 
+    def replace(self, pid: int) -> None:
+        """In a fork that goes on in the place of the process `pid`, which runs no more of this."""
+        self._begin(reseed=False)
+        self.succeed(pid)
+
     def succeed(self, pid: int) -> None:
         """The process `pid` has died; this copy takes its place, and what was its own is ours."""
         line.here.before.add(pid)

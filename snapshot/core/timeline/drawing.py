@@ -13,8 +13,8 @@ _SHORTEST, _LONGEST = 16, 60  # columns for the first line of a cell
 def drawn(timeline: Timeline, now: float, processes: dict[int, str], width: int) -> str:
     """The tree, a row for each state, children below their parent, branches to the right.
 
-    processes: what is to be said of the process at the tip of each branch. now: on the clock of
-    `time.monotonic`. width: columns that there are.
+    processes: what is to be said of the process at the tip of each branch, as " (4103)". now: on
+    the clock of `time.monotonic`. width: columns that there are.
     """
     wide = _table(timeline, now, processes, _LONGEST)
     excess = max(map(len, wide.splitlines())) - width
@@ -50,7 +50,8 @@ def _row(
     for branch in timeline.branches.values():
         if branch.at == state.number:
             here = branch.number == timeline.here
-            marks.append("<- here" if here else processes.get(branch.number, ""))
+            own = "tip" if branch.number == state.branch else f"tip of branch {branch.number}"
+            marks.append("<- here" if here else own + processes.get(branch.number, ""))
     code = state.line or ("(before the first cell)" if state.parent is None else "")
     return (
         f"{_bars(depth)}{state.number}",

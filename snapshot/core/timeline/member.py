@@ -62,14 +62,14 @@ class Member:
 
     about = About()
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, number: int = 0) -> None:
         self._channel = channel
         self._requests = 0
         self._news = False
         self._parting = False  # the copy that was made last is not frozen yet
         self._group = os.getpgrp()
         self.pid = os.getpid()
-        self.number = self.at = 0
+        self.number = self.at = number
         self.branch = 1
         self.busy = False
 
@@ -352,10 +352,17 @@ class Member:
             self._channel.send((0, "failed", {"reason": str(error)}))
         else:
             if pid == 0:
+                self._part()
                 asking.answer(question, details, about, file)  # it does not return
             self._channel.send((0, "asked", {"pid": pid}))
         finally:
             close_all(descriptors)
+
+    def _part(self) -> None:
+        """From now on nobody listens: what is said would be taken for the words of another."""
+        self._channel.close()
+        self._channel, far = Channel.pair()
+        far.close()
 
     def _work(
         self,

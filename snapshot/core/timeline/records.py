@@ -19,7 +19,7 @@ class State:
     """What there was after a cell, or is to be after a future.
 
     number: of its cell; 0 is before the first one.
-    parent: the state from which its cell began, None for 0.
+    parent: the state from which its cell began, None for the first state.
     branch: the branch that it is on.
     line: the first line of the cell.
     made: when its cell began, on the clock of `time.monotonic`, in seconds.
@@ -65,6 +65,7 @@ class Branch:
 class Timeline:
     """All states and branches.
 
+    first: the number of the first state.
     here: the branch that is live.
     next: the number that a cell or a future is given next. last_branch: that was given.
     cell: the number and the first line of the cell that runs, None at the prompt.
@@ -72,6 +73,7 @@ class Timeline:
 
     states: dict[int, State] = field(default_factory=dict)
     branches: dict[int, Branch] = field(default_factory=dict)
+    first: int = 0
     here: int = 1
     next: int = 1
     last_branch: int = 1
@@ -81,9 +83,10 @@ class Timeline:
     def live(self) -> Branch:
         return self.branches[self.here]
 
-    def begin(self, pid: int) -> None:
-        """The first process is there, before any cell."""
-        self.branches[1] = Branch(1, None, 0, pid)
+    def begin(self, pid: int, first: int = 0) -> None:
+        """The first process is there, before any cell, or in the one of that number."""
+        self.first, self.next = first, first + 1
+        self.branches[1] = Branch(1, None, first, pid)
 
     def take(self) -> int:
         """A number for a cell, or a future: each is given once."""
@@ -102,7 +105,7 @@ class Timeline:
         """The cell has ended; `pid` is the copy of the process, None if none could be made."""
         branch = self.live
         status: Status = "frozen" if pid is not None else "evicted"
-        parent = branch.at if number else None
+        parent = branch.at if number != self.first else None
         state = State(number, parent, branch.number, line, made, status, failed, pid=pid)
         self.states[number] = state
         branch.at = number

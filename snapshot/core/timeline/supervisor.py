@@ -23,6 +23,7 @@ from snapshot.core.messages import say
 from snapshot.core.process import Exit
 from snapshot.core.terminal import Terminal
 from snapshot.core.timeline.channel import Channel, close_all
+from snapshot.core.timeline.copies import Copy
 from snapshot.core.timeline.drawing import drawn
 from snapshot.core.timeline.member import Member
 from snapshot.core.timeline.records import Branch, State, Timeline
@@ -68,12 +69,48 @@ def supervise() -> Member:
     return Member(theirs)
 
 
+def supervise_anew(first: int) -> Member:
+    """The same in a process that has lived: the new one has all that it had, but the threads.
+
+    This one becomes a small interpreter, so that no thread, no descriptor and no copy of the memory
+    stays behind. first: the number of the cell that runs, 0 before the first one.
+    """
+    process.adopt_orphans()
+    pid, copy = os.getpid(), Copy()
+    ours, theirs = Channel.pair()
+    try:
+        child = process.fork()
+    except BaseException:
+        ours.close()
+        theirs.close()
+        copy.go_on()
+        raise
+    if child is not None:
+        os.set_inheritable(ours.fileno(), True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        process.become(
+            f"from {__name__} import go_on; go_on({child.pid}, {ours.fileno()}, {first})"
+        )
+        go_on(child.pid, ours.fileno(), first)
+    ours.close()
+    copy.replace(pid)
+    return Member(theirs, first)
+
+
+def go_on(pid: int, fd: int, first: int) -> NoReturn:
+    """Supervise the process `pid`, at the other end of the descriptor, and have nothing else."""
+    os.closerange(3, fd)
+    os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
+    os.set_inheritable(fd, False)
+    Supervisor(pid, Channel(fd), first).run()
+
+
 class Supervisor:
     """All processes of a timeline, by what they say and how they end."""
 
-    def __init__(self, pid: int, channel: Channel) -> None:
+    def __init__(self, pid: int, channel: Channel, first: int = 0) -> None:
         self._timeline = Timeline()
-        self._timeline.begin(pid)
+        self._timeline.begin(pid, first)
         self._processes = {pid: _Process(pid, channel)}
         self._live = self._processes[pid]
         self._outputs: dict[int, Output] = {}
@@ -362,8 +399,7 @@ class Supervisor:
     def _on_drawn(self, speaker: _Process, number: int, fds: list[int], width: int) -> str:
         timeline = self._on_states(speaker, number, fds)
         tips = {
-            branch.number: f"tip of branch {branch.number}"
-            + (f" ({branch.pid})" if branch.pid else ", whose process has died")
+            branch.number: f" ({branch.pid})" if branch.pid else ", whose process has died"
             for branch in timeline.branches.values()
         }
         return drawn(timeline, time.monotonic(), tips, width)
