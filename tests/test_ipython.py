@@ -146,9 +146,9 @@ def test_the_tree(terminal: Terminal) -> None:
     shell.say("%past loaded", 5)
     shell.say("x = 3", 6)
     shell.say("%states", 7)
-    rows = [r"Out\[7\]:", r"state +branch +name +code.*", r"1 +1 +%load_ext snapshot .*"]
+    rows = [r"Out\[7\]:", r"state +branch +name +code.*", r"1 +1 +%load_ext snap.*"]
     rows += [r"2 +1 +loaded +x = 1 .*", r"├─6 +2 +x = 3 .*<- here", r"3 +1 +x = 2 .*"]
-    rows += [r"4 +1 +tm.name\(2, 'loaded'\) .*tip \(\d+\)"]
+    rows += [r"4 +1 +tm.name\(2, 'l.*tip \(\d+\)"]
     shell.sees(re.compile(r"\s*\n".join(rows)))
     shell.say("%vars 3", 8)
     shell.sees(re.compile(r"Out\[8\]:\s*\nname +type +size\s*\nx +int +28 B\s*\n"))
