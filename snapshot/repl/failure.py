@@ -18,7 +18,7 @@ from snapshot.debugger import Debugger
 from snapshot.errors import SnapshotError
 
 # Whose frames lie between Python's own start and the program.
-_MACHINERY = ("ptpython", "runpy", "snapshot")
+_MACHINERY = ("IPython", "ptpython", "runpy", "snapshot")
 
 
 def show(error: BaseException) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from snapshot.core import tree
 from snapshot.core.limits import in_bytes
@@ -37,8 +37,10 @@ class TimeMachine:
     saving(on), dontsave(thing), clear_past(cells), budget(…), notify_terminal(on), unhook().
     """
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, over: Callable[[], NoReturn] | None = None) -> None:
+        """over: ends a process that waits elsewhere, where a `SystemExit` would not come through."""
         self._member: Member | None = member
+        self._over = over
         self._saving = True
         self._hidden: list[object] = []
         self._source = ""
@@ -119,8 +121,20 @@ class TimeMachine:
                 if (future := self._futures.get(content.number)) is not None:
                     future.notice(content)
                 if self._notify["terminal"]:
-                    told.append(_ended(content))
+                    told.append(ending(content))
         return told
+
+    def endings(self) -> list[Task]:
+        """The futures that have ended since `news` or this was asked for."""
+        ended = [content for kind, content in self._here.news() if kind != "output"]
+        for task in ended:
+            if (future := self._futures.get(task.number)) is not None:
+                future.notice(task)
+        return ended
+
+    def notifies(self, where: str) -> bool:
+        """Whether that is to be told: in the "terminal", or in "jupyter"."""
+        return self._notify[where]
 
     def may_leave(self) -> bool:
         """Ask, where futures run, whether they may end; where nobody answers, they may."""
@@ -176,6 +190,8 @@ class TimeMachine:
             landing = self._here.travel(**where, drop=_is_one_call(self._source))
         except SystemExit:
             self._member = None  # nobody listens any more
+            if self._over is not None:
+                self._over()
             raise
         self._travelled = True
         say(f"snapshot: back in process {os.getpid()}, at state {landing.at}")
@@ -452,7 +468,8 @@ def _call_text(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     return f"{name_of(work)}({', '.join(given)})"
 
 
-def _ended(task: Task) -> str:
+def ending(task: Task) -> str:
+    """What is told of a future that has ended."""
     text = f"snapshot: future {task.number} {task.status} after {duration(task.seconds)}"
     if task.status == "killed":
         return f"{text}: it {task.how}"
