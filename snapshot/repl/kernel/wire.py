@@ -24,6 +24,7 @@ import contextlib
 import fcntl
 import os
 import sys
+from typing import TextIO
 
 from snapshot.core.timeline.channel import high
 
@@ -48,10 +49,8 @@ class Streams:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(  # type: ignore[union-attr]
-                encoding="utf-8", errors="backslashreplace", line_buffering=True
-            )
+        sys.stdout = sys.__stdout__ = _writer(1)
+        sys.stderr = sys.__stderr__ = _writer(2)
 
     def listen(self) -> list[int]:
         """In the broker: the descriptors to watch."""
@@ -67,6 +66,11 @@ class Streams:
             if text := decoder.decode(_available(fd)):
                 found.append((name, text))
         return found
+
+
+def _writer(fd: int) -> TextIO:
+    """As at a terminal: each line is written when it is complete."""
+    return open(fd, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _available(fd: int) -> bytes:

@@ -1,0 +1,427 @@
+"""Jupyter: the kernel "Python (snapshot)" and an ordinary one, as notebooks talk to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from jupyter_core.utils import ensure_event_loop
+
+from tests.notebooks import Notebook, plain
+from tests.processes import wait_gone
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
+
+
+@pytest.fixture(scope="session")
+def event_loop_of_the_client() -> Iterator[None]:
+    """jupyter_client's one loop for all its calls, which it never closes."""
+    loop = ensure_event_loop()
+    yield
+    loop.close()
+
+
+@pytest.fixture
+def notebook(event_loop_of_the_client: None, tmp_path: Path) -> Iterator[Notebook]:
+    with Notebook(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ordinary(event_loop_of_the_client: None, tmp_path: Path) -> Iterator[Notebook]:
+    with Notebook(tmp_path, "python3") as opened:
+        yield opened
+
+
+# An ordinary kernel.
+
+
+def test_a_snapshot_in_an_ordinary_kernel_says_what_to_do(ordinary: Notebook) -> None:
+    cell = ordinary.run("from snapshot import snapshot\nsnapshot()")
+    assert cell.error.startswith("CannotWait: snapshot(): the experiment would be without")
+    assert 'use the kernel "Python (snapshot)" (`snapshot jupyter install`)' in cell.error
+    assert len(ordinary.family()) == 1
+
+
+def test_forks_of_an_ordinary_kernel_may_take_snapshots(ordinary: Notebook) -> None:
+    ordinary.run(
+        """
+        from snapshot import fork_call, last_experiment, revert, snapshot
+        def try_out():
+            if snapshot():
+                revert(value=7)
+            return last_experiment().value
+        """
+    )
+    assert ordinary.value("fork_call(try_out)") == "7"
+
+
+# The kernel of its own: cells.
+
+
+def test_cells_have_output_values_and_numbers(notebook: Notebook) -> None:
+    cell = notebook.run("import sys\nprint('out')\nprint('err', file=sys.stderr)\n6 * 7")
+    assert (cell.number, cell.stdout, cell.stderr, cell.value) == (1, "out\n", "err\n", "42")
+    assert notebook.run("Out[1] + _").value == "84"
+    assert notebook.run("_i1").value is not None
+    assert notebook.run("x = 1;").value is None
+
+
+def test_output_comes_in_order_with_what_is_displayed(notebook: Notebook) -> None:
+    cell = notebook.run("print('one'); display('two'); print('three')\n'four'")
+    kinds = [kind for kind, _ in cell.published if kind not in ("status", "execute_input")]
+    assert [*dict.fromkeys(kinds)] == ["stream", "display_data", "execute_result"]
+    assert kinds.index("display_data") > kinds.index("stream")
+    assert cell.stdout == "one\nthree\n"
+
+
+def test_what_other_programs_write_is_the_output_of_the_cell(notebook: Notebook) -> None:
+    cell = notebook.run(
+        "import os, subprocess\nprint('before')\nos.write(1, b'bytes\\n')\n"
+        "os.system('echo from a shell')\nsubprocess.run(['sh', '-c', 'echo wrong >&2'])\n"
+        "!echo bang"
+    )
+    assert cell.stdout.split("\n")[:3] == ["before", "bytes", "from a shell"]
+    assert "bang" in cell.stdout
+    assert cell.stderr == "wrong\n"
+
+
+def test_much_output_comes_through(notebook: Notebook) -> None:
+    cell = notebook.run("for n in range(20_000): print(n, 'x' * 50)\nprint('é' * 100_000)")
+    assert len(cell.stdout) == sum(len(f"{n} ") + 51 for n in range(20_000)) + 100_001
+
+
+def test_errors_have_their_traceback(notebook: Notebook) -> None:
+    cell = notebook.run("def outer():\n    return 1 / 0\nouter()")
+    assert cell.error == "ZeroDivisionError: division by zero"
+    assert "return 1 / 0" in plain("".join(cell.reply["traceback"]))
+    assert notebook.run("%debug?").ok
+    assert notebook.run("1 +").error.startswith("SyntaxError")
+
+
+def test_a_queue_of_cells_is_given_up_after_an_error(notebook: Notebook) -> None:
+    failing = notebook.client.execute("import time; time.sleep(0.1); 1 / 0")
+    after = notebook.client.execute("1")
+    replies = {}
+    while len(replies) < 2:
+        message = notebook.client.get_shell_msg(timeout=30)
+        replies[message["parent_header"]["msg_id"]] = message["content"]["status"]
+    assert replies == {failing: "error", after: "aborted"}
+
+
+def test_displays_are_updated_and_cleared(notebook: Notebook) -> None:
+    cell = notebook.run(
+        "from IPython.display import HTML, clear_output\n"
+        "shown = display(HTML('<b>1</b>'), display_id=True)\n"
+        "shown.update(HTML('<b>2</b>'))\nclear_output()"
+    )
+    assert [data["text/html"] for data in cell.data("display_data")] == ["<b>1</b>"]
+    assert [data["text/html"] for data in cell.data("update_display_data")] == ["<b>2</b>"]
+    assert "clear_output" in dict(cell.published)
+
+
+def test_matplotlib_draws_inline(notebook: Notebook) -> None:
+    pytest.importorskip("matplotlib")
+    cell = notebook.run("import matplotlib.pyplot as plt\nplt.plot([1, 2, 4]);\nplt.title('é')")
+    (shown,) = cell.data("display_data")
+    assert shown["image/png"].startswith("iVBOR")
+    assert notebook.run("%matplotlib inline").ok
+    assert notebook.run("past(1)").ok
+    assert notebook.run("plt.plot([1, 2]);").data("display_data")
+
+
+def test_what_is_asked_for_is_typed_in_the_notebook(notebook: Notebook) -> None:
+    cell = notebook.run("import getpass\n(input('name? '), getpass.getpass())", ["me", "secret"])
+    assert cell.value == "('me', 'secret')"
+    asked = [content for kind, content in cell.published if kind == "input_request"]
+    assert asked == [
+        {"prompt": "name? ", "password": False},
+        {"prompt": "Password: ", "password": True},
+    ]
+    assert notebook.run("input()").error.startswith("StdinNotImplementedError")
+
+
+def test_top_level_await_works(notebook: Notebook) -> None:
+    cell = notebook.run("import asyncio\nawait asyncio.sleep(0, 'slept')")
+    assert cell.value == "'slept'"
+    notebook.run("past(1)")
+    assert notebook.value("await asyncio.sleep(0, 'again')") == "'again'"
+
+
+def test_code_is_completed_and_inspected(notebook: Notebook) -> None:
+    notebook.run("value_of_mine = {'a': 1}\ndef explain():\n    '''What it does.'''")
+    found = notebook.ask("complete", "value_of_", 9)
+    assert found["matches"] == ["value_of_mine"]
+    shown = notebook.ask("inspect", "explain")
+    assert shown["found"]
+    assert "What it does." in shown["data"]["text/plain"]
+    assert notebook.ask("is_complete", "for x in y:")["status"] == "incomplete"
+    assert notebook.ask("is_complete", "x = 1")["status"] == "complete"
+
+
+def test_the_history_is_one_for_all_branches(notebook: Notebook) -> None:
+    for code in ("a = 1", "past(1)", "b = 2"):
+        notebook.run(code)
+    lines = notebook.ask("history")["history"]
+    assert [line[1:] for line in lines] == [[1, "a = 1"], [2, "past(1)"], [3, "b = 2"]]
+
+
+def test_the_kernel_says_what_it_is(notebook: Notebook) -> None:
+    info = notebook.ask("kernel_info")
+    assert info["language_info"]["name"] == "python"
+    assert info["supported_features"] == []
+    assert notebook.ask("comm_info")["comms"] == {}
+
+
+def test_widgets_talk_to_their_process(notebook: Notebook) -> None:
+    cell = notebook.run(
+        "import comm\nc = comm.create_comm(target_name='mine', data={'x': 1})\n"
+        "c.on_msg(lambda message: print('told', message['content']['data']))"
+    )
+    opened = dict(cell.published)["comm_open"]
+    assert notebook.ask("comm_info")["comms"] == {opened["comm_id"]: {"target_name": "mine"}}
+    message = notebook.client.session.msg(
+        "comm_msg", {"comm_id": opened["comm_id"], "data": {"y": 2}}
+    )
+    notebook.client.shell_channel.send(message)
+    while (published := notebook.client.get_iopub_msg(timeout=30))["msg_type"] != "stream":
+        continue
+    assert published["content"]["text"] == "told {'y': 2}\n"
+
+
+# Travelling.
+
+
+def test_the_past_is_there_as_it_was(notebook: Notebook) -> None:
+    notebook.run("import random; random.seed(1); x = [1]")
+    notebook.run("x.append(random.random())")
+    later = notebook.value("x")
+    there = notebook.run("past(1)")
+    assert there.ok
+    assert there.stderr.startswith("snapshot: at state 1, in process")
+    assert notebook.value("x") == "[1]"
+    notebook.run("x.append(random.random())")
+    assert notebook.value("x") == later
+    assert notebook.run("%present").ok
+    assert notebook.value("x") == later
+
+
+def test_numbers_of_cells_go_on(notebook: Notebook) -> None:
+    numbers = [
+        notebook.run(code).number for code in ("x = 1", "1 / 0", "past(1)", "x", "present()", "x")
+    ]
+    assert numbers == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_rest_of_a_cell_runs_when_somebody_comes_back(notebook: Notebook) -> None:
+    notebook.run("x = 1")
+    there = notebook.run("x = 2\npast(1)\nprint('back', x)")
+    assert there.stdout == ""
+    assert notebook.value("x") == "1"
+    assert notebook.run("present()").stdout == "back 2\n"
+
+
+def test_there_is_no_such_state(notebook: Notebook) -> None:
+    cell = notebook.run("past(99)")
+    told = "UnknownState: there is no state 99 yet; the nearest is 0: before the first cell"
+    assert cell.error == told
+    assert cell.reply["traceback"] == [told]
+    assert notebook.run("%past 98").error.startswith("UnknownState")
+    assert "def f" in plain("".join(notebook.run("def f():\n past(97)\nf()").reply["traceback"]))
+
+
+def test_the_variables_of_a_state_are_those_of_the_cells(notebook: Notebook) -> None:
+    notebook.run("x = 1\nimport math\ndef f(): pass")
+    notebook.run("x = 2")
+    assert notebook.value("sorted(tm.vars(1))") == "['f', 'x']"
+    assert notebook.value("tm.vars(1)['x'], tm.ans(3)") == "(1, \"['f', 'x']\")".replace(
+        "\"['f', 'x']\"", "['f', 'x']"
+    )
+
+
+def test_a_snapshot_in_a_cell_works_as_anywhere(notebook: Notebook) -> None:
+    notebook.run("x = 1")
+    assert notebook.value("snapshot()") == "True"
+    notebook.run("x = 2")
+    back = notebook.run("revert()")
+    assert back.value == "False"
+    assert "back at snapshot" in back.stderr
+    assert notebook.value("x") == "1"
+
+
+def test_a_cell_runs_again_from_the_state_before_it(notebook: Notebook) -> None:
+    notebook.run("x = 1")
+    notebook.run("x += 1; print('x is', x)")
+    notebook.run("x = 100")
+    assert notebook.run("tm.rerun(2)").stdout == "x is 2\n"
+    assert notebook.value("x") == "2"
+
+
+# Crashes, interrupts, ends.
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    {
+        "segfault": ("import ctypes; ctypes.string_at(0)", "was killed by SIGSEGV"),
+        "exit": ("import os; os._exit(3)", "exited with code 3"),
+        "kill": ("import os, signal; os.kill(os.getpid(), 9)", "was killed by SIGKILL"),
+    }.values(),
+    ids=["segfault", "exit", "kill"],
+)
+def test_a_cell_that_crashes_costs_itself_alone(notebook: Notebook, code: str, how: str) -> None:
+    notebook.run("x = 1")
+    cell = notebook.run(f"x = 2; {code}")
+    assert cell.error.startswith("ProcessEnded: process ")
+    assert cell.error.endswith(f", in cell 2, {how}: back at state 1")
+    assert notebook.value("x") == "1"
+    assert notebook.run("%states").ok
+
+
+def test_a_worker_that_is_killed_between_cells_is_replaced(notebook: Notebook) -> None:
+    notebook.run("x = 1")
+    pid = int(notebook.value("import os; os.getpid()"))
+    os.kill(pid, signal.SIGKILL)
+    wait_gone([pid])
+    assert notebook.value("x") == "1"
+    assert int(notebook.value("os.getpid()")) != pid
+
+
+LOOP = "import time\nprint('asleep')\nwhile True: time.sleep(0.01)"
+
+
+def test_an_interrupt_is_a_keyboard_interrupt_in_the_cell(notebook: Notebook) -> None:
+    notebook.run("x = 1")
+    for _ in range(3):
+        cell = notebook.run(LOOP, during=("asleep", notebook.manager.interrupt_kernel))
+        assert cell.reply["ename"] == "KeyboardInterrupt"
+    notebook.manager.interrupt_kernel()  # of nothing
+    assert notebook.value("x") == "1"
+    notebook.run("past(1)")
+    cell = notebook.run(LOOP, during=("asleep", notebook.manager.interrupt_kernel))
+    assert cell.reply["ename"] == "KeyboardInterrupt"
+    notebook.run("present()")
+    assert notebook.value("x") == "1"
+
+
+def test_an_interrupt_reaches_programs_of_the_cell(notebook: Notebook) -> None:
+    code = "import os\nprint('asleep')\nos.system('sleep 1000')"
+    cell = notebook.run(code, during=("asleep", notebook.manager.interrupt_kernel))
+    assert cell.value == "2"  # as a status of waitpid(2): killed by SIGINT
+
+
+def test_what_waits_for_typing_can_be_interrupted(notebook: Notebook) -> None:
+    code = "print('asking')\ninput()"
+    wanted = notebook.client.execute(code, allow_stdin=True)
+    assert notebook.client.get_stdin_msg(timeout=30)["msg_type"] == "input_request"
+    notebook.manager.interrupt_kernel()
+    while (reply := notebook.client.get_shell_msg(timeout=30))["parent_header"]["msg_id"] != wanted:
+        continue
+    assert reply["content"]["ename"] == "KeyboardInterrupt"
+    assert notebook.value("1 + 1") == "2"
+
+
+def prepared(notebook: Notebook) -> None:
+    """States, branches, a future that runs."""
+    notebook.run("import time; x = 1")
+    notebook.run("past(1)")
+    notebook.run("y = 2")
+    notebook.run("future = tm.future(time.sleep, 1000)")
+
+
+def test_shutting_down_leaves_no_process(notebook: Notebook) -> None:
+    prepared(notebook)
+    notebook.run("import atexit; atexit.register(lambda: open('ended', 'w').close())")
+    notebook.shut_down()
+    assert (notebook.directory / "ended").exists()
+
+
+def test_shutting_down_a_cell_that_runs_leaves_no_process(notebook: Notebook) -> None:
+    prepared(notebook)
+    notebook.client.execute(LOOP)
+    while notebook.client.get_iopub_msg(timeout=30)["msg_type"] != "stream":
+        continue
+    notebook.shut_down()
+
+
+def test_restarting_leaves_no_process(notebook: Notebook) -> None:
+    prepared(notebook)
+    before = notebook.family()
+    notebook.manager.restart_kernel()
+    notebook.ready()
+    wait_gone(before, 2)
+    assert notebook.run("x").error == "NameError: name 'x' is not defined"
+    assert notebook.run("1").number == 2
+
+
+def test_a_broker_that_is_killed_leaves_no_process(notebook: Notebook) -> None:
+    prepared(notebook)
+    family = notebook.family()
+    os.kill(notebook.pid, signal.SIGKILL)
+    wait_gone(family, 2)
+
+
+def test_exit_ends_the_kernel(notebook: Notebook) -> None:
+    prepared(notebook)
+    family = notebook.family()
+    cell = notebook.run("exit()")
+    assert [each["source"] for each in cell.reply["payload"]] == ["ask_exit"]
+    wait_gone(family, 5)
+
+
+# Futures, and the tree.
+
+
+def test_the_end_of_a_future_is_told_where_it_is_wanted(notebook: Notebook) -> None:
+    notebook.run("tm.notify_jupyter(True); tm.notify_terminal(False)")
+    cell = notebook.run("%%future f\nprint('noise')\n6 * 7")
+    assert cell.ok
+    assert notebook.value("f.result()") == "42"
+    told = notebook.run("import time; time.sleep(0)").stdout
+    while "future" not in told:
+        message = notebook.client.get_iopub_msg(timeout=30)
+        told += message["content"].get("text", "")
+    assert "snapshot: future 3 done after" in told
+    assert "noise" not in told
+    assert notebook.value("f.output") == "'noise\\n'"
+    assert notebook.log.count("future 3") == 0
+
+
+def test_one_can_go_where_a_future_ended(notebook: Notebook) -> None:
+    notebook.run("f = tm.future('y = 7')")
+    notebook.run("f.result()")
+    assert notebook.run("past(f.state)").ok
+    assert notebook.value("y") == "7"
+
+
+def test_the_tree_is_shown_as_a_picture(notebook: Notebook) -> None:
+    notebook.run("x = '<script>alert(1)</script>'")
+    notebook.run("1 / 0")
+    notebook.run("past(1)")
+    cell = notebook.run("states()")
+    (data,) = cell.data("execute_result")
+    assert "<- here" in data["text/plain"]
+    shown = data["text/html"]
+    assert "<svg" in shown
+    assert "<script" not in shown
+    assert "&lt;script" in shown
+    assert "http" not in shown.replace("http://www.w3.org", "")
+
+
+def test_a_failing_start_is_told(
+    event_loop_of_the_client: None, tmp_path: Path, python: Callable[..., object]
+) -> None:
+    folder = tmp_path / "home" / ".ipython" / "profile_default" / "startup"
+    folder.mkdir(parents=True)
+    (folder / "first.py").write_text("started = 1\nprint('started')\nbroken")
+    with Notebook(tmp_path) as notebook:
+        assert notebook.value("started") == "1"
+        assert "NameError" in notebook.log
+        assert psutil.pid_exists(notebook.pid)
