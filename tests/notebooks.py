@@ -89,7 +89,7 @@ class Notebook:
     @property
     def pid(self) -> int:
         """Of the process that Jupyter has started."""
-        return int(self.manager.provisioner.pid)  # type: ignore[union-attr, attr-defined]
+        return int(self.manager.provisioner.pid)
 
     @property
     def log(self) -> str:
@@ -111,29 +111,37 @@ class Notebook:
         typed: what is typed where it asks. during: what to do when it has printed this text.
         """
         cell = Cell()
-
-        def published(message: dict[str, Any]) -> None:
-            nonlocal during
+        wanted = self.client.execute(code, allow_stdin=typed is not None, **options)
+        while (message := self._next())["content"] != {"execution_state": "idle"} or (
+            message["parent_header"].get("msg_id") != wanted
+        ):
             cell.published.append((message["msg_type"], message["content"]))
+            if message["msg_type"] == "input_request":
+                assert typed is not None
+                self.client.input(typed.pop(0))
             if during is not None and during[0] in cell.stdout:
-                act, during = during[1], None
-                act()
-
-        def asked(message: dict[str, Any]) -> None:
-            assert typed is not None
-            cell.published.append((message["msg_type"], message["content"]))
-            self.client.input(typed.pop(0))
-
-        reply = self.client.execute_interactive(
-            code,
-            allow_stdin=typed is not None,
-            output_hook=published,
-            stdin_hook=asked,
-            timeout=TIMEOUT,
-            **options,
-        )
-        cell.reply = reply["content"]
+                during[1]()
+                during = None
+        cell.reply = self.reply(wanted)
         return cell
+
+    def _next(self) -> dict[str, Any]:
+        """What comes next, published or asking for somebody to type."""
+        client = self.client
+        asks = client.stdin_channel
+        poller = zmq.Poller()
+        poller.register(client.iopub_channel.socket, zmq.POLLIN)
+        poller.register(asks.socket, zmq.POLLIN)
+        if asks.socket in dict(poller.poll(TIMEOUT * 1000)):
+            return dict(client.get_stdin_msg(timeout=0))
+        return dict(client.get_iopub_msg(timeout=0))
+
+    def reply(self, wanted: str) -> dict[str, Any]:
+        """What was answered to that message."""
+        while True:
+            message = self.client.get_shell_msg(timeout=TIMEOUT)
+            if message["parent_header"].get("msg_id") == wanted:
+                return dict(message["content"])
 
     def value(self, code: str) -> str:
         """The value of an expression, which must have one, as text."""
@@ -143,11 +151,7 @@ class Notebook:
 
     def ask(self, request: str, *details: Any) -> dict[str, Any]:
         """The answer to a request of the shell channel: `complete`, `inspect`, `history`, …"""
-        wanted = getattr(self.client, request)(*details)
-        while True:
-            message = self.client.get_shell_msg(timeout=TIMEOUT)
-            if message["parent_header"].get("msg_id") == wanted:
-                return dict(message["content"])
+        return self.reply(getattr(self.client, request)(*details))
 
     def family(self) -> list[psutil.Process]:
         """The kernel's process and all below it."""
@@ -178,4 +182,3 @@ class Notebook:
 def plain(text: str) -> str:
     """Without the escape sequences of colours."""
     return re.sub(r"\x1b\[[\d;]*m", "", text)
-

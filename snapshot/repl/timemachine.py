@@ -22,11 +22,13 @@ from snapshot.core.messages import say
 from snapshot.core.timeline.asking import About, Variable
 from snapshot.core.timeline.channel import high
 from snapshot.core.timeline.member import Landing, Member
+from snapshot.core.timeline.records import Timeline
 from snapshot.core.timeline.tasks import Task
 from snapshot.errors import TimelineError, UsageError
 from snapshot.repl import archive, differences
 from snapshot.repl.archive import Archive, Variables
 from snapshot.repl.futures import BranchFuture, evaluation
+from snapshot.repl.picture import picture
 
 
 class TimeMachine:
@@ -38,7 +40,7 @@ class TimeMachine:
     """
 
     def __init__(self, member: Member, over: Callable[[], NoReturn] | None = None) -> None:
-        """over: ends a process that waits elsewhere, where a `SystemExit` would not come through."""
+        """over: ends a process that waits, where a `SystemExit` would not come through."""
         self._member: Member | None = member
         self._over = over
         self._saving = True
@@ -207,7 +209,7 @@ class TimeMachine:
 
     def states(self) -> Tree:
         """The tree of states: number, branch, name, code, age, private memory, a mark for here."""
-        return Tree(self._here.request("drawn"))
+        return Tree(self._here.request("drawn"), self._here.request("states"))
 
     def name(self, n: int | str, name: str | None) -> None:
         """Give a state a name, which `past` takes too; it is thinned out last. None takes it."""
@@ -401,7 +403,20 @@ class Landed(BaseException):
 
 
 class Tree(str):
-    """The tree of states as text, shown as it is."""
+    """The tree of states as text, shown as it is; in a notebook, a picture."""
+
+    _timeline: Timeline
+
+    def __new__(cls, text: str, timeline: Timeline) -> Tree:
+        tree = super().__new__(cls, text)
+        tree._timeline = timeline
+        return tree
+
+    def __reduce__(self) -> Any:
+        return Tree, (str(self), self._timeline)
+
+    def _repr_html_(self) -> str:
+        return picture(self._timeline, time.monotonic())
 
     def __repr__(self) -> str:
         return str(self)

@@ -27,6 +27,7 @@ from snapshot.repl.kernel.history import History
 from snapshot.repl.kernel.wire import Outlet, Streams
 
 _GRACE = 2.0  # seconds that the worker has to end in order
+_CONTROL = ("connect", "interrupt", "kernel_info", "shutdown", "usage")
 _WIDGETS = ("comm_open", "comm_msg", "comm_close")
 
 
@@ -49,7 +50,7 @@ class Timeline:
 
 
 class App(IPKernelApp):
-    """ipykernel's application: the connection file, sockets, heartbeat, and an eye on the parent."""
+    """ipykernel's application: connection file, sockets, heartbeat, an eye on the parent."""
 
     timeline: Timeline
 
@@ -87,10 +88,7 @@ class Broker(Kernel):
     implementation_version = snapshot.__version__
     language_info = IPythonKernel.language_info
     banner = f"snapshot {snapshot.__version__}: past(n) to be where you were after cell n"
-    control_msg_types = [
-        *("kernel_info_request", "interrupt_request", "shutdown_request", "usage_request"),
-        *("connect_request",),
-    ]
+    control_msg_types = [f"{name}_request" for name in _CONTROL]  # noqa: RUF012 (as Kernel has it)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -107,7 +105,7 @@ class Broker(Kernel):
     # ipykernel counts cells itself; ours are numbered by the timeline.
 
     @property
-    def execution_count(self) -> int:  # type: ignore[override]
+    def execution_count(self) -> int:
         return self._number
 
     @execution_count.setter
@@ -156,11 +154,12 @@ class Broker(Kernel):
 
     def _read_streams(self) -> None:
         for name, text in self._timeline.streams.read():
-            if not self._parent:  # nobody could see it in the notebook
-                self._timeline.outlet.say(text.rstrip())
             self._publish("stream", {"name": name, "text": text})
 
     def _publish(self, kind: str, content: Any, metadata: Any = None, buffers: Any = None) -> None:
+        if not self._parent:  # before the first cell, nobody could see it in the notebook
+            self._timeline.outlet.say(content.get("text") or "\n".join(content["traceback"]))
+            return
         self.session.send(
             self.iopub_socket,
             kind,
@@ -176,9 +175,7 @@ class Broker(Kernel):
         if self._request is not None:
             self._request.taken = True
 
-    def _on_publish(
-        self, kind: str, content: bytes, metadata: bytes, buffers: list[bytes]
-    ) -> None:
+    def _on_publish(self, kind: str, content: bytes, metadata: bytes, buffers: list[bytes]) -> None:
         unpack = self.session.unpack
         self._publish(kind, unpack(content), unpack(metadata), buffers)
 
@@ -286,7 +283,7 @@ class Broker(Kernel):
     async def do_is_complete(self, code: str) -> dict[str, Any]:
         return await self._ask("is_complete", code=code)
 
-    async def do_history(self, **details: Any) -> dict[str, Any]:  # type: ignore[override]
+    async def do_history(self, **details: Any) -> dict[str, Any]:
         return {"status": "ok", "history": self._history.entries(**details)}
 
     async def comm_info_request(self, stream: Any, ident: Any, parent: Any) -> None:

@@ -29,7 +29,9 @@ class History:
         with self._accessor.db as database:
             database.execute("PRAGMA synchronous=OFF")
             started = datetime.now().isoformat(" ")
-            return database.execute("INSERT INTO sessions (start) VALUES (?)", (started,)).lastrowid
+            insert = "INSERT INTO sessions (start) VALUES (?)"
+            session: int | None = database.execute(insert, (started,)).lastrowid
+            return session
 
     def add(self, number: int, code: str) -> None:
         """A cell is about to run. Where it cannot be written, it is not remembered."""

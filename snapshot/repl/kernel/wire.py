@@ -49,8 +49,9 @@ class Streams:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-        sys.stdout = sys.__stdout__ = _writer(1)
-        sys.stderr = sys.__stderr__ = _writer(2)
+        for fd, name in enumerate(self.names, 1):
+            stream = _writer(fd)
+            vars(sys).update({name: stream, f"__{name}__": stream})
 
     def listen(self) -> list[int]:
         """In the broker: the descriptors to watch."""
@@ -95,4 +96,4 @@ class Outlet:
 
     def say(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            os.write(self._fd, f"{text}\n".encode())
+            os.write(self._fd, (text.rstrip("\n") + "\n").encode(errors="backslashreplace"))

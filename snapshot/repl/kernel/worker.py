@@ -15,12 +15,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import comm
-from IPython.core.application import BaseIPythonApplication
-from IPython.core.shellapp import InteractiveShellApp
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.jsonutil import json_clean
-from ipykernel.kernelbase import Kernel
 from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.application import BaseIPythonApplication
+from IPython.core.shellapp import InteractiveShellApp
 from jupyter_client.session import Session
 from traitlets import Type
 
@@ -125,7 +124,10 @@ class Worker(IPythonKernel):
         app.config.HistoryManager.enabled = False  # the broker writes it: all branches have one
         self.config = app.config
         shell = ZMQInteractiveShell.instance(
-            parent=self, profile_dir=app.profile_dir, kernel=self, compiler_class=self.compiler_class
+            parent=self,
+            profile_dir=app.profile_dir,
+            kernel=self,
+            compiler_class=self.compiler_class,
         )
         self.shell = shell
         for each in (shell.displayhook, shell.display_pub):
@@ -185,6 +187,8 @@ class Worker(IPythonKernel):
                 print(ending(task), flush=True)
 
     def _answer(self, content: dict[str, Any]) -> None:
+        if self._machine.is_on:
+            self._tell_endings()
         sys.stdout.flush()
         sys.stderr.flush()
         self.session.done(self._machine.number if self._machine.is_on else self._count, content)
@@ -280,9 +284,7 @@ class Worker(IPythonKernel):
         shell.payload_manager.clear_payload()
         return content
 
-    def _finish(
-        self, content: dict[str, Any], value: Any, error: BaseException | None
-    ) -> None:
+    def _finish(self, content: dict[str, Any], value: Any, error: BaseException | None) -> None:
         """The cell has ended: make a state, and answer. Where that is woken, go on here."""
         self._count = self.shell.execution_count
         landing = self._machine.end(value, error)
@@ -331,4 +333,3 @@ def _interruptible() -> Any:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-
