@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 from jupyter_core.utils import ensure_event_loop
 
+from snapshot.repl.kernel import spec
 from tests.notebooks import Notebook, plain
-from tests.processes import wait_gone
+from tests.processes import Program, wait_gone
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -64,7 +68,20 @@ def test_forks_of_an_ordinary_kernel_may_take_snapshots(ordinary: Notebook) -> N
     assert ordinary.value("fork_call(try_out)") == "7"
 
 
+def test_the_extension_names_the_kernel_that_can_travel(ordinary: Notebook) -> None:
+    cell = ordinary.run("%load_ext snapshot")
+    assert cell.ok
+    assert cell.stderr.startswith("snapshot: this kernel cannot travel, since ")
+    assert cell.stderr.count("\n") == 1
+    assert 'the kernel "Python (snapshot)"' in cell.stderr
+
+
 # The kernel of its own: cells.
+
+
+def test_the_extension_has_nothing_to_add(notebook: Notebook) -> None:
+    cell = notebook.run("%load_ext snapshot")
+    assert (cell.ok, cell.stderr) == (True, "")
 
 
 def test_cells_have_output_values_and_numbers(notebook: Notebook) -> None:
@@ -427,3 +444,42 @@ def test_a_failing_start_is_told(
         assert notebook.value("started") == "1"
         assert "NameError" in notebook.log
         assert psutil.pid_exists(notebook.pid)
+
+
+# The example.
+
+
+def test_the_example_runs(event_loop_of_the_client: None, tmp_path: Path) -> None:
+    example = Path(__file__).parent.parent / "examples" / "timeline.ipynb"
+    with Notebook(tmp_path) as notebook:
+        for cell in nbformat.read(example, 4).cells:
+            if cell.cell_type != "code":
+                continue
+            done = notebook.run(cell.source)
+            assert done.ok is not ("raises-exception" in cell.metadata.get("tags", ())), done
+            assert done.value in (None, "True") or cell.id == "tree", done
+            assert done.value is not None or cell.id in ("back", "crash", "present"), done
+
+
+def test_nbclient_runs_the_example(event_loop_of_the_client: None, tmp_path: Path) -> None:
+    spec.install(prefix=str(tmp_path))
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "execute",
+        "--output",
+        "done.ipynb",
+        "timeline.ipynb",
+    ]
+    shutil.copy(Path(__file__).parent.parent / "examples" / "timeline.ipynb", tmp_path)
+    path = str(tmp_path / "share" / "jupyter")
+    with Program(command, directory=tmp_path, env={"JUPYTER_PATH": path}) as program:
+        result = program.finish(90)
+    assert result.code == 0, result
+    cells = {cell.id: cell for cell in nbformat.read(tmp_path / "done.ipynb", 4).cells}
+    (tree,) = cells["tree"].outputs
+    assert "<svg" in tree.data["text/html"]
+    error = cells["crash"].outputs[-1]
+    assert (error.output_type, error.ename) == ("error", "ProcessEnded")
+    assert cells["there"].outputs[-1].data["text/plain"] == "True"

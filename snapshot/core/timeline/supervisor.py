@@ -117,7 +117,8 @@ class Supervisor:
                 return
         for each in list(self._processes.values()):
             if each.watched and each.channel.fileno() == fd:
-                self._hear(each)
+                if self._has_said(each):  # or it was heard while another one was served
+                    self._hear(each)
                 return
 
     def _hear(self, speaker: _Process) -> None:
