@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,8 +10,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import nbformat
 import psutil
 import pytest
 from jupyter_core.utils import ensure_event_loop
@@ -448,38 +449,34 @@ def test_a_failing_start_is_told(
 
 # The example.
 
-
-def test_the_example_runs(event_loop_of_the_client: None, tmp_path: Path) -> None:
-    example = Path(__file__).parent.parent / "examples" / "timeline.ipynb"
-    with Notebook(tmp_path) as notebook:
-        for cell in nbformat.read(example, 4).cells:
-            if cell.cell_type != "code":
-                continue
-            done = notebook.run(cell.source)
-            assert done.ok is not ("raises-exception" in cell.metadata.get("tags", ())), done
-            assert done.value in (None, "True") or cell.id == "tree", done
-            assert done.value is not None or cell.id in ("back", "crash", "present"), done
+EXAMPLE = Path(__file__).parent.parent / "examples" / "timeline.ipynb"
 
 
-def test_nbclient_runs_the_example(event_loop_of_the_client: None, tmp_path: Path) -> None:
+def code_cells(notebook: Path) -> dict[str, Any]:
+    """By their ids, in their order."""
+    cells = json.loads(notebook.read_text())["cells"]
+    return {cell["id"]: cell for cell in cells if cell["cell_type"] == "code"}
+
+
+def test_the_example_runs(notebook: Notebook) -> None:
+    for name, cell in code_cells(EXAMPLE).items():
+        done = notebook.run("".join(cell["source"]))
+        assert done.ok is not ("raises-exception" in cell["metadata"].get("tags", ())), done
+        assert done.value in (None, "True") or name == "tree", done
+        assert done.value is not None or name in ("back", "crash", "present"), done
+
+
+def test_nbclient_runs_the_example(tmp_path: Path) -> None:
     spec.install(prefix=str(tmp_path))
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter",
-        "execute",
-        "--output",
-        "done.ipynb",
-        "timeline.ipynb",
-    ]
-    shutil.copy(Path(__file__).parent.parent / "examples" / "timeline.ipynb", tmp_path)
-    path = str(tmp_path / "share" / "jupyter")
-    with Program(command, directory=tmp_path, env={"JUPYTER_PATH": path}) as program:
+    shutil.copy(EXAMPLE, tmp_path)
+    command = [*(sys.executable, "-m", "jupyter", "execute"), "--output=done", EXAMPLE.name]
+    env = {"JUPYTER_PATH": str(tmp_path / "share" / "jupyter")}
+    with Program(command, directory=tmp_path, env=env) as program:
         result = program.finish(90)
     assert result.code == 0, result
-    cells = {cell.id: cell for cell in nbformat.read(tmp_path / "done.ipynb", 4).cells}
-    (tree,) = cells["tree"].outputs
-    assert "<svg" in tree.data["text/html"]
-    error = cells["crash"].outputs[-1]
-    assert (error.output_type, error.ename) == ("error", "ProcessEnded")
-    assert cells["there"].outputs[-1].data["text/plain"] == "True"
+    outputs = {name: cell["outputs"] for name, cell in code_cells(tmp_path / "done.ipynb").items()}
+    (tree,) = outputs["tree"]
+    assert "<svg" in "".join(tree["data"]["text/html"])
+    error = outputs["crash"][-1]
+    assert (error["output_type"], error["ename"]) == ("error", "ProcessEnded")
+    assert outputs["there"][-1]["data"]["text/plain"] == ["True"]
