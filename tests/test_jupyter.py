@@ -52,7 +52,8 @@ def ordinary(event_loop_of_the_client: None, tmp_path: Path) -> Iterator[Noteboo
 def test_a_snapshot_in_an_ordinary_kernel_says_what_to_do(ordinary: Notebook) -> None:
     cell = ordinary.run("from snapshot import snapshot\nsnapshot()")
     assert cell.error.startswith("CannotWait: snapshot(): the experiment would be without")
-    assert 'use the kernel "Python (snapshot)" (`snapshot jupyter install`)' in cell.error
+    assert '`%load_ext snapshot`, and in the kernel "Python (snapshot)"' in cell.error
+    assert cell.error.endswith("; nothing was forked")
     assert len(ordinary.family()) == 1
 
 
@@ -69,12 +70,78 @@ def test_forks_of_an_ordinary_kernel_may_take_snapshots(ordinary: Notebook) -> N
     assert ordinary.value("fork_call(try_out)") == "7"
 
 
-def test_the_extension_names_the_kernel_that_can_travel(ordinary: Notebook) -> None:
+@pytest.fixture
+def extended(ordinary: Notebook) -> Notebook:
+    """An ordinary kernel with something in its memory, and the extension. Two cells have run."""
+    ordinary.run("import os, time\nx = 1\nkernel = os.getpid()")
+    assert ordinary.run("%load_ext snapshot").ok
+    return ordinary
+
+
+def test_the_extension_says_what_there_is_now(ordinary: Notebook) -> None:
+    ordinary.run(
+        "import threading\nstop = threading.Event()\n"
+        "threading.Thread(target=stop.wait, name='mine', daemon=True).start()"
+    )
     cell = ordinary.run("%load_ext snapshot")
-    assert cell.ok
-    assert cell.stderr.startswith("snapshot: this kernel cannot travel, since ")
-    assert cell.stderr.count("\n") == 1
-    assert 'the kernel "Python (snapshot)"' in cell.stderr
+    told = (
+        "snapshot: from the next cell on each leaves a state: past(n), present(), states(), tm; "
+        f"they run in forks of process {ordinary.pid}, without the threads 'mine'\n"
+    )
+    assert (cell.ok, cell.stderr) == (True, told)
+    assert ordinary.run("%load_ext snapshot").stderr == ""
+
+
+def test_an_ordinary_kernel_travels(extended: Notebook) -> None:
+    assert extended.value("x, os.getpid() == kernel") == "(1, False)"
+    assert extended.run("x = 2").number == 4
+    there = extended.run("%past 3")
+    assert re.fullmatch(r"snapshot: at state 3, in process \d+\n", there.stderr), there
+    assert extended.run("x").number == 6
+    cell = extended.run("print('out', x)\ndisplay(x)\nx")
+    assert (cell.stdout, cell.value) == ("out 1\n", "1")
+    assert cell.data("display_data") == [{"text/plain": "1"}]
+    assert extended.run("1 / 0").error == "ZeroDivisionError: division by zero"
+    assert extended.run("import asyncio\nawait asyncio.sleep(0, 'slept')").value == "'slept'"
+    extended.run("%present")
+    assert extended.value("x") == "2"
+    assert "<svg" in extended.run("states()").data("execute_result")[0]["text/html"]
+
+
+def test_a_snapshot_works_after_the_extension(extended: Notebook) -> None:
+    assert extended.value("from snapshot import revert, snapshot\nsnapshot()") == "True"
+    extended.run("x = 2")
+    assert extended.run("revert()").value == "False"
+    assert extended.value("x") == "1"
+
+
+def test_a_cell_of_an_ordinary_kernel_is_interrupted(extended: Notebook) -> None:
+    for _ in range(2):
+        cell = extended.run(LOOP, during=("asleep", extended.manager.interrupt_kernel))
+        assert cell.reply["ename"] == "KeyboardInterrupt"
+        extended.run("past(3)")
+    assert extended.value("x") == "1"
+
+
+def test_a_cell_of_an_ordinary_kernel_may_crash(extended: Notebook) -> None:
+    extended.run("x = 2")
+    cell = extended.run("import ctypes; ctypes.string_at(0)")
+    assert cell.error.endswith("in cell 4, was killed by SIGSEGV: back at state 3")
+    assert extended.value("x") == "2"
+    assert extended.run("input()", ["typed"]).value == "'typed'"
+    assert extended.ask("complete", "kern", 4)["matches"][0] == "kernel"
+
+
+def test_an_ordinary_kernel_leaves_no_process(extended: Notebook) -> None:
+    prepared(extended)
+    extended.shut_down()
+
+
+def test_an_ordinary_kernel_that_is_killed_leaves_no_process(extended: Notebook) -> None:
+    prepared(extended)
+    family = extended.family()
+    os.kill(extended.pid, signal.SIGKILL)
+    wait_gone(family, 2)
 
 
 # The kernel of its own: cells.
@@ -344,8 +411,8 @@ def test_what_waits_for_typing_can_be_interrupted(notebook: Notebook) -> None:
 
 def prepared(notebook: Notebook) -> None:
     """States, branches, a future that runs."""
-    notebook.run("import time; x = 1")
-    notebook.run("past(1)")
+    state = notebook.run("import time; x = 1").number
+    notebook.run(f"past({state})")
     notebook.run("y = 2")
     notebook.run("future = tm.future(time.sleep, 1000)")
 

@@ -315,8 +315,8 @@ class IPyKernel(Host):
             return None
         return (
             "the experiment would be without this kernel's connection to the notebook, which would "
-            'hang: use the kernel "Python (snapshot)" (`snapshot jupyter install`), where it works '
-            "and each cell can be travelled back to"
+            "hang; it works after `%load_ext snapshot`, and in the kernel "
+            '"Python (snapshot)" of `snapshot jupyter install`'
         )
 
 

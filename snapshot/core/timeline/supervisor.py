@@ -48,10 +48,10 @@ class _Process:
     notified: bool = False
 
 
-def supervise() -> Member:
+def supervise(first: int = 1) -> Member:
     """Fork; this process supervises from now on and never returns, the new one is live.
 
-    Returns its part in the timeline. Raises `CannotFork`.
+    first: the number of the first cell. Returns its part in the timeline. Raises `CannotFork`.
     """
     process.adopt_orphans()
     ours, theirs = Channel.pair()
@@ -59,7 +59,7 @@ def supervise() -> Member:
     if child is not None:
         theirs.close()
         child.forget()
-        Supervisor(child.pid, ours).run()
+        Supervisor(child.pid, ours, first).run()
     ours.close()
     return Member(theirs)
 
@@ -67,8 +67,8 @@ def supervise() -> Member:
 class Supervisor:
     """All processes of a timeline, by what they say and how they end."""
 
-    def __init__(self, pid: int, channel: Channel) -> None:
-        self._timeline = Timeline()
+    def __init__(self, pid: int, channel: Channel, first: int = 1) -> None:
+        self._timeline = Timeline(next=first)
         self._timeline.begin(pid)
         self._processes = {pid: _Process(pid, channel)}
         self._live = self._processes[pid]

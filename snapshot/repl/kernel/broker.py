@@ -92,11 +92,15 @@ class Broker(Kernel):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._timeline: Timeline = kwargs["parent"].timeline
+        self.attach(kwargs["parent"].timeline)
+
+    def attach(self, timeline: Timeline, number: int = 1, parent: Any = None) -> None:
+        """number: of the first cell. parent: the message that is being answered."""
+        self._timeline = timeline
         self._request: _Request | None = None
-        self._history = History(kwargs["profile_dir"].location)
-        self._parent: Any = {}  # of what is published
-        self._number = 1
+        self._history = History(self.profile_dir.location)
+        self._parent = parent or {}  # of what is published
+        self._number = number
         self._pid: int | None = None
         self._ready: asyncio.Future[None] | None = None
         for name in _WIDGETS:
@@ -127,6 +131,10 @@ class Broker(Kernel):
 
     def start(self) -> None:
         super().start()
+        self.listen()
+
+    def listen(self) -> None:
+        """Hear what the worker says from now on."""
         loop = asyncio.get_event_loop()
         self._ready = loop.create_future()
         for fd in self._timeline.streams.listen():
@@ -317,3 +325,16 @@ class Broker(Kernel):
         if not has_ended(supervisor.pid, _GRACE):
             supervisor.kill()
         return {"status": "ok", "restart": restart}
+
+
+class Adopted(Broker, IPythonKernel):
+    """An ordinary kernel that has become a broker: `%load_ext snapshot`."""
+
+    def adopt(self, timeline: Timeline, number: int) -> None:
+        self.attach(timeline, number, self.get_parent("shell"))
+        for name in self.msg_types:
+            self.shell_handlers[name] = getattr(self, name)
+        for name in self.control_handlers.keys() & {f"{each}_request" for each in _CONTROL}:
+            self.control_handlers[name] = getattr(self, name)
+        signal.signal(signal.SIGINT, lambda *_: self.interrupt())
+        self.listen()

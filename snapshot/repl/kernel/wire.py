@@ -92,7 +92,8 @@ class Outlet:
 
     @classmethod
     def of_terminal(cls) -> Outlet:
-        return cls(high(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)))
+        fd: int = getattr(sys.stderr, "_original_stdstream_copy", 2)  # as ipykernel keeps it
+        return cls(high(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)))
 
     def say(self, text: str) -> None:
         with contextlib.suppress(OSError):

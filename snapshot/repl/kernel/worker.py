@@ -6,6 +6,7 @@ process that goes on then.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
@@ -27,6 +28,7 @@ import snapshot
 from snapshot.core.ending import end
 from snapshot.core.process import Exit
 from snapshot.core.timeline.channel import Channel
+from snapshot.core.timeline.copies import Copy
 from snapshot.core.timeline.member import Landing, Member
 from snapshot.errors import SnapshotError
 from snapshot.repl import failure
@@ -47,6 +49,25 @@ def run(channel: Channel, member: Member, outlet: Outlet) -> int:
     worker.serve()
     machine.bye()
     return 0
+
+
+def adopt(kernel: Any, channel: Channel, member: Member, outlet: Outlet, copy: Copy) -> NoReturn:
+    """In a fork of an ordinary kernel: run its cells, with what it had in its memory."""
+    history = kernel.shell.history_manager
+    copy.wake()
+    if history.save_thread is not None:
+        history.save_thread.stop()
+    history.enabled, history.save_thread = False, None  # the broker writes it
+    history.db.close()
+    asyncio.events._set_running_loop(None)
+    asyncio.set_event_loop(None)  # IPython makes one of its own
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    kernel.__class__ = Worker
+    kernel.attach(channel, TimeMachine(member, over=_over), outlet)
+    kernel.equip()
+    kernel.serve()
+    kernel._machine.bye()
+    _over()
 
 
 def _over() -> NoReturn:
@@ -112,12 +133,17 @@ class Worker(IPythonKernel):
     debugger_class = Type(None, allow_none=True)  # it would be loaded
 
     def __init__(self, channel: Channel, machine: TimeMachine, outlet: Outlet) -> None:
+        # Not IPythonKernel's own, which makes a debugger that listens on a socket.
+        super(IPythonKernel, self).__init__()
+        self.attach(channel, machine, outlet)
+        self.comm_manager = comm.get_comm_manager()
+
+    def attach(self, channel: Channel, machine: TimeMachine, outlet: Outlet) -> None:
+        """What is said from now on goes to the broker."""
         self._channel, self._machine, self._outlet = channel, machine, outlet
         self._landing: Landing | None = None
         self._left = False
-        # Not IPythonKernel's own, which makes a debugger that listens on a socket.
-        super(IPythonKernel, self).__init__(session=Wire(channel))
-        self.comm_manager = comm.get_comm_manager()
+        self.session = Wire(channel)
 
     def open(self, app: Application) -> None:
         """Make the shell, with the settings of the user's profile."""
@@ -130,10 +156,15 @@ class Worker(IPythonKernel):
             compiler_class=self.compiler_class,
         )
         self.shell = shell
+        shell.configurables.append(self.comm_manager)
+        self.equip()
+
+    def equip(self) -> None:
+        """Give the shell what is ours."""
+        shell = self.shell
         for each in (shell.displayhook, shell.display_pub):
             each.session = self.session
         shell.displayhook.topic = None
-        shell.configurables.append(self.comm_manager)
         shell.set_custom_exc((Landed, SnapshotError), self._handle)
         magics.register(shell, self._machine)
         names = {name: getattr(snapshot, name) for name in _AT_HAND}
