@@ -111,6 +111,7 @@ class Notebook:
         typed: what is typed where it asks. during: what to do when it has printed this text.
         """
         cell = Cell()
+        options.setdefault("stop_on_error", False)  # or what follows at once is given up
         wanted = self.client.execute(code, allow_stdin=typed is not None, **options)
         while (message := self._next())["content"] != {"execution_state": "idle"} or (
             message["parent_header"].get("msg_id") != wanted

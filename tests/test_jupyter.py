@@ -18,7 +18,7 @@ from jupyter_core.utils import ensure_event_loop
 
 from snapshot.repl.kernel import spec
 from tests.notebooks import Notebook, plain
-from tests.processes import Program, wait_gone
+from tests.processes import Program, Result, wait_gone
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -44,6 +44,43 @@ def notebook(event_loop_of_the_client: None, tmp_path: Path) -> Iterator[Noteboo
 def ordinary(event_loop_of_the_client: None, tmp_path: Path) -> Iterator[Notebook]:
     with Notebook(tmp_path, "python3") as opened:
         yield opened
+
+
+# The command.
+
+
+def jupyter(directory: Path, *words: str) -> Result:
+    """`snapshot jupyter` with these arguments."""
+    command = str(Path(sys.executable).parent / "snapshot")
+    with Program([command, "jupyter", *words], directory=directory) as program:
+        return program.finish()
+
+
+def test_the_kernel_is_installed_and_removed(tmp_path: Path) -> None:
+    done = jupyter(tmp_path, "install", "--user")
+    place = tmp_path / "home" / "data" / "jupyter" / "kernels" / "snapshot"
+    assert done.stdout == f"installed {place}\n", done
+    written = json.loads((place / "kernel.json").read_text())
+    assert written["display_name"] == "Python (snapshot)"
+    assert (written["argv"][0], written["interrupt_mode"]) == (sys.executable, "message")
+    assert jupyter(tmp_path, "remove").stdout == f"removed {place}\n"
+    assert not place.exists()
+    assert "installed" in jupyter(tmp_path, "install", "--prefix", str(tmp_path / "here")).stdout
+    assert (tmp_path / "here" / spec.BELOW / "snapshot").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["remove"], "there is no kernel 'snapshot' to remove"),
+        (["remove", "--user"], "remove takes no option: what Jupyter finds is removed"),
+        (["install", "--prefix", "/dev/null"], "cannot write /dev/null"),
+    ],
+)
+def test_a_mistake_is_a_line(tmp_path: Path, words: list[str], told: str) -> None:
+    done = jupyter(tmp_path, *words)
+    assert done.code == 2
+    assert done.stderr.splitlines()[-1].startswith(f"snapshot jupyter: {told}"), done
 
 
 # An ordinary kernel.
@@ -402,7 +439,7 @@ def test_an_interrupt_reaches_programs_of_the_cell(notebook: Notebook) -> None:
 
 def test_what_waits_for_typing_can_be_interrupted(notebook: Notebook) -> None:
     code = "print('asking')\ninput()"
-    wanted = notebook.client.execute(code, allow_stdin=True)
+    wanted = notebook.client.execute(code, allow_stdin=True, stop_on_error=False)
     assert notebook.client.get_stdin_msg(timeout=30)["msg_type"] == "input_request"
     notebook.manager.interrupt_kernel()
     assert notebook.reply(wanted)["ename"] == "KeyboardInterrupt"

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 
 from snapshot.errors import UsageError
 
 USAGE = "install [--user | --sys-prefix | --prefix DIR] | remove"
+
+_NEEDED = ("ipykernel", "jupyter_client")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +37,13 @@ def execute(options: argparse.Namespace) -> int:
     """Do it, and print the folder. Raises `UsageError`."""
     if options.action == "remove" and (options.user or options.prefix):
         raise UsageError("remove takes no option: what Jupyter finds is removed")
-    try:
-        from snapshot.repl.kernel import spec
-    except ImportError as error:
-        raise UsageError(
-            f"there is no {error.name!r}, which the kernel needs: pip install 'snapshot[jupyter]'"
-        ) from None
+    for name in _NEEDED:
+        if find_spec(name) is None:
+            raise UsageError(
+                f"there is no {name}, which the kernel needs: pip install 'snapshot[jupyter]'"
+            )
+    from snapshot.repl.kernel import spec
+
     if options.action == "install":
         print("installed", spec.install(user=options.user, prefix=options.prefix))
     else:

@@ -293,7 +293,10 @@ class Supervisor:
         """Tell a frozen process to do something, and wait for what it says; None if it is dead."""
         try:
             one.channel.send(order, fds)
-            while process.wait_for_input(one.channel.fileno(), _GRACE):
+            deadline = time.monotonic() + _GRACE
+            while (left := deadline - time.monotonic()) > 0:
+                if not process.wait_for_input(one.channel.fileno(), left):
+                    continue  # a child has ended, which is seen to later
                 told = one.channel.receive()
                 if told is None or told[0][1] != "ready":
                     return told
