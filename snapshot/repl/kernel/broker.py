@@ -101,7 +101,6 @@ class Broker(Kernel):
         self._history = History(self.profile_dir.location)
         self._parent = parent or {}  # of what is published
         self._number = number
-        self._pid: int | None = None
         self._ready: asyncio.Future[None] | None = None
         for name in _WIDGETS:
             self.shell_handlers[name] = self._pass_on
@@ -179,7 +178,6 @@ class Broker(Kernel):
         )
 
     def _on_taken(self, pid: int) -> None:
-        self._pid = pid
         if self._request is not None:
             self._request.taken = True
 
