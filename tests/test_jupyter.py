@@ -422,7 +422,7 @@ def test_an_interrupt_is_a_keyboard_interrupt_in_the_cell(notebook: Notebook) ->
     for _ in range(3):
         cell = notebook.run(LOOP, during=("asleep", notebook.manager.interrupt_kernel))
         assert cell.reply["ename"] == "KeyboardInterrupt"
-    notebook.manager.interrupt_kernel()  # of nothing
+    os.kill(notebook.pid, signal.SIGINT)  # of nothing
     assert notebook.value("x") == "1"
     notebook.run("past(1)")
     cell = notebook.run(LOOP, during=("asleep", notebook.manager.interrupt_kernel))
