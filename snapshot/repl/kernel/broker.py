@@ -102,6 +102,7 @@ class Broker(Kernel):
         self._parent = parent or {}  # of what is published
         self._number = number
         self._ready: asyncio.Future[None] | None = None
+        self._shuts_down = False
         for name in _WIDGETS:
             self.shell_handlers[name] = self._pass_on
 
@@ -217,7 +218,8 @@ class Broker(Kernel):
             told = "the process of this cell has ended, and the kernel with it"
             content = {"ename": "ProcessEnded", "evalue": told, "traceback": [], "died": True}
             self._request.reply.set_result({"status": "error", **content})
-        self.io_loop.call_later(0.1, self.io_loop.stop)
+        if not self._shuts_down:  # which stops the loops itself, when it has answered
+            self.io_loop.call_later(0.1, self.io_loop.stop)
 
     # What the notebook says.
 
@@ -315,6 +317,8 @@ class Broker(Kernel):
         self.interrupt()
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
+        self._shuts_down = True
+        self.parent.reset_io()  # ipykernel's streams wait for a thread that is stopped soon
         supervisor = self._timeline.supervisor
         if self._request is None:
             self._tell("leave")
