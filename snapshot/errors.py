@@ -24,6 +24,10 @@ class CannotFork(SnapshotError, OSError):
     """The system refused to fork. Nothing was forked, nothing changed."""
 
 
+class CannotWait(SnapshotError):
+    """What runs in this process would hang if it stood still. Nothing was forked."""
+
+
 class CannotOverlay(SnapshotError, OSError):
     """Directories cannot be put under a private overlay. Nothing was forked, nothing changed."""
 

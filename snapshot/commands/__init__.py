@@ -21,7 +21,7 @@ from snapshot.errors import CannotRun, SnapshotError, UsageError
 if TYPE_CHECKING:
     from snapshot.repl.launcher import Program
 
-COMMANDS = ("doctor", "repl", "run")
+COMMANDS = ("doctor", "jupyter", "repl", "run")
 
 PROGRAM_USAGE = "script [args...] | -m module [args...] | -c code [args...]"
 

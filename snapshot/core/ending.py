@@ -58,6 +58,7 @@ def end(how: Exit) -> None:
     global _how
     _how = how
     atexit._run_exitfuncs()
+    streams.flush_last()
     process.exit_now(how)
 
 

@@ -9,7 +9,8 @@ An entry acts only if its module is loaded already. Its methods are called in th
     back            in the process that took it, with everything that the experiment told
     keep            in the experiment that becomes the original
 
-and what `before` returns is handed to the others.
+and what `before` returns is handed to the others. `hangs` says what to do where the process that
+takes a snapshot must not stand still; nothing of the others is called then.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ class Host:
     module = ""
     # Beginnings of the names of threads that the host makes again itself: their loss is no loss.
     threads: tuple[str, ...] = ()
+
+    def hangs(self) -> str | None:
+        return None
 
     def before(self) -> Any:
         return None
@@ -314,6 +318,23 @@ class IPython(Host):
         return getattr(sys.modules["IPython"], "get_ipython", lambda: None)()
 
 
+class IPyKernel(Host):
+    """The notebook's kernel: the sockets and threads that its cells speak through live in it."""
+
+    module = "ipykernel.kernelapp"
+
+    def hangs(self) -> str | None:
+        app = sys.modules[self.module].IPKernelApp
+        heartbeat = app.instance().heartbeat if app.initialized() else None
+        if heartbeat is None or not heartbeat.is_alive():  # a fork of the kernel has no thread
+            return None
+        return (
+            "the experiment would be without this kernel's connection to the notebook, which would "
+            "hang; it works after `%load_ext snapshot`, and in the kernel "
+            '"Python (snapshot)" of `snapshot jupyter install`'
+        )
+
+
 class ThreadPool(Host):
     """A snapshot taken by a worker of a thread pool: its queue is never filled in the child.
 
@@ -443,6 +464,7 @@ class ForkExecutors(Host):
 HOSTS: tuple[Host, ...] = (
     Asyncio(),
     ForkExecutors(),
+    IPyKernel(),
     IPython(),
     PromptToolkit(),
     Pyrepl(),
@@ -451,6 +473,12 @@ HOSTS: tuple[Host, ...] = (
     SocketServer(),
     ThreadPool(),
 )
+
+
+def hangs() -> str | None:
+    """Why this process must not stand still, if it must not, and what to do instead."""
+    reasons = (host.hangs() for host in HOSTS if host.module in sys.modules)
+    return next(filter(None, reasons), None)
 
 
 class Guests:

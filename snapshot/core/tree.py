@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from snapshot import pickling
-from snapshot.core import ending, guards, line, process, resources
+from snapshot.core import ending, guards, hosts, line, process, resources
 from snapshot.core import threads as threads_
 from snapshot.core.limits import Limits
 from snapshot.core.line import Place, Snapshot, in_snapshot, is_root, snapshots
@@ -26,6 +26,7 @@ from snapshot.core.process import Exit
 from snapshot.core.rollback.wanted import LIMIT, Path, Paths, Wanted
 from snapshot.errors import (
     CannotFork,
+    CannotWait,
     NameTaken,
     NotAnExperiment,
     NotPicklable,
@@ -92,8 +93,8 @@ def snapshot(
 
     Costs a fork (20-50 ms a GB, less after `compact`); the first one also looks once through all
     objects for open files. `files` costs a few milliseconds more, and a copy of each file that is
-    open for writing in there. Raises `UsageError`, `NameTaken`, `ThreadsRunning`, `CannotFork` or
-    `CannotOverlay`; then nothing was forked.
+    open for writing in there. Raises `UsageError`, `NameTaken`, `ThreadsRunning`, `CannotFork`,
+    `CannotOverlay` or, in an ordinary Jupyter kernel, `CannotWait`; then nothing was forked.
     """
     limits = Limits.of(timeout, memory)
     private = Wanted.of(files, files_strict, files_limit, files_on_disk)
@@ -110,6 +111,8 @@ def snapshot_at(
     """`snapshot()` by a debugger: at the line that it shows, which may not even be running."""
     global _last
     _check(name, threads, options.sockets)
+    if reason := hosts.hangs():
+        raise CannotWait(f"snapshot(): {reason}; nothing was forked")
     new = Snapshot(len(line.here.waiting), name, os.getpid(), place, time.monotonic())
     lost = threads_.others()
     if threads == "refuse" and lost:

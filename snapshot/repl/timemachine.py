@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from snapshot.core import line, tree
 from snapshot.core.limits import in_bytes
@@ -23,11 +23,13 @@ from snapshot.core.messages import say
 from snapshot.core.timeline.asking import About, Variable
 from snapshot.core.timeline.channel import high
 from snapshot.core.timeline.member import Landing, Member
+from snapshot.core.timeline.records import Timeline
 from snapshot.core.timeline.tasks import Task
 from snapshot.errors import TimelineError, UsageError
 from snapshot.repl import archive, differences
 from snapshot.repl.archive import Archive, Variables
 from snapshot.repl.futures import BranchFuture, evaluation
+from snapshot.repl.picture import picture
 
 _MARGIN = 10  # columns to the left of what a prompt shows
 
@@ -40,8 +42,10 @@ class TimeMachine:
     saving(on), dontsave(thing), clear_past(cells), budget(…), notify_terminal(on), unhook().
     """
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, over: Callable[[], NoReturn] | None = None) -> None:
+        """over: ends a process that waits, where a `SystemExit` would not come through."""
         self._member: Member | None = member
+        self._over = over
         self._saving = True
         self._hidden: list[object] = []
         self._source = ""
@@ -122,8 +126,20 @@ class TimeMachine:
                 if (future := self._futures.get(content.number)) is not None:
                     future.notice(content)
                 if self._notify["terminal"]:
-                    told.append(_ended(content))
+                    told.append(ending(content))
         return told
+
+    def endings(self) -> list[Task]:
+        """The futures that have ended since `news` or this was asked for."""
+        ended = [content for kind, content in self._here.news() if kind != "output"]
+        for task in ended:
+            if (future := self._futures.get(task.number)) is not None:
+                future.notice(task)
+        return ended
+
+    def notifies(self, where: str) -> bool:
+        """Whether that is to be told: in the "terminal", or in "jupyter"."""
+        return self._notify[where]
 
     def may_leave(self) -> bool:
         """Ask, where futures run, whether they may end; where nobody answers, they may."""
@@ -180,6 +196,8 @@ class TimeMachine:
             landing = self._here.travel(**where, drop=_is_one_call(self._source))
         except SystemExit:
             self._member = None  # nobody listens any more
+            if self._over is not None:
+                self._over()
             raise
         self._travelled = True
         say(f"snapshot: back in process {os.getpid()}, at state {landing.at}")
@@ -196,7 +214,8 @@ class TimeMachine:
     def states(self) -> Tree:
         """The tree of states: number, branch, name, code, age, private memory, a mark for here."""
         columns = shutil.get_terminal_size().columns
-        return Tree(self._here.request("drawn", width=columns - _MARGIN))
+        text = self._here.request("drawn", width=columns - _MARGIN)
+        return Tree(text, self._here.request("states"))
 
     def name(self, n: int | str, name: str | None) -> None:
         """Give a state a name, which `past` takes too; it is thinned out last. None takes it."""
@@ -401,7 +420,20 @@ class Landed(BaseException):
 
 
 class Tree(str):
-    """The tree of states as text, shown as it is."""
+    """The tree of states as text, shown as it is; in a notebook, a picture."""
+
+    _timeline: Timeline
+
+    def __new__(cls, text: str, timeline: Timeline) -> Tree:
+        tree = super().__new__(cls, text)
+        tree._timeline = timeline
+        return tree
+
+    def __reduce__(self) -> Any:
+        return Tree, (str(self), self._timeline)
+
+    def _repr_html_(self) -> str:
+        return picture(self._timeline, time.monotonic())
 
     def __repr__(self) -> str:
         return str(self)
@@ -468,7 +500,8 @@ def _call_text(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     return f"{name_of(work)}({', '.join(given)})"
 
 
-def _ended(task: Task) -> str:
+def ending(task: Task) -> str:
+    """What is told of a future that has ended."""
     text = f"snapshot: future {task.number} {task.status} after {duration(task.seconds)}"
     if task.status == "killed":
         return f"{text}: it {task.how}"

@@ -101,6 +101,8 @@ class Sqlite(Resource):
 
     def lay_aside(self, module: Any) -> None:
         for connection in self._connections:
+            if any(connection is each for each in self._aside):
+                continue  # of an original further up
             # Closing it would undo the original's transaction. So it is kept to the very end, and
             # with it a statement that has not ended: SQLite closes nothing before that has.
             self._aside.append(connection)

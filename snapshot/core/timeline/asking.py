@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import reprlib
 import sys
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from snapshot.core.process import Exit
 from snapshot.errors import NotPicklable
 
 _OWN = {"IPython", "ptpython", __name__.partition(".")[0]}
+_OF_IPYTHON = re.compile("In|Out|_[ido]h|_i{1,3}|_i[0-9]+")
 
 
 class About(NamedTuple):
@@ -79,11 +81,16 @@ class Stored(NamedTuple):
 def variables(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The variables of the program and of the cells: no module, nothing of Python's or ours."""
     hidden = hosts.hidden()
-    return {
+    found = {
         name: value
         for name, value in namespace.items()
         if _is_variable(name, value) and hidden.get(name, hidden) is not value
     }
+    if "_ih" in namespace and namespace.get("In") is namespace["_ih"]:
+        found = {name: found[name] for name in found if not _OF_IPYTHON.fullmatch(name)}
+        if getattr(found.get("open"), "__wrapped__", None) is open:
+            del found["open"]
+    return found
 
 
 def _is_variable(name: str, value: Any) -> bool:

@@ -27,7 +27,7 @@ def drawn(timeline: Timeline, now: float, processes: dict[int, str], width: int)
 
 def _table(timeline: Timeline, now: float, processes: dict[int, str], code: int) -> str:
     rows: list[tuple[str, ...]] = [("state", "branch", "name", "code", "age", "private", "")]
-    for depth, each, folded in _walk(timeline):
+    for depth, each, folded in walk(timeline):
         if folded > 1:
             rows.append(
                 (f"{_bars(depth)}…", str(each.branch), "", f"{folded} states gone", "", "", "")
@@ -68,7 +68,7 @@ def _bars(depth: int) -> str:
     return "│ " * (depth - 1) + "├─" if depth else ""
 
 
-def _walk(timeline: Timeline) -> Iterator[tuple[int, State, int]]:
+def walk(timeline: Timeline) -> Iterator[tuple[int, State, int]]:
     """Each state after its parent: how deep its branch lies, the state, how many it stands for.
 
     Of the states of a branch the oldest comes first; what left it at a state comes right below

@@ -53,10 +53,10 @@ class _Process:
     notified: bool = False
 
 
-def supervise() -> Member:
+def supervise(cell: int = 1) -> Member:
     """Fork; this process supervises from now on and never returns, the new one is live.
 
-    Returns its part in the timeline. Raises `CannotFork`.
+    cell: the number of the first cell. Returns its part in the timeline. Raises `CannotFork`.
     """
     process.adopt_orphans()
     ours, theirs = Channel.pair()
@@ -64,7 +64,7 @@ def supervise() -> Member:
     if child is not None:
         theirs.close()
         child.forget()
-        Supervisor(child.pid, ours).run()
+        Supervisor(child.pid, ours, cell=cell).run()
     ours.close()
     return Member(theirs)
 
@@ -108,9 +108,12 @@ def go_on(pid: int, fd: int, first: int) -> NoReturn:
 class Supervisor:
     """All processes of a timeline, by what they say and how they end."""
 
-    def __init__(self, pid: int, channel: Channel, first: int = 0) -> None:
+    def __init__(self, pid: int, channel: Channel, first: int = 0, cell: int | None = None) -> None:
+        """first: the number of the first state. cell: that of the cell which comes next."""
         self._timeline = Timeline()
         self._timeline.begin(pid, first)
+        if cell is not None:
+            self._timeline.next = cell
         self._processes = {pid: _Process(pid, channel)}
         self._live = self._processes[pid]
         self._outputs: dict[int, Output] = {}
