@@ -87,8 +87,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-def load_ipython_extension(shell: Any) -> None:
-    """`%load_ext snapshot`."""
-    import_module("snapshot.repl.kernel.extension").load(shell)

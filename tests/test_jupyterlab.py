@@ -29,11 +29,14 @@ def missing() -> str | None:
         import jupyterlab  # noqa: F401
         import playwright  # noqa: F401
     except ImportError as error:
-        return f"there is no {error.name}: pip install -e '.[browser]'"
+        return f"there is no {error.name}: pip install -e '.[test]'"
     return None if CHROMIUM else f"there is none of {', '.join(NEEDED)}"
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.skipif(sys.version_info[:2] != (3, 12), reason="a browser is tried on 3.12 alone"),
+]
 
 
 @pytest.fixture

@@ -38,7 +38,9 @@ def load_ipython_extension(shell: Any) -> None:
     if _extension is not None and _extension.is_on:
         raise mistake("snapshot is loaded already: tm is its time machine")
     if _is_kernel(shell):
-        load_in_kernel(shell)
+        from snapshot.repl.kernel import extension  # it needs what only a kernel has
+
+        extension.load(shell)
         return
     _check(shell)
     number, source = _running_cell(shell)
@@ -57,13 +59,6 @@ def unload_ipython_extension(shell: Any) -> None:
     if _extension is not None and _extension.is_on:
         _extension.machine.unhook()
         _extension.unhook()
-
-
-def load_in_kernel(shell: Any) -> None:
-    raise mistake(
-        "%load_ext snapshot: a Jupyter kernel cannot be forked as a terminal's IPython can; "
-        "start `ipython` in a terminal"
-    )
 
 
 def mistake(text: str) -> Exception:
