@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import tempfile
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from snapshot.core.memory import why_not_compact
 from snapshot.core.timeline.drawing import drawn
 from snapshot.core.timeline.records import State, Timeline
 from snapshot.core.timeline.thinning import Budget, superfluous
@@ -283,7 +285,7 @@ class Prompt:
 
     def __init__(self, start: Callable[..., Program], *, before: str = "") -> None:
         """before: what runs before the first cell."""
-        self.program = start(before + PROMPT)
+        self.program = start(textwrap.dedent(before) + PROMPT)
         self.answers = 0
         self.answer()
 
@@ -505,6 +507,50 @@ def test_a_copy_need_not_give_up_the_gil_to_a_thread_that_it_has_not(
             os.close(readable)
             forked += 1
         os._exit(0)
+        """
+    )
+    assert result.code == 0, result
+
+
+@pytest.mark.skipif(why_not_compact() is not None, reason=str(why_not_compact()))
+def test_what_has_come_is_collapsed_to_huge_pages_before_the_first_state_has_it(
+    start: Callable[..., Program],
+) -> None:
+    prompt = Prompt(
+        start,
+        before="""
+        import mmap
+
+        def huge():
+            lines = open("/proc/self/smaps_rollup").read().splitlines()
+            return sum(int(each.split()[1]) for each in lines if each.startswith("AnonHuge")) >> 10
+
+        def grow(length):
+            global buffer
+            buffer = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            buffer.madvise(mmap.MADV_NOHUGEPAGE)
+            buffer[:] = b"x" * length
+            buffer.madvise(mmap.MADV_HUGEPAGE)
+        """,
+    )
+    before = prompt.value("huge()")
+    prompt.say("grow(32 << 20)")
+    assert prompt.value("huge()") < before + 16
+    prompt.say("grow(96 << 20)")
+    assert prompt.value("huge()") > before + 64
+    prompt.say("tm.past(4)")
+    assert prompt.value("buffer[:] == b'x' * (96 << 20)")
+
+
+def test_compact_can_be_given_a_time(python: Callable[..., Result]) -> None:
+    result = python(
+        """
+        from snapshot import compact
+        data = [bytearray(b"x") * (32 << 20) for _ in range(4)]
+        done = compact(seconds=0)
+        print(done.looked)
+        assert done.looked == 0 or done.reason
+        assert compact(seconds=100).looked > 0 or done.reason
         """
     )
     assert result.code == 0, result

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ def execute(options: argparse.Namespace) -> int:
         from snapshot.repl import prompt
 
         settings = prompt.settings(options)
+    began = time.monotonic()
     program = _program(options)
     main = launcher.Main(program or launcher.nothing())
     ended = main.run()
@@ -84,7 +86,7 @@ def execute(options: argparse.Namespace) -> int:
         if member is not None:
             from snapshot.repl.timemachine import TimeMachine
 
-            machine = TimeMachine(member)
+            machine = TimeMachine(member, began=began)
         main.offer(machine)
         try:
             prompt.interact(settings, main.namespace, machine)

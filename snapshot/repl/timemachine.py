@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from snapshot.core import line, tree
 from snapshot.core.limits import in_bytes
 from snapshot.core.line import duration, table
-from snapshot.core.memory import size
+from snapshot.core.memory import compact, own_memory, size
 from snapshot.core.messages import say
 from snapshot.core.timeline.asking import About, Variable
 from snapshot.core.timeline.channel import high
@@ -33,6 +33,10 @@ from snapshot.repl.picture import picture
 
 _MARGIN = 10  # columns to the left of what a prompt shows
 
+# Collapsing memory to huge pages pays where so much has come since the last state; it may take that
+# part of the time that the cell took, or so many seconds if this is more.
+_GROWN, _PART, _LEAST = 64 << 20, 0.2, 0.5
+
 
 class TimeMachine:
     """Travel in the past of this process, and branches of it that run in the background.
@@ -42,14 +46,25 @@ class TimeMachine:
     saving(on), dontsave(thing), clear_past(cells), budget(…), notify_terminal(on), unhook().
     """
 
-    def __init__(self, member: Member, over: Callable[[], NoReturn] | None = None) -> None:
-        """over: ends a process that waits, where a `SystemExit` would not come through."""
+    def __init__(
+        self,
+        member: Member,
+        over: Callable[[], NoReturn] | None = None,
+        *,
+        began: float | None = None,
+    ) -> None:
+        """over: ends a process that waits, where a `SystemExit` would not come through.
+
+        began: when what is there before the first cell began to run, on the clock of
+        `time.monotonic`; now, if it is not given.
+        """
         self._member: Member | None = member
         self._over = over
         self._saving = True
         self._hidden: list[object] = []
         self._source = ""
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
+        self._held = 0  # bytes, when the last state was made
         self._travelled = False
         self._futures: dict[int, BranchFuture] = {}
         self._shown: dict[int, int] = {}
@@ -94,6 +109,7 @@ class TimeMachine:
             if not self._saving or tree.in_snapshot():
                 member.passed()
                 return None
+            self._collapse()
             landing = member.freeze(
                 About(self._source, value, error, self._hidden_names()), self._began
             )
@@ -104,6 +120,13 @@ class TimeMachine:
         if landing is not None:
             self._arrive()
         return landing
+
+    def _collapse(self) -> None:
+        """Make what has come since the last state cheap to fork, while no state shares it yet."""
+        held = own_memory()
+        if held - self._held >= _GROWN:
+            compact(seconds=max(_LEAST, _PART * (time.monotonic() - self._began)))
+        self._held = held
 
     def _arrive(self) -> None:
         """In a process that was woken: what was begun elsewhere is not this one's."""
