@@ -493,6 +493,10 @@ def work(n, gate):
     repl.sees("ZeroDivisionError('division by zero')")
     repl.say("tm.future('os.kill(os.getpid(), 9)').exception()")
     repl.sees("was killed by SIGKILL")
+    repl.say("tm.future(exit, 5).exception()")
+    repl.sees("exited with code 5")
+    repl.say("tm.future('for i in range(1000): print(i * 2)').result()")
+    repl.sees(re.compile(r"^\[\d+\] … \d+ lines more: tm\.output\(\d+\)$", re.M))
     repl.say("i = tm.future('time.sleep(1000)')")
     repl.prompt_above_toolbar(">>>")
     terminal.line("i.running(), i.cancel(), i.cancelled(), i.cancel()")
@@ -503,10 +507,10 @@ def work(n, gate):
     repl.sees("UsageError: future(source): invalid syntax in line 1: x =")
     repl.say("past(2)")
     repl.sees("Out[2]: 42")
-    repl.say("print('there', x, _)", "branch 6 >>>")
+    repl.say("print('there', x, _)", "branch 8 >>>")
     repl.sees("there 6 42")
-    repl.say("x + 1", "branch 6 >>>")
-    repl.leave_from("branch 6 >>>")
+    repl.say("x + 1", "branch 8 >>>")
+    repl.leave_from("branch 8 >>>")
 
 
 def test_leaving_asks_about_futures_that_run(terminal: Terminal) -> None:
@@ -613,3 +617,19 @@ def test_a_mistake_is_told_in_a_line(terminal: Terminal, line: str, said: str) -
     repl.prompt()
     assert "Traceback" not in terminal.transcript()
     repl.leave()
+
+
+def test_a_program_that_closes_everything_costs_the_past_and_nothing_else(
+    terminal: Terminal,
+) -> None:
+    repl = begin(terminal)
+    repl.say("x = 1")
+    repl.say("os.closerange(3, 256)")
+    repl.sees("snapshot: the time machine is off")
+    repl.say("print('still', x)")
+    repl.sees("still 1")
+    assert "Traceback" not in terminal.transcript()
+    repl.say("exit(4)")
+    terminal.prompt()
+    assert terminal.run("echo status $?") == "status 4"
+    assert not terminal.pids()

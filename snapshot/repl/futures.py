@@ -102,7 +102,7 @@ class BranchFuture(Future[Any]):
             return
         if task.status == "cancelled":
             super().cancel()
-        elif task.status == "killed":
+        elif task.status in ("killed", "exited"):
             self.set_exception(_died(task))
         else:
             try:

@@ -32,6 +32,7 @@ from snapshot.repl.futures import BranchFuture, evaluation
 from snapshot.repl.picture import picture
 
 _MARGIN = 10  # columns to the left of what a prompt shows
+_BURST = 40  # lines that a future may show at once
 
 # Collapsing memory to huge pages pays where so much has come since the last state; it may take that
 # part of the time that the cell took, or so many seconds if this is more.
@@ -427,8 +428,11 @@ class TimeMachine:
             "output", future=number, since=self._shown.get(number, 0)
         )
         self._shown[number] = position
-        lines = data.decode(errors="replace").splitlines()
-        return [f"[{number}] {line}" for line in lines]
+        lines = [f"[{number}] {each}" for each in data.decode(errors="replace").splitlines()]
+        if len(lines) <= _BURST:
+            return lines
+        more = f"[{number}] … {len(lines) - _BURST} lines more: tm.output({number})"
+        return [more, *lines[-_BURST:]]
 
 
 class Landed(BaseException):
@@ -526,7 +530,7 @@ def _call_text(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 def ending(task: Task) -> str:
     """What is told of a future that has ended."""
     text = f"snapshot: future {task.number} {task.status} after {duration(task.seconds)}"
-    if task.status == "killed":
+    if task.status in ("killed", "exited"):
         return f"{text}: it {task.how}"
     return (
         text if task.status == "cancelled" else f"{text}: ans({task.number}), past({task.number})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import fcntl
 import os
 import pickle
@@ -17,7 +18,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from snapshot.core.descriptors import OURS, close
+from snapshot.core.descriptors import OURS, close, identity
 
 _SMALL = 1 << 15  # bytes of a message that is sent by itself
 _MOST_DESCRIPTORS = 8
@@ -30,6 +31,7 @@ class Channel:
     def __init__(self, fd: int) -> None:
         """Takes the descriptor over."""
         self._fd = high(fd)
+        self._identity = identity(self._fd)
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
@@ -80,12 +82,14 @@ class Channel:
             return pickle.load(file), received
 
     def close(self) -> None:
-        if self._fd >= 0:
+        if self._fd >= 0 and identity(self._fd) == self._identity:
             close(self._fd)
         self._fd = -1
 
     @contextlib.contextmanager
     def _socket(self) -> Any:
+        if identity(self._fd) != self._identity:  # the program may have closed or replaced it
+            raise OSError(errno.EBADF, "its descriptor was closed")
         end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._fd)
         try:
             yield end

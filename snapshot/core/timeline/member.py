@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from snapshot.core import hosts, inside, process, threads
+from snapshot.core import ending, hosts, inside, process, threads
 from snapshot.core.descriptors import OURS
 from snapshot.core.messages import say
 from snapshot.core.process import Exit
@@ -175,7 +175,7 @@ class Member:
         }
         with _Fork(self) as fork:
             if fork.pid == 0:
-                return self._stay(fork.parted(), about, fork.mask)
+                return self._stay(fork.parted, about, fork.mask)
             if fork.problem is not None:
                 say(f"snapshot: there will be no state of this cell: {fork.problem}")
             sent = (fork.far.fileno(),) if fork.pid else ()
@@ -284,11 +284,12 @@ class Member:
 
     # In copies.
 
-    def _stay(self, copy: Copy, about: About, mask: set[int]) -> Landing:
+    def _stay(self, part: Callable[[], Copy], about: About, mask: set[int]) -> Landing:
         """Be frozen, until this process is ended; returns in copies that are woken."""
         self.about = about
         landing: Landing | None = None
         try:
+            copy = part()
             copy.freeze()
             self._channel.send((0, "ready", {}))
             while landing is None:
@@ -387,6 +388,8 @@ class Member:
             pthread_sigmask(signal.SIG_SETMASK, mask | _STOPPING)
             entered()
             value, error = inside.attempt(work)
+            if isinstance(error, SystemExit):
+                ending.end(Exit(code=inside.exit_code(error)))
             pthread_sigmask(signal.SIG_BLOCK, _EVERY)
             last = Copy()
             for number, fd in enumerate(terminal):
@@ -397,7 +400,7 @@ class Member:
         except BaseException as problem:
             print(f"snapshot: this future ended: {problem}", file=sys.stderr, flush=True)
             process.exit_now(Exit(code=1))
-        return self._stay(last, About(source, value, error), mask)
+        return self._stay(lambda: last, About(source, value, error), mask)
 
     def _note(self, facts: dict[str, Any]) -> Landing:
         told, brought = facts.pop("told", ()), facts.pop("brought", b"")

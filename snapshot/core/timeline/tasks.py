@@ -17,8 +17,8 @@ class Task:
     """A future, as it is listed.
 
     number: of its state. line: the first line of what runs. status: "running", "done", "failed",
-    "cancelled" or "killed". seconds: how long it ran, or has run so far. output: bytes that it
-    wrote. last: the last line of those. how: the way in which its process ended, if it did.
+    "cancelled", "killed" or "exited". seconds: how long it ran, or has run so far. output: bytes
+    that it wrote. last: the last line of those. how: in which way its process ended, if it did.
     """
 
     number: int
@@ -70,7 +70,8 @@ class Output:
         if left:
             self._status = "failed" if failed else "done"
         else:
-            self._status, self._how = "cancelled" if self.cancelled else "killed", how
+            ended = "killed" if how.signal else "exited"
+            self._status, self._how = "cancelled" if self.cancelled else ended, how
 
     def since(self, position: int) -> tuple[int, bytes]:
         """What was written from there on, counted from the beginning, and where that ends."""
