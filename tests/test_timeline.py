@@ -275,7 +275,7 @@ class Travels(RuleBasedStateMachine):
 
 
 Travels.TestCase.settings = hypothesis.settings(
-    max_examples=20, stateful_step_count=25, deadline=None
+    max_examples=12, stateful_step_count=25, deadline=None
 )
 test_any_sequence_of_travels_agrees_with_the_model = Travels.TestCase
 

@@ -587,33 +587,35 @@ def test_without_a_past(terminal: Terminal) -> None:
     terminal.prompt()
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("past(99)", "UnknownState: there is no state 99 yet; the nearest is 1: x = 1"),
-        ("past(-1)", "UnknownState: there is no state -1; the nearest is 0: before the first cell"),
-        ("past('no')", "UnknownState: there is no state 'no'; none is named"),
-        ("past(1.5)", "UsageError: 1.5 is no state: give the number of a cell, or a name"),
-        ("past(None)", "UsageError: None is no state: give the number of a cell, or a name"),
-        ("present()", "TimelineError: this is the tip of branch 1 already"),
-        ("present(7)", "UnknownState: there is no branch 7; there is 1"),
-        ("tm.name(1, 5)", "UsageError: name(1, 5): a name is a text"),
-        ("tm.budget(states=0)", "UsageError: budget(states=0): give a number from 1 on"),
-        ("tm.budget(memory='much')", "UsageError: memory='much' is no size"),
-        ("tm.future(5)", "UsageError: future(5): give a function and its arguments, or source"),
-        ("tm.output(1)", "UnknownState: 1 is no future; there is none"),
-        ("tm.save('no/where')", "UsageError: save('no/where'): No such file or directory"),
-        ("tm.load('nothing')", "CannotRead: there is no archive 'nothing'"),
-        ("tm.vars(5, 5)", "UsageError: vars(VX, n): VX is what load() returned"),
-        ("tm.rerun(0)", "UsageError: rerun(0): nothing comes before state 0"),
-    ],
-)
-def test_a_mistake_is_told_in_a_line(terminal: Terminal, line: str, said: str) -> None:
+# What a person may get wrong, and the line that says so.
+MISTAKES = {
+    "past(99)": "UnknownState: there is no state 99 yet; the nearest is 1: x = 1",
+    "past(-1)": "UnknownState: there is no state -1; the nearest is 0: before the first cell",
+    "past('no')": "UnknownState: there is no state 'no'; none is named",
+    "past(1.5)": "UsageError: 1.5 is no state: give the number of a cell, or a name",
+    "past(None)": "UsageError: None is no state: give the number of a cell, or a name",
+    "present()": "TimelineError: this is the tip of branch 1 already",
+    "present(7)": "UnknownState: there is no branch 7; there is 1",
+    "tm.name(1, 5)": "UsageError: name(1, 5): a name is a text",
+    "tm.budget(states=0)": "UsageError: budget(states=0): give a number from 1 on",
+    "tm.budget(memory='much')": "UsageError: memory='much' is no size",
+    "tm.future(5)": "UsageError: future(5): give a function and its arguments, or source",
+    "tm.output(1)": "UnknownState: 1 is no future; there is none",
+    "tm.save('no/where')": "UsageError: save('no/where'): No such file or directory",
+    "tm.load('nothing')": "CannotRead: there is no archive 'nothing'",
+    "tm.vars(5, 5)": "UsageError: vars(VX, n): VX is what load() returned",
+    "tm.rerun(0)": "UsageError: rerun(0): nothing comes before state 0",
+}
+
+
+def test_a_mistake_is_told_in_a_line(terminal: Terminal) -> None:
     terminal.resize(24, 120)
     repl = begin(terminal)
     repl.say("x = 1")
-    repl.say(line)
-    repl.sees(said)
+    repl.say("tm.saving(False)")
+    for line, said in MISTAKES.items():
+        repl.say(line)
+        repl.sees(said)
     repl.prompt()
     assert "Traceback" not in terminal.transcript()
     repl.leave()
