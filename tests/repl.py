@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 
 from tests.terminal import Terminal
 
@@ -73,9 +74,10 @@ class Repl:
         self.terminal.typed_at = start
 
     def recall(self, line: str, prompt: str = ">>>") -> None:
-        """Go back to a line of the history, which is loaded a moment after the prompt appears."""
+        """Go back to a line of the history, which is loaded some time after the prompt appears."""
         self.prompt(prompt)
-        for _ in range(100):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
             self.terminal.type("\x1b[A#")
             found = self.terminal.wait_for(
                 re.compile(rf"^{compiled_prompt(prompt).pattern} (.*)#\s*$", re.M)
