@@ -304,6 +304,16 @@ def test_typed_ahead_goes_where_one_travels(terminal: Terminal) -> None:
     repl.leave()
 
 
+def test_the_history_is_there_in_a_process_woken_before_it_was_loaded(terminal: Terminal) -> None:
+    repl = begin(terminal)
+    repl.say("first = 1")
+    repl.say("past(0)")
+    repl.recall("first = 1", "branch 2 >>>")
+    terminal.type("\x15")
+    terminal.line("exit()")
+    terminal.prompt()
+
+
 def test_lines_of_every_branch_are_in_the_history(terminal: Terminal) -> None:
     repl = begin(terminal)
     repl.say("first = 1")

@@ -523,11 +523,23 @@ def take(handed: Mapping[str, Any]) -> None:
         typeahead._buffer.clear()
         typeahead._buffer.update(handed.get("keys", {}))
         for history in PromptToolkit().before().values():
-            # Also where a thread was about to: there is none here.
-            history._loaded_strings = list(history.load_history_strings())
-            history._loaded = True
+            _load_again(history)
     if IPython.module in sys.modules:
         IPython().refresh(IPython().shell())
+
+
+def _load_again(history: Any) -> None:
+    """Unless it has still to be loaded for the first time, or a thread is about to do that."""
+    thread = getattr(history, "_load_thread", history)
+    if thread is history:
+        if not history._loaded:
+            return
+    elif thread is None or thread.is_alive():
+        return
+    else:
+        history._lock = threading.Lock()  # which the thread may have had at the fork
+    history._loaded_strings = list(history.load_history_strings())
+    history._loaded = True
 
 
 def hidden() -> Mapping[str, Any]:
