@@ -248,7 +248,6 @@ def test_displays_are_updated_and_cleared(notebook: Notebook) -> None:
 
 
 def test_matplotlib_draws_inline(notebook: Notebook) -> None:
-    pytest.importorskip("matplotlib")
     cell = notebook.run("import matplotlib.pyplot as plt\nplt.plot([1, 2, 4]);\nplt.title('é')")
     (shown,) = cell.data("display_data")
     assert shown["image/png"].startswith("iVBOR")

@@ -554,3 +554,13 @@ def test_compact_can_be_given_a_time(python: Callable[..., Result]) -> None:
         """
     )
     assert result.code == 0, result
+
+
+def test_a_state_in_which_nothing_can_live_is_given_up(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start)
+    prompt.say("log.append(1)")
+    prompt.say("import snapshot; snapshot.on_snapshot(enter=lambda: os._exit(9))")
+    prompt.say("log.append(2)")
+    prompt.say("os._exit(3)")
+    assert (prompt.at, prompt.log) == (1, [1])
+    assert prompt.value("sorted(tm.VX)") == [0, 1]

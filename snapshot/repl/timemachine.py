@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from snapshot.core import line, tree
+from snapshot.core.descriptors import close
 from snapshot.core.limits import in_bytes
 from snapshot.core.line import duration, table
 from snapshot.core.memory import compact, own_memory, size
@@ -352,7 +353,11 @@ class TimeMachine:
         self._only_outside("future")
         readable, writable = os.pipe()
         ended = high(readable)
-        started = self._here.start(call, source, writable)
+        try:
+            started = self._here.start(call, source, writable)
+        except BaseException:
+            close(ended)
+            raise
         if isinstance(started, Landing):
             self._arrive()
             raise Landed(started)

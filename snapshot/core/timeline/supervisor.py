@@ -32,6 +32,7 @@ from snapshot.core.timeline.thinning import Budget, superfluous
 from snapshot.errors import SnapshotError, TimelineError, UnknownState, UsageError
 
 _GRACE = 5.0  # seconds that the processes at the tips of branches have to end in order
+_STILLBORN = 1.0  # seconds within which one that was woken, and ran nothing, died of its state
 _STATES = 100  # how many states there may be, if nobody says otherwise
 _SHARE = 4  # of the memory that is free at the beginning, a quarter
 _TIGHT = 20  # states are given up when less than a twentieth of the memory is free
@@ -42,6 +43,7 @@ class _Process:
     """A process of the timeline, and what it has asked and was not answered yet.
 
     original: what it was forked from, until it is frozen: that waits before its next cell.
+    woken: when, on the clock of `time.monotonic`, and from which state; None once it ran a cell.
     """
 
     pid: int
@@ -51,6 +53,7 @@ class _Process:
     watched: bool = True
     news: list[Any] = field(default_factory=list)
     notified: bool = False
+    woken: tuple[float, State] | None = None
 
 
 def supervise(cell: int = 1) -> Member:
@@ -122,7 +125,6 @@ class Supervisor:
         self._ending = False  # somebody has told us to end, or the live process that it ends
         self._alarm, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._told: list[str] = []
-        self._stopped_by: set[int] = set()
 
     def run(self) -> NoReturn:
         """Until the live process has ended; then this one ends as it did."""
@@ -213,6 +215,7 @@ class Supervisor:
         self, speaker: _Process, number: int, fds: list[int], cell: int, line: str
     ) -> None:
         self._must_be_live(speaker)
+        speaker.woken = None
         self._timeline.begun(cell, line)
 
     def _must_be_live(self, speaker: _Process) -> None:
@@ -346,6 +349,7 @@ class Supervisor:
         else:
             self._timeline.inherited(branch, state, pid)
         self._live = self._processes[pid]
+        self._live.woken = time.monotonic(), state
 
     def _order(self, state: State, order: Any, fds: tuple[int, ...] = ()) -> tuple[Any, list[int]]:
         """Let a frozen process do something; what it says. Raises `TimelineError`.
@@ -612,6 +616,8 @@ class Supervisor:
         while one.watched and self._has_said(one):
             self._hear(one)
         live = one is self._live
+        if live and one.woken is not None and time.monotonic() - one.woken[0] < _STILLBORN:
+            self._evict(one.woken[1])  # or the next one to be woken there would die in turn
         self._forget(pid)
         record = self._timeline.died(pid)
         if isinstance(record, State) and record.status == "ended":
