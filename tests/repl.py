@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import time
@@ -77,16 +78,19 @@ class Repl:
         """Go back to a line of the history, which is loaded some time after the prompt appears."""
         self.prompt(prompt)
         deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            self.terminal.type("\x1b[A#")
+        for mark in map(str, itertools.count(100)):  # each its own: one may be drawn twice
+            self.terminal.type(f"\x1b[A#{mark}")
             found = self.terminal.wait_for(
-                re.compile(rf"^{compiled_prompt(prompt).pattern} (.*)#\s*$", re.M)
+                re.compile(rf"^{compiled_prompt(prompt).pattern} (.*)#{mark}\s*$", re.M)
             )
-            self.terminal.type("\x7f")
-            self.terminal.wait_until(lambda: "#" not in self.terminal.screen())
+            self.terminal.type("\x7f" * len(f"#{mark}"))
             if found[1] == line:
-                return
-        raise AssertionError(f"no {line!r} in the history")
+                break
+            if time.monotonic() > deadline:
+                shown = self.terminal.screen()
+                kept = [each.read_text() for each in self.terminal.directory.rglob("*history*")]
+                raise AssertionError(f"no {line!r} in the history:\n{shown}\n{kept}")
+        self.terminal.wait_until(lambda: f"#{mark}" not in self.terminal.screen())
 
     def leave(self) -> None:
         """Wait for the original's prompt, end it there, and find the shell as it was."""

@@ -534,7 +534,7 @@ def _load_again(history: Any) -> None:
     if thread is history:
         if not history._loaded:
             return
-    elif thread is None or thread.is_alive():
+    elif thread is None or thread in threading.enumerate():  # alive it seems, if it was just ending
         return
     else:
         history._lock = threading.Lock()  # which the thread may have had at the fork
