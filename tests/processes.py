@@ -280,11 +280,17 @@ def write_script(directory: Path, source: str) -> Path:
     return script
 
 
+# Where what Jedi has parsed and Matplotlib's fonts outlive a test: they take seconds to compute.
+# One for each process of the runner, since these files are not written atomically.
+_CACHE = Path(__file__).parents[1] / ".pytest_cache" / "programs"
+
+
 def environment(directory: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables a program under test gets: nothing of the user's own, a HOME in `directory`,
-    this interpreter's commands first on the path."""
+    a cache that outlives it, this interpreter's commands first on the path."""
     home = directory / "home"
-    home.mkdir(exist_ok=True)
+    if not home.exists():
+        _make_home(home)
     kept = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
     return {
         **kept,
@@ -296,6 +302,14 @@ def environment(directory: Path, extra: Mapping[str, str] | None = None) -> dict
         **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")},
         **(extra or {}),
     }
+
+
+def _make_home(home: Path) -> None:
+    (home / "cache").mkdir(parents=True)
+    lasting = _CACHE / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    for program in ("jedi", "matplotlib", "parso"):
+        (lasting / program).mkdir(parents=True, exist_ok=True)
+        (home / "cache" / program).symlink_to(lasting / program)
 
 
 def compiled(wanted: str | re.Pattern[str]) -> re.Pattern[str]:

@@ -63,10 +63,16 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
 
 
 @pytest.mark.parametrize(
-    "end",
-    ["revert()", "sys.exit(3)", "1 / 0", "os.kill(os.getpid(), 9)", "os._exit(0)"],
+    ("end", "files"),
+    [
+        ("revert()", 10_000),
+        ("sys.exit(3)", 500),
+        ("1 / 0", 500),
+        ("os.kill(os.getpid(), 9)", 500),
+        ("os._exit(0)", 500),
+    ],
 )
-def test_a_tree_is_as_it_was(run: Run, end: str) -> None:
+def test_a_tree_is_as_it_was(run: Run, end: str, files: int) -> None:
     result = run(
         f"""
         import mmap, os, sys
@@ -75,7 +81,7 @@ def test_a_tree_is_as_it_was(run: Run, end: str) -> None:
         from snapshot import last_experiment, revert, snapshot
 
         root = Path("tree").absolute()
-        trees.build(root)
+        trees.build(root, {files})
         log = open(root / "log", "a")
         file = open(root / "map", "r+b")
         pages = mmap.mmap(file.fileno(), 0)
@@ -112,7 +118,7 @@ def test_a_tree_is_what_the_experiment_saw_once_that_is_kept(run: Run, tmp_path:
         from snapshot import keep, snapshot
 
         root = Path("tree").absolute()
-        trees.build(root)
+        trees.build(root, 1_000)
         os.chdir(root / "old")
         log = open(root / "log", "a")
         file = open(root / "map", "r+b")

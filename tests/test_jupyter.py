@@ -431,7 +431,7 @@ def test_an_interrupt_is_a_keyboard_interrupt_in_the_cell(notebook: Notebook) ->
 
 
 def test_an_interrupt_reaches_programs_of_the_cell(notebook: Notebook) -> None:
-    code = "import os\nprint('asleep')\nos.system('sleep 1000')"
+    code = "import os\nos.system('echo asleep; exec sleep 1000')"
     cell = notebook.run(code, during=("asleep", notebook.manager.interrupt_kernel))
     assert cell.value == "2"  # as a status of waitpid(2): killed by SIGINT
 

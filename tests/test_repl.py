@@ -286,6 +286,21 @@ def test_the_programs_own_names(terminal: Terminal) -> None:
     repl.leave()
 
 
+def test_completions_come_in_a_pause_of_the_typing(terminal: Terminal) -> None:
+    repl = Repl(terminal)
+    repl.say("'jedi' in __import__('sys').modules")
+    repl.sees(re.compile(r"^Out\[1\]: False", re.M))
+    repl.prompt()
+    terminal.type("data.ins")
+    repl.sees(re.compile(r"data\.ins.*^ *insert\(\) *$", re.M | re.S))
+    terminal.line("ert(0, 'first'); print(*data[:2])")
+    repl.sees("first 0")
+    repl.prompt()
+    repl.say("'jedi' in __import__('sys').modules")
+    repl.sees("True")
+    repl.leave()
+
+
 def test_no_program(terminal: Terminal) -> None:
     (terminal.directory / "startup.py").write_text("started = 'at ' + 'once'\n1 / 0\n")
     terminal.run("export PYTHONSTARTUP=startup.py")

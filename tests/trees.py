@@ -13,8 +13,6 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-FILES = 10_000
-
 
 def describe(root: Path, *, changed: bool = True) -> dict[str, list[object]]:
     """All that can be seen of each file and directory of a tree.
@@ -55,11 +53,11 @@ def differences(root: Path, before: dict[str, list[object]]) -> str:
     )
 
 
-def build(root: Path) -> None:
-    """Files, links, pipes, odd modes and attributes, a database, and a directory of many files."""
+def build(root: Path, files: int) -> None:
+    """Files, links, pipes, odd modes and attributes, a database, and in `many` so many files."""
     many = root / "many"
     many.mkdir(parents=True)
-    for number in range(FILES):
+    for number in range(files):
         place = many / str(number % 100)
         place.mkdir(exist_ok=True)
         (place / f"{number}.txt").write_text(str(number))

@@ -6,11 +6,14 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition, is_done
 from prompt_toolkit.formatted_text import AnyFormattedText, to_formatted_text
 from prompt_toolkit.input import create_input
@@ -26,6 +29,8 @@ from snapshot.core.timeline.member import Landing
 from snapshot.errors import SnapshotError, UsageError
 from snapshot.repl import failure
 from snapshot.repl.timemachine import Landed, TimeMachine, progress
+
+_PAUSE = 0.08  # seconds without a key after which somebody may want to be helped
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ class Repl(PythonRepl):
             output=create_output(sys.__stdout__),
             vi_mode=settings.vi,
         )
+        self.default_buffer.completer = AfterPause(self.default_buffer)
         self.end: SystemExit | None = None
         self._value: Any = None
         self._error: BaseException | None = None
@@ -144,7 +150,7 @@ class Repl(PythonRepl):
     def read(self) -> str:
         if self._machine is not None and self._machine.is_on:
             self.follow()
-            self._tell_news()
+            _tell(self._machine.news())
             self.app.pre_run_callables.append(self._listen)
             self.app.refresh_interval = 1.0 if self._machine.running else None
         return super().read()
@@ -157,12 +163,21 @@ class Repl(PythonRepl):
         loop.add_reader(fd, lambda: loop.create_task(self._show_news()))
 
     async def _show_news(self) -> None:
-        await run_in_terminal(self._tell_news)
-
-    def _tell_news(self) -> None:
+        """Above the prompt, which is drawn anew, if there is any: most messages are for others."""
         assert self._machine is not None
-        for line in self._machine.news():
-            print(line, file=sys.__stderr__, flush=True)
+        if news := self._machine.news():
+            await run_in_terminal(lambda: _tell(news))
+        else:
+            self.app.invalidate()
+
+    def _on_input_timeout(self, buff: Buffer) -> None:
+        if self.app.is_running:
+            self.app.create_background_task(self._show_signature(buff, buff.document))
+
+    async def _show_signature(self, buffer: Buffer, document: Document) -> None:
+        await asyncio.sleep(_PAUSE)
+        if buffer.document == document:
+            super()._on_input_timeout(buffer)
 
     def run_and_show_expression(self, expression: str) -> None:
         self._begin(expression)
@@ -249,6 +264,31 @@ class Repl(PythonRepl):
         self.get_globals().pop("get_ptpython", None)
 
 
+class AfterPause(Completer):
+    """Completions, but not before there is a pause in the typing.
+
+    What a line is completed with costs a tenth of a second of processor time and writes to several
+    MiB, which the state before it would have to keep; for a line that is pasted it is in vain.
+    """
+
+    def __init__(self, buffer: Buffer) -> None:
+        """For what is typed in this buffer, by the completer that it has."""
+        self._buffer, self._completer = buffer, buffer.completer
+
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        return self._completer.get_completions(document, event)
+
+    async def get_completions_async(
+        self, document: Document, event: CompleteEvent
+    ) -> AsyncGenerator[Completion, None]:
+        if not event.completion_requested:
+            await asyncio.sleep(_PAUSE)
+            if self._buffer.document != document:
+                return
+        async for each in self._completer.get_completions_async(document, event):
+            yield each
+
+
 class Exit(PtpythonExit):
     """What `exit` is at the prompt: ptpython's, which leaves standard input open, with a code."""
 
@@ -297,6 +337,11 @@ def _tasks_toolbar(machine: TimeMachine) -> ConditionalContainer:
     window = Window(FormattedTextControl(lines), dont_extend_height=True)
     shown = Condition(lambda: machine.is_on and bool(machine.running)) & ~is_done
     return ConditionalContainer(window, shown)
+
+
+def _tell(news: Iterable[str]) -> None:
+    for line in news:
+        print(line, file=sys.__stderr__, flush=True)
 
 
 def _where() -> str:
