@@ -31,7 +31,7 @@ from snapshot import compact
 from snapshot.core import process
 from snapshot.core.timeline.asking import About
 from snapshot.core.timeline.member import Landing, Member
-from snapshot.core.timeline.supervisor import supervise
+from snapshot.core.timeline.starting import supervise
 
 os.environ["SNAPSHOT_QUIET"] = "1"
 

@@ -35,7 +35,7 @@ from tests.processes import Program, Result, children_of, start_python, wait_gon
 # that is live says where it is.
 PROMPT = """
 import json, os, sys
-from snapshot.core.timeline.supervisor import supervise
+from snapshot.core.timeline.starting import supervise
 member = supervise()
 from snapshot.repl.timemachine import Landed, TimeMachine
 

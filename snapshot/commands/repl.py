@@ -99,7 +99,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _supervised() -> Member | None:
-    from snapshot.core.timeline.supervisor import supervise
+    from snapshot.core.timeline.starting import supervise
 
     try:
         return supervise()

@@ -90,6 +90,19 @@ def private_memory(pid: int) -> int | None:
         return None
 
 
+def machine() -> tuple[int, int] | None:
+    """Bytes of memory of the machine that are free, in the kernel's judgement, and that there are.
+
+    None where that cannot be known.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_bytes().splitlines()
+    except OSError:
+        return None
+    fields = {line.split()[0]: int(line.split()[1]) << 10 for line in lines}
+    return fields[b"MemAvailable:"], fields[b"MemTotal:"]
+
+
 def own_memory() -> int:
     """Bytes that are resident here and in no file: a cheap estimate, shared ones included."""
     if sys.platform != "linux":

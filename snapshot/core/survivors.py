@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
-from snapshot.core import process
+from snapshot.core import proc, process
 
 Survivor = tuple[int, str]  # pid and name
 
@@ -63,5 +62,4 @@ def _started(each: Any) -> float:
     """psutil adds the time of the boot, which is known to the second only."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return float(each.create_time())
-    fields = Path(f"/proc/{each.pid}/stat").read_bytes().rpartition(b")")[2].split()
-    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return proc.started(each.pid)

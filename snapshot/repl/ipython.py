@@ -20,7 +20,7 @@ from snapshot.core.line import Place
 from snapshot.core.messages import say
 from snapshot.core.process import Exit
 from snapshot.core.timeline.member import Landing, Member
-from snapshot.core.timeline.supervisor import supervise_anew
+from snapshot.core.timeline.starting import supervise_anew
 from snapshot.errors import CannotFork, SnapshotError, TimelineError
 from snapshot.repl import failure
 from snapshot.repl.archive import Variables

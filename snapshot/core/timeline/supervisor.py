@@ -17,17 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from snapshot.core import process
-from snapshot.core.memory import private_memory
+from snapshot.core import proc, process
+from snapshot.core.memory import machine, private_memory
 from snapshot.core.messages import say
 from snapshot.core.process import Exit
 from snapshot.core.terminal import Terminal
 from snapshot.core.timeline.channel import Channel, close_all
-from snapshot.core.timeline.copies import Copy
 from snapshot.core.timeline.drawing import drawn
-from snapshot.core.timeline.member import Member
 from snapshot.core.timeline.records import Branch, State, Timeline
-from snapshot.core.timeline.tasks import Output, Task
+from snapshot.core.timeline.tasks import Task, Tasks
 from snapshot.core.timeline.thinning import Budget, superfluous
 from snapshot.errors import SnapshotError, TimelineError, UnknownState, UsageError
 
@@ -36,6 +34,7 @@ _STILLBORN = 1.0  # seconds within which one that was woken, and ran nothing, di
 _STATES = 100  # how many states there may be, if nobody says otherwise
 _SHARE = 4  # of the memory that is free at the beginning, a quarter
 _TIGHT = 20  # states are given up when less than a twentieth of the memory is free
+_UNKNOWN = (4 << 30, 4 << 30)  # bytes that are free and that there are, if nobody can tell
 
 
 @dataclass(eq=False)
@@ -56,58 +55,6 @@ class _Process:
     woken: tuple[float, State] | None = None
 
 
-def supervise(cell: int = 1) -> Member:
-    """Fork; this process supervises from now on and never returns, the new one is live.
-
-    cell: the number of the first cell. Returns its part in the timeline. Raises `CannotFork`.
-    """
-    process.adopt_orphans()
-    ours, theirs = Channel.pair()
-    child = process.fork()
-    if child is not None:
-        theirs.close()
-        child.forget()
-        Supervisor(child.pid, ours, cell=cell).run()
-    ours.close()
-    return Member(theirs)
-
-
-def supervise_anew(first: int) -> Member:
-    """The same in a process that has lived: the new one has all that it had, but the threads.
-
-    This one becomes a small interpreter, so that no thread, no descriptor and no copy of the memory
-    stays behind. first: the number of the cell that runs, 0 before the first one.
-    """
-    process.adopt_orphans()
-    pid, copy = os.getpid(), Copy()
-    ours, theirs = Channel.pair()
-    try:
-        child = process.fork()
-    except BaseException:
-        ours.close()
-        theirs.close()
-        copy.go_on()
-        raise
-    if child is not None:
-        os.set_inheritable(ours.fileno(), True)
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        process.become(
-            f"from {__name__} import go_on; go_on({child.pid}, {ours.fileno()}, {first})"
-        )
-        go_on(child.pid, ours.fileno(), first)
-    ours.close()
-    copy.replace(pid)
-    return Member(theirs, first)
-
-
-def go_on(pid: int, fd: int, first: int) -> NoReturn:
-    """Supervise the process `pid`, at the other end of the descriptor, and have nothing else."""
-    os.closerange(3, fd)
-    os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
-    os.set_inheritable(fd, False)
-    Supervisor(pid, Channel(fd), first).run()
-
-
 class Supervisor:
     """All processes of a timeline, by what they say and how they end."""
 
@@ -119,8 +66,9 @@ class Supervisor:
             self._timeline.next = cell
         self._processes = {pid: _Process(pid, channel)}
         self._live = self._processes[pid]
-        self._outputs: dict[int, Output] = {}
-        self._budget = Budget(_STATES, (_free() or 4 << 30) // _SHARE)
+        self._tasks = Tasks(self._timeline)
+        free, _ = machine() or _UNKNOWN
+        self._budget = Budget(_STATES, free // _SHARE)
         self._terminal = Terminal.here()
         self._ending = False  # somebody has told us to end, or the live process that it ends
         self._alarm, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -148,9 +96,8 @@ class Supervisor:
         for each in self._processes.values():
             if each.watched:
                 poll.register(each.channel, select.POLLIN)
-        for output in self._outputs.values():
-            if output.fd >= 0:
-                poll.register(output.fd, select.POLLIN)
+        for fd in self._tasks.descriptors():
+            poll.register(fd, select.POLLIN)
         return [fd for fd, _ in poll.poll()]
 
     def _read(self, fd: int) -> None:
@@ -158,11 +105,10 @@ class Supervisor:
             with contextlib.suppress(BlockingIOError):
                 os.read(fd, 4096)
             return
-        for number, output in list(self._outputs.items()):
-            if output.fd == fd:
-                if output.read():
-                    self._news(("output", number))
-                return
+        if fd in self._tasks.descriptors():
+            if (number := self._tasks.read(fd)) is not None:
+                self._news(("output", number))
+            return
         for each in list(self._processes.values()):
             if each.watched and each.channel.fileno() == fd:
                 if self._has_said(each):  # else it was an answer, and taken meanwhile
@@ -482,7 +428,7 @@ class Supervisor:
         state = self._timeline.started(line, began, pid)
         output, channel = fds.pop(), fds.pop()
         self._processes[pid] = _Process(pid, Channel(channel))
-        self._outputs[state.number] = Output(output)
+        self._tasks.begin(state, output)
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         return state.number
@@ -496,48 +442,33 @@ class Supervisor:
         return _LATER
 
     def _finished(self, state: State, how: Exit) -> None:
-        output = self._outputs[state.number]
-        output.finish(how, failed=state.failed, left=state.status == "frozen")
-        for asker, asked in output.waiting:
-            self._answer(asker, asked, self._task(state))
-        output.waiting.clear()
-        self._news(("done", self._task(state)))
-
-    def _task(self, state: State) -> Task:
-        return self._outputs[state.number].task(state.number, state.line, state.made)
-
-    def _future(self, number: Any) -> State:
-        state = self._timeline.states.get(number) if isinstance(number, int) else None
-        if state is None or not state.future:
-            there = ", ".join(map(str, self._outputs))
-            raise UnknownState(
-                f"{number!r} is no future; " + (f"there are {there}" if there else "there is none")
-            )
-        return state
+        for asker, asked in self._tasks.finish(state, how):
+            self._answer(asker, asked, self._tasks.of(state))
+        self._news(("done", self._tasks.of(state)))
 
     def _on_tasks(self, speaker: _Process, number: int, fds: list[int]) -> list[Task]:
-        return [self._task(self._timeline.states[each]) for each in sorted(self._outputs)]
+        return self._tasks.all()
 
     def _on_task(self, speaker: _Process, number: int, fds: list[int], future: Any) -> Task:
-        return self._task(self._future(future))
+        return self._tasks.of(self._tasks.find(future))
 
     def _on_await(self, speaker: _Process, number: int, fds: list[int], future: Any) -> Any:
-        state = self._future(future)
+        state = self._tasks.find(future)
         if state.status != "running":
-            return self._task(state)
-        self._outputs[state.number].waiting.append((speaker, number))
+            return self._tasks.of(state)
+        self._tasks.output(future).waiting.append((speaker, number))
         return _LATER
 
     def _on_output(
         self, speaker: _Process, number: int, fds: list[int], future: Any, since: int = 0
     ) -> tuple[int, bytes]:
-        return self._outputs[self._future(future).number].since(since)
+        return self._tasks.output(future).since(since)
 
     def _on_cancel(self, speaker: _Process, number: int, fds: list[int], future: Any) -> bool:
-        state = self._future(future)
+        state = self._tasks.find(future)
         if state.status != "running" or state.pid is None:
             return False
-        self._outputs[state.number].cancelled = True
+        self._tasks.output(future).cancelled = True
         _kill(state.pid, group=True)
         return True
 
@@ -560,8 +491,8 @@ class Supervisor:
     def _thin(self) -> None:
         spared = frozenset({self._timeline.live.at})
         going = superfluous(self._timeline.frozen(), self._budget, spared)
-        free, most = _free(), _total()
-        if not going and free is not None and most is not None and free < most // _TIGHT:
+        free, most = machine() or _UNKNOWN
+        if not going and free < most // _TIGHT:
             held = sum(each.memory or 0 for each in self._timeline.frozen())
             going = superfluous(
                 self._timeline.frozen(), Budget(self._budget.states, held // 2), spared
@@ -586,11 +517,11 @@ class Supervisor:
     def _lost(self, one: _Process) -> None:
         """Nobody speaks there any more, though the process may live."""
         one.watched = False
-        if one is not self._live and _parent_of(one.pid) != os.getpid():
+        if one is not self._live and proc.parent_of(one.pid) != os.getpid():
             # Of a process that was kept (see `keep`) we are no parent: so much must do.
             self._ended(one.pid, Exit())
             return
-        if one is self._live and not _is_ending(one.pid):
+        if one is self._live and not proc.is_ending(one.pid):
             # It has become another program (execve(2)); what there was before is of no use to it.
             self._ending = True
             self._end_others()
@@ -604,7 +535,7 @@ class Supervisor:
 
     def _stopped(self, pid: int) -> None:
         """Stop with the live process, so that the shell sees it, and go on with it."""
-        if pid == self._live.pid and _is_stopped(pid):
+        if pid == self._live.pid and proc.is_stopped(pid):
             os.kill(os.getpid(), signal.SIGSTOP)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
@@ -700,7 +631,6 @@ class Supervisor:
 
 
 _LATER = object()
-_PF_EXITING = 0x4  # of the flags in /proc/PID/stat: include/linux/sched.h
 
 
 def _kill(pid: int, *, group: bool = False) -> None:
@@ -709,40 +639,3 @@ def _kill(pid: int, *, group: bool = False) -> None:
             os.killpg(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def _is_stopped(pid: int) -> bool:
-    return _stat(pid)[0] == b"T"
-
-
-def _is_ending(pid: int) -> bool:
-    """Whether the process is on its way out: its descriptors are closed before it has ended."""
-    state, *_ = fields = _stat(pid)
-    return state in (b"Z", b"X") or bool(int(fields[6]) & _PF_EXITING)
-
-
-def _parent_of(pid: int) -> int:
-    return int(_stat(pid)[1])
-
-
-def _stat(pid: int) -> list[bytes]:
-    """The fields of /proc/PID/stat after the name, see proc(5); those of a dead one if it is."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()
-    return [b"X", *[b"0"] * 6]
-
-
-def _free() -> int | None:
-    return _memory(b"MemAvailable:")
-
-
-def _total() -> int | None:
-    return _memory(b"MemTotal:")
-
-
-def _memory(name: bytes) -> int | None:
-    with contextlib.suppress(OSError), open("/proc/meminfo", "rb") as file:
-        for line in file:
-            if line.startswith(name):
-                return int(line.split()[1]) << 10
-    return None

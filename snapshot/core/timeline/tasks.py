@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from snapshot.core.process import Exit
+from snapshot.core.timeline.records import State, Timeline
+from snapshot.errors import UnknownState
 
 _MOST = 16 << 20  # bytes that are kept of what a future writes: the last ones
 
@@ -85,3 +87,53 @@ class Output:
         seconds = (self._ended or time.monotonic()) - began
         output = self._dropped + len(self._kept)
         return Task(number, line, self._status, seconds, output, last, self._how)
+
+
+class Tasks:
+    """The futures of a timeline, by the numbers of their states."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._outputs: dict[int, Output] = {}
+
+    def begin(self, state: State, fd: int) -> None:
+        """A future runs, and writes to the other end of this descriptor."""
+        self._outputs[state.number] = Output(fd)
+
+    def descriptors(self) -> list[int]:
+        """Those from which can be read what futures write."""
+        return [each.fd for each in self._outputs.values() if each.fd >= 0]
+
+    def read(self, fd: int) -> int | None:
+        """Take what has come from a descriptor; the number of the future, if it was something."""
+        for number, output in self._outputs.items():
+            if output.fd == fd:
+                return number if output.read() else None
+        return None
+
+    def finish(self, state: State, how: Exit) -> list[Any]:
+        """A future has ended, or is frozen now. Returns who waits for that."""
+        output = self._outputs[state.number]
+        output.finish(how, failed=state.failed, left=state.status == "frozen")
+        waiting, output.waiting = output.waiting, []
+        return waiting
+
+    def find(self, number: Any) -> State:
+        """Its state, which may be evicted by now. Raises `UnknownState`."""
+        state = self._timeline.states.get(number) if isinstance(number, int) else None
+        if state is None or not state.future:
+            there = ", ".join(map(str, self._outputs))
+            raise UnknownState(
+                f"{number!r} is no future; " + (f"there are {there}" if there else "there is none")
+            )
+        return state
+
+    def output(self, number: Any) -> Output:
+        """What it has written. Raises `UnknownState`."""
+        return self._outputs[self.find(number).number]
+
+    def of(self, state: State) -> Task:
+        return self._outputs[state.number].task(state.number, state.line, state.made)
+
+    def all(self) -> list[Task]:
+        return [self.of(self._timeline.states[each]) for each in sorted(self._outputs)]

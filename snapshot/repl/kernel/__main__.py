@@ -7,7 +7,7 @@ import sys
 
 from snapshot.core import process
 from snapshot.core.timeline.channel import Channel
-from snapshot.core.timeline.supervisor import supervise
+from snapshot.core.timeline.starting import supervise
 from snapshot.repl.kernel.wire import Outlet, Streams
 
 

@@ -21,7 +21,7 @@ from snapshot.core import census, descriptors, hosts, process, threads
 from snapshot.core.messages import say
 from snapshot.core.timeline.channel import Channel
 from snapshot.core.timeline.copies import Copy
-from snapshot.core.timeline.supervisor import supervise
+from snapshot.core.timeline.starting import supervise
 from snapshot.repl.kernel.wire import Outlet, Streams
 
 

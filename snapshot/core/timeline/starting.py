@@ -1,0 +1,65 @@
+"""How a timeline begins: this process forks, and one of the two becomes the supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import NoReturn
+
+from snapshot.core import process
+from snapshot.core.timeline.channel import Channel
+from snapshot.core.timeline.copies import Copy
+from snapshot.core.timeline.member import Member
+from snapshot.core.timeline.supervisor import Supervisor
+
+
+def supervise(cell: int = 1) -> Member:
+    """Fork; this process supervises from now on and never returns, the new one is live.
+
+    cell: the number of the first cell. Returns its part in the timeline. Raises `CannotFork`.
+    """
+    process.adopt_orphans()
+    ours, theirs = Channel.pair()
+    child = process.fork()
+    if child is not None:
+        theirs.close()
+        child.forget()
+        Supervisor(child.pid, ours, cell=cell).run()
+    ours.close()
+    return Member(theirs)
+
+
+def supervise_anew(first: int) -> Member:
+    """The same in a process that has lived: the new one has all that it had, but the threads.
+
+    This one becomes a small interpreter, so that no thread, no descriptor and no copy of the memory
+    stays behind. first: the number of the cell that runs, 0 before the first one.
+    """
+    process.adopt_orphans()
+    pid, copy = os.getpid(), Copy()
+    ours, theirs = Channel.pair()
+    try:
+        child = process.fork()
+    except BaseException:
+        ours.close()
+        theirs.close()
+        copy.go_on()
+        raise
+    if child is not None:
+        os.set_inheritable(ours.fileno(), True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        process.become(
+            f"from {__name__} import go_on; go_on({child.pid}, {ours.fileno()}, {first})"
+        )
+        go_on(child.pid, ours.fileno(), first)
+    ours.close()
+    copy.replace(pid)
+    return Member(theirs, first)
+
+
+def go_on(pid: int, fd: int, first: int) -> NoReturn:
+    """Supervise the process `pid`, at the other end of the descriptor, and have nothing else."""
+    os.closerange(3, fd)
+    os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
+    os.set_inheritable(fd, False)
+    Supervisor(pid, Channel(fd), first).run()
