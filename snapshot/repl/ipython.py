@@ -25,7 +25,8 @@ from snapshot.errors import CannotFork, SnapshotError, TimelineError
 from snapshot.repl import failure
 from snapshot.repl.archive import Variables
 from snapshot.repl.futures import BranchFuture
-from snapshot.repl.timemachine import Landed, TimeMachine, Tree
+from snapshot.repl.timemachine import Landed, TimeMachine
+from snapshot.repl.views import Tree
 
 _NAMES = ("past", "present", "states")
 

@@ -28,7 +28,8 @@ import snapshot
 from snapshot.core.timeline.member import Landing
 from snapshot.errors import SnapshotError, UsageError
 from snapshot.repl import failure
-from snapshot.repl.timemachine import Landed, TimeMachine, progress
+from snapshot.repl.timemachine import Landed, TimeMachine
+from snapshot.repl.views import progress
 
 _PAUSE = 0.08  # seconds without a key after which somebody may want to be helped
 

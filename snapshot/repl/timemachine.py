@@ -18,19 +18,17 @@ from typing import Any, NoReturn
 from snapshot.core import line, tree
 from snapshot.core.descriptors import close
 from snapshot.core.limits import in_bytes
-from snapshot.core.line import duration, table
 from snapshot.core.memory import compact, own_memory, size
 from snapshot.core.messages import say
 from snapshot.core.timeline.asking import About, Variable
 from snapshot.core.timeline.channel import high
 from snapshot.core.timeline.member import Landing, Member
-from snapshot.core.timeline.records import Timeline
 from snapshot.core.timeline.tasks import Task
 from snapshot.errors import TimelineError, UsageError
 from snapshot.repl import archive, differences
 from snapshot.repl.archive import Archive, Variables
 from snapshot.repl.futures import BranchFuture, evaluation
-from snapshot.repl.picture import picture
+from snapshot.repl.views import Past, Tasks, Tree, ending
 
 _MARGIN = 10  # columns to the left of what a prompt shows
 _BURST = 40  # lines that a future may show at once
@@ -277,7 +275,7 @@ class TimeMachine:
     @property
     def VX(self) -> Past:
         """All states that there are, as `vars(VX, n)` takes them; `save` writes them to a file."""
-        return Past(self)
+        return Past(self.states, self.vars)
 
     # Keeping.
 
@@ -451,66 +449,6 @@ class Landed(BaseException):
         self.landing = landing
 
 
-class Tree(str):
-    """The tree of states as text, shown as it is; in a notebook, a picture."""
-
-    _timeline: Timeline
-
-    def __new__(cls, text: str, timeline: Timeline) -> Tree:
-        tree = super().__new__(cls, text)
-        tree._timeline = timeline
-        return tree
-
-    def __reduce__(self) -> Any:
-        return Tree, (str(self), self._timeline)
-
-    def _repr_html_(self) -> str:
-        return picture(self._timeline, time.monotonic())
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-class Tasks(tuple[Task, ...]):
-    """Futures; shows as a table."""
-
-    def __new__(cls, tasks: Iterable[Task] = ()) -> Tasks:
-        return super().__new__(cls, tuple(tasks))
-
-    def __repr__(self) -> str:
-        if not self:
-            return "no futures"
-        rows = [("", "code", "", "ran", "output", "last line")]
-        for each in self:
-            ran, written = duration(each.seconds), size(each.output)
-            rows.append(
-                (str(each.number), each.line[:44], each.status, ran, written, each.last[:60])
-            )
-        return table(rows)
-
-
-class Past(Mapping[int, Variables]):
-    """The variables of all states, by the numbers of their cells."""
-
-    def __init__(self, machine: TimeMachine) -> None:
-        self._machine = machine
-
-    def vars(self, n: int) -> Variables:
-        return self._machine.vars(n)
-
-    def __getitem__(self, n: int) -> Variables:
-        return self.vars(n)
-
-    def __iter__(self) -> Any:
-        return iter(sorted(each.number for each in self._machine._here.request("states").frozen()))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __repr__(self) -> str:
-        return repr(self._machine.states())
-
-
 def _is_one_call(source: str) -> bool:
     """Whether a cell does nothing but go somewhere, so that nothing is lost with its process."""
     import ast
@@ -530,21 +468,6 @@ def _call_text(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     given = [reprlib.repr(each) for each in args]
     given += [f"{name}={reprlib.repr(each)}" for name, each in kwargs.items()]
     return f"{name_of(work)}({', '.join(given)})"
-
-
-def ending(task: Task) -> str:
-    """What is told of a future that has ended."""
-    text = f"snapshot: future {task.number} {task.status} after {duration(task.seconds)}"
-    if task.status in ("killed", "exited"):
-        return f"{text}: it {task.how}"
-    return (
-        text if task.status == "cancelled" else f"{text}: ans({task.number}), past({task.number})"
-    )
-
-
-def progress(task: Task) -> str:
-    """One that runs, in a line."""
-    return f"[{task.number}] {task.line[:30]}  {duration(task.seconds)}  {task.last[:40]}".rstrip()
 
 
 def _count(count: int, noun: str) -> str:

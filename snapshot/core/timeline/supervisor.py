@@ -25,7 +25,7 @@ from snapshot.core.terminal import Terminal
 from snapshot.core.timeline.channel import Channel, close_all
 from snapshot.core.timeline.drawing import drawn
 from snapshot.core.timeline.records import Branch, State, Timeline
-from snapshot.core.timeline.tasks import Task, Tasks
+from snapshot.core.timeline.tasks import Futures, Task
 from snapshot.core.timeline.thinning import Budget, superfluous
 from snapshot.errors import SnapshotError, TimelineError, UnknownState, UsageError
 
@@ -66,7 +66,7 @@ class Supervisor:
             self._timeline.next = cell
         self._processes = {pid: _Process(pid, channel)}
         self._live = self._processes[pid]
-        self._tasks = Tasks(self._timeline)
+        self._futures = Futures(self._timeline)
         free, _ = machine() or _UNKNOWN
         self._budget = Budget(_STATES, free // _SHARE)
         self._terminal = Terminal.here()
@@ -96,7 +96,7 @@ class Supervisor:
         for each in self._processes.values():
             if each.watched:
                 poll.register(each.channel, select.POLLIN)
-        for fd in self._tasks.descriptors():
+        for fd in self._futures.descriptors():
             poll.register(fd, select.POLLIN)
         return [fd for fd, _ in poll.poll()]
 
@@ -105,8 +105,8 @@ class Supervisor:
             with contextlib.suppress(BlockingIOError):
                 os.read(fd, 4096)
             return
-        if fd in self._tasks.descriptors():
-            if (number := self._tasks.read(fd)) is not None:
+        if fd in self._futures.descriptors():
+            if (number := self._futures.read(fd)) is not None:
                 self._news(("output", number))
             return
         for each in list(self._processes.values()):
@@ -428,7 +428,7 @@ class Supervisor:
         state = self._timeline.started(line, began, pid)
         output, channel = fds.pop(), fds.pop()
         self._processes[pid] = _Process(pid, Channel(channel))
-        self._tasks.begin(state, output)
+        self._futures.begin(state, output)
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         return state.number
@@ -442,33 +442,33 @@ class Supervisor:
         return _LATER
 
     def _finished(self, state: State, how: Exit) -> None:
-        for asker, asked in self._tasks.finish(state, how):
-            self._answer(asker, asked, self._tasks.of(state))
-        self._news(("done", self._tasks.of(state)))
+        for asker, asked in self._futures.finish(state, how):
+            self._answer(asker, asked, self._futures.of(state))
+        self._news(("done", self._futures.of(state)))
 
     def _on_tasks(self, speaker: _Process, number: int, fds: list[int]) -> list[Task]:
-        return self._tasks.all()
+        return self._futures.all()
 
     def _on_task(self, speaker: _Process, number: int, fds: list[int], future: Any) -> Task:
-        return self._tasks.of(self._tasks.find(future))
+        return self._futures.of(self._futures.find(future))
 
     def _on_await(self, speaker: _Process, number: int, fds: list[int], future: Any) -> Any:
-        state = self._tasks.find(future)
+        state = self._futures.find(future)
         if state.status != "running":
-            return self._tasks.of(state)
-        self._tasks.output(future).waiting.append((speaker, number))
+            return self._futures.of(state)
+        self._futures.output(future).waiting.append((speaker, number))
         return _LATER
 
     def _on_output(
         self, speaker: _Process, number: int, fds: list[int], future: Any, since: int = 0
     ) -> tuple[int, bytes]:
-        return self._tasks.output(future).since(since)
+        return self._futures.output(future).since(since)
 
     def _on_cancel(self, speaker: _Process, number: int, fds: list[int], future: Any) -> bool:
-        state = self._tasks.find(future)
+        state = self._futures.find(future)
         if state.status != "running" or state.pid is None:
             return False
-        self._tasks.output(future).cancelled = True
+        self._futures.output(future).cancelled = True
         _kill(state.pid, group=True)
         return True
 

@@ -89,7 +89,7 @@ class Output:
         return Task(number, line, self._status, seconds, output, last, self._how)
 
 
-class Tasks:
+class Futures:
     """The futures of a timeline, by the numbers of their states."""
 
     def __init__(self, timeline: Timeline) -> None:

@@ -34,7 +34,8 @@ from snapshot.errors import SnapshotError
 from snapshot.repl import failure
 from snapshot.repl.kernel import magics
 from snapshot.repl.kernel.wire import Outlet
-from snapshot.repl.timemachine import Landed, TimeMachine, ending
+from snapshot.repl.timemachine import Landed, TimeMachine
+from snapshot.repl.views import ending
 
 _AT_HAND = ("keep", "revert", "snapshot", "snapshots")
 _BARE = ("past", "present", "states")
