@@ -391,6 +391,21 @@ def test_random_numbers_go_on_in_every_copy(start: Callable[..., Program]) -> No
     assert len({str(each) for each in [first, *futures]}) == 3
 
 
+def test_news_that_another_request_has_met_is_not_lost(start: Callable[..., Program]) -> None:
+    before = """
+import os, select
+os.mkfifo("gate")
+def wait():
+    while tm.running:
+        pass
+"""
+    prompt = Prompt(start, before=before)
+    prompt.say("tm.future(\"open('gate').read()\")")
+    prompt.say("open('gate', 'w').close(); wait()")
+    assert prompt.value("[select.select([tm], [], [], 0)[0], tm.has_news]") == [[], True]
+    assert re.search("future 2 done", prompt.value("' '.join(tm.news())"))
+
+
 def timeline(*parents: int | None) -> Timeline:
     """A timeline of which each state has that parent; where it is not the one before, a branch."""
     made = Timeline()

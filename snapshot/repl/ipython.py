@@ -15,7 +15,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from snapshot.core import ending, hosts, process, threads, tree
+from snapshot.core import ending, process, threads, tree
+from snapshot.core.hosts.ipython import IPython
 from snapshot.core.line import Place
 from snapshot.core.messages import say
 from snapshot.core.process import Exit
@@ -137,7 +138,7 @@ class Machine(TimeMachine):
                 ending.end(Exit(code=0))  # IPython's own end is that of the process it began in
             self.ended = True
             raise
-        hosts.IPython().refresh(self._shell)
+        IPython().refresh(self._shell)
 
 
 class Extension:

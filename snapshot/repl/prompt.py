@@ -131,6 +131,8 @@ class Repl(PythonRepl):
             vi_mode=settings.vi,
         )
         self.default_buffer.completer = AfterPause(self.default_buffer)
+        self.app.after_render += lambda _: self._show_what_drawing_met()
+        self._untold: list[str] = []
         self.end: SystemExit | None = None
         self._value: Any = None
         self._error: BaseException | None = None
@@ -151,7 +153,8 @@ class Repl(PythonRepl):
     def read(self) -> str:
         if self._machine is not None and self._machine.is_on:
             self.follow()
-            _tell(self._machine.news())
+            self._untold += self._machine.news()
+            self._tell()
             self.app.pre_run_callables.append(self._listen)
             self.app.refresh_interval = 1.0 if self._machine.running else None
         return super().read()
@@ -166,10 +169,21 @@ class Repl(PythonRepl):
     async def _show_news(self) -> None:
         """Above the prompt, which is drawn anew, if there is any: most messages are for others."""
         assert self._machine is not None
-        if news := self._machine.news():
-            await run_in_terminal(lambda: _tell(news))
+        self._untold += self._machine.news()
+        if self._untold:
+            await run_in_terminal(self._tell)
         else:
             self.app.invalidate()
+
+    def _tell(self) -> None:
+        lines, self._untold = self._untold, []
+        for line in lines:
+            print(line, file=sys.__stderr__, flush=True)
+
+    def _show_what_drawing_met(self) -> None:
+        """The toolbar asks for the futures, and may get the message that there is news before."""
+        if self._machine is not None and self._machine.has_news:
+            self.app.create_background_task(self._show_news())
 
     def _on_input_timeout(self, buff: Buffer) -> None:
         if self.app.is_running:
@@ -338,11 +352,6 @@ def _tasks_toolbar(machine: TimeMachine) -> ConditionalContainer:
     window = Window(FormattedTextControl(lines), dont_extend_height=True)
     shown = Condition(lambda: machine.is_on and bool(machine.running)) & ~is_done
     return ConditionalContainer(window, shown)
-
-
-def _tell(news: Iterable[str]) -> None:
-    for line in news:
-        print(line, file=sys.__stderr__, flush=True)
 
 
 def _where() -> str:

@@ -91,6 +91,11 @@ class TimeMachine:
         """Readable when there is something for `news` to tell."""
         return self._here.fileno()
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is some that `fileno` announces no more: another request met it."""
+        return self._member is not None and self._member.has_news
+
     def begin(self, source: str) -> None:
         """A cell is about to run."""
         self._source, self._began, self._travelled = source, time.monotonic(), False

@@ -109,6 +109,11 @@ class Member:
             elif left is not None and left <= 0:
                 return None
 
+    @property
+    def has_news(self) -> bool:
+        """Whether an answer to another request came after the message that there is news."""
+        return self._news
+
     def news(self) -> list[Any]:
         """What has happened to futures since this was asked for: pairs, see the supervisor."""
         while process.wait_for_input(self._channel.fileno(), 0):
