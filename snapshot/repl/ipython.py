@@ -7,7 +7,6 @@ runs for itself leave none.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 import threading
@@ -17,17 +16,15 @@ from typing import Any
 
 from snapshot.core import ending, process, threads, tree
 from snapshot.core.hosts.ipython import IPython
-from snapshot.core.line import Place
 from snapshot.core.messages import say
 from snapshot.core.process import Exit
 from snapshot.core.timeline.member import Landing, Member
 from snapshot.core.timeline.starting import supervise_anew
 from snapshot.errors import CannotFork, SnapshotError, TimelineError
 from snapshot.repl import failure
-from snapshot.repl.archive import Variables
-from snapshot.repl.futures import BranchFuture
+from snapshot.repl.magics import Magics
+from snapshot.repl.news import News
 from snapshot.repl.timemachine import Landed, TimeMachine
-from snapshot.repl.views import Tree
 
 _NAMES = ("past", "present", "states")
 
@@ -150,7 +147,8 @@ class Extension:
         self._originals = {name: getattr(shell, name) for name in self._replaced()}
         self._prompts = shell.prompts
         self._in_prompt_tokens = shell.prompts.in_prompt_tokens
-        self._magics = Magics(shell, machine)
+        self._magics = Magics(shell, machine, "snapshot", "revert", "keep")
+        self._news = News(machine, getattr(shell.pt_app, "app", None))
         self._ours: dict[str, Any] = {}
         self._landing: Landing | None = None
         self._last = shell.last_execution_result  # of the cell before
@@ -205,7 +203,7 @@ class Extension:
             self.unhook()
             return str(self._shell.prompt_for_code())
         self._follow()
-        self._tell_news()
+        self._news.tell()
         source = self._typed() if again is None else self._repeated(again)
         if source.strip():
             self._last, self._open = self._shell.last_execution_result, True
@@ -218,28 +216,12 @@ class Extension:
         return [(tokens[0][0], _where(self.machine)), *tokens]
 
     def _typed(self) -> str:
-        app = getattr(self._shell.pt_app, "app", None)
-        if app is not None:
-            app.pre_run_callables.append(self._listen)
+        self._news.listen_at_next_prompt()
         return str(self._originals["prompt_for_code"]())
 
     def _repeated(self, source: str) -> str:
         print("".join(text for _, text in self._in_prompt()) + source)
         return source
-
-    def _listen(self) -> None:
-        """While the prompt waits for keys, show what futures do, above it."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self.machine.fileno(), lambda: loop.create_task(self._show_news()))
-
-    async def _show_news(self) -> None:
-        from prompt_toolkit.application import run_in_terminal
-
-        await run_in_terminal(self._tell_news)
-
-    def _tell_news(self) -> None:
-        for line in self.machine.news():
-            print(line, file=sys.__stderr__, flush=True)
 
     def _finish(self) -> str | None:
         """Make a state, if a cell has ended. Returns what is to be run where this was woken."""
@@ -308,82 +290,3 @@ def _where(machine: TimeMachine) -> str:
     waiting = tree.snapshots()
     depth = f"{len(waiting)} {waiting[-1].name or ''}".rstrip() + " " if waiting else ""
     return branch + depth
-
-
-class Magics:
-    """The verbs as magics. What follows `%` is a state, a name or nothing."""
-
-    _LINE = ("past", "present", "states", "vars", "snapshot", "revert", "keep")
-
-    def __init__(self, shell: Any, machine: TimeMachine) -> None:
-        self._shell, self._machine = shell, machine
-
-    def register(self) -> None:
-        for name in self._LINE:
-            self._shell.register_magic_function(getattr(self, name), "line", name)
-        self._shell.register_magic_function(self.future, "line_cell", "future")
-
-    def forget(self) -> None:
-        for magics in self._shell.magics_manager.magics.values():
-            for name in (*self._LINE, "future"):
-                if getattr(magics.get(name), "__self__", None) is self:
-                    del magics[name]
-
-    def past(self, line: str) -> None:
-        """`%past 20`, `%past loaded`: go to the state after a cell, or that of a name."""
-        self._machine.past(_state("past", line))
-
-    def present(self, line: str) -> None:
-        """`%present`, `%present 2`: go back to the present, or to the tip of another branch."""
-        branch = _state("present", line) if line.strip() else 1
-        self._machine.present(branch)  # type: ignore[arg-type]  # which says what branches are
-
-    def states(self, line: str) -> Tree:
-        """`%states`: the tree of states."""
-        _nothing("states", line)
-        return self._machine.states()
-
-    def vars(self, line: str) -> Variables:
-        """`%vars 3`: the variables after a cell, fetched when they are looked at."""
-        return self._machine.vars(_state("vars", line))
-
-    def future(self, line: str, cell: str | None = None) -> BranchFuture:
-        """`%%future`: run the cell below in a fork in the background; `%future f(x)`: a line."""
-        if cell is not None:
-            _nothing("%future", line)
-        source = line if cell is None else cell
-        if not source.strip():
-            raise mistake("%future: give an expression; after %%future, code in the lines below")
-        return self._machine.future(self._shell.transform_cell(source))
-
-    def snapshot(self, line: str) -> bool:
-        """`%snapshot`, `%snapshot name`: the next cells are an experiment, until `%revert`."""
-        return tree.snapshot_at(self._place(), line.strip() or None)
-
-    def revert(self, line: str) -> None:
-        """`%revert`, `%revert name`: end the experiment, and be back where it began."""
-        tree.revert(to=_state("revert", line) if line.strip() else None)
-
-    def keep(self, line: str) -> None:
-        """`%keep`: the experiment becomes the real process."""
-        _nothing("keep", line)
-        tree.keep()
-
-    def _place(self) -> Place:
-        """The line of the cell that runs."""
-        frame = sys._getframe()
-        while frame.f_globals is not self._shell.user_ns and frame.f_back is not None:
-            frame = frame.f_back
-        return Place.at(frame, frame.f_lineno)
-
-
-def _state(magic: str, line: str) -> int | str:
-    text = line.strip()
-    if not text:
-        raise mistake(f"%{magic}: give the number of a cell, or a name")
-    return int(text) if text.isdecimal() else text.strip("'\"")
-
-
-def _nothing(magic: str, line: str) -> None:
-    if line.strip():
-        raise mistake(f"%{magic} takes nothing, not {line.strip()!r}")

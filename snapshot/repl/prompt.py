@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -28,6 +27,7 @@ import snapshot
 from snapshot.core.timeline.member import Landing
 from snapshot.errors import SnapshotError, UsageError
 from snapshot.repl import failure
+from snapshot.repl.news import News
 from snapshot.repl.timemachine import Landed, TimeMachine
 from snapshot.repl.views import progress
 
@@ -131,13 +131,12 @@ class Repl(PythonRepl):
             vi_mode=settings.vi,
         )
         self.default_buffer.completer = AfterPause(self.default_buffer)
-        self.app.after_render += lambda _: self._show_what_drawing_met()
-        self._untold: list[str] = []
         self.end: SystemExit | None = None
         self._value: Any = None
         self._error: BaseException | None = None
         self._landing: Landing | None = None
         if machine is not None:
+            self._news = News(machine, self.app)
             self.prompt_style = "ipython"  # the one that has the number of the cell
         if os.path.exists(settings.config_file):
             run_config(self, settings.config_file)
@@ -153,37 +152,10 @@ class Repl(PythonRepl):
     def read(self) -> str:
         if self._machine is not None and self._machine.is_on:
             self.follow()
-            self._untold += self._machine.news()
-            self._tell()
-            self.app.pre_run_callables.append(self._listen)
+            self._news.tell()
+            self._news.listen_at_next_prompt()
             self.app.refresh_interval = 1.0 if self._machine.running else None
         return super().read()
-
-    def _listen(self) -> None:
-        """While the prompt waits for keys, show what futures do, above it."""
-        assert self._machine is not None
-        fd = self._machine.fileno()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(fd, lambda: loop.create_task(self._show_news()))
-
-    async def _show_news(self) -> None:
-        """Above the prompt, which is drawn anew, if there is any: most messages are for others."""
-        assert self._machine is not None
-        self._untold += self._machine.news()
-        if self._untold:
-            await run_in_terminal(self._tell)
-        else:
-            self.app.invalidate()
-
-    def _tell(self) -> None:
-        lines, self._untold = self._untold, []
-        for line in lines:
-            print(line, file=sys.__stderr__, flush=True)
-
-    def _show_what_drawing_met(self) -> None:
-        """The toolbar asks for the futures, and may get the message that there is news before."""
-        if self._machine is not None and self._machine.has_news:
-            self.app.create_background_task(self._show_news())
 
     def _on_input_timeout(self, buff: Buffer) -> None:
         if self.app.is_running:

@@ -6,10 +6,12 @@ that was woken elsewhere, `end` returns a `Landing`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -63,6 +65,7 @@ class TimeMachine:
         self._saving = True
         self._hidden: list[object] = []
         self._source = ""
+        self._thread = threading.get_ident()  # the one that runs the cells
         self._began = time.monotonic() if began is None else began
         self._held = 0  # bytes, when the last state was made
         self._travelled = False
@@ -99,6 +102,7 @@ class TimeMachine:
     def begin(self, source: str) -> None:
         """A cell is about to run."""
         self._source, self._began, self._travelled = source, time.monotonic(), False
+        self._thread = threading.get_ident()
         if self._member is not None:
             self._member.begun(source)
 
@@ -210,7 +214,7 @@ class TimeMachine:
 
     def rerun(self, n: int | str) -> None:
         """Run the code of cell `n` again from the state before it: a branch."""
-        self._only_outside("rerun")
+        self._only_here("rerun")
         state = self._state(n)
         if state.parent is None:
             raise UsageError(f"rerun({n!r}): nothing comes before state {state.number}")
@@ -218,8 +222,9 @@ class TimeMachine:
         self._travel(state=state.parent, brought={"source": source})
 
     def _travel(self, **where: Any) -> None:
-        self._only_outside("past" if "state" in where else "present")
-        sys.stdout.flush()
+        self._only_here("past" if "state" in where else "present")
+        with contextlib.suppress(AttributeError, ValueError):  # none, or closed
+            sys.stdout.flush()
         try:
             landing = self._here.travel(**where, drop=_is_one_call(self._source))
         except SystemExit:
@@ -230,7 +235,13 @@ class TimeMachine:
         self._travelled = True
         say(f"snapshot: back in process {os.getpid()}, at state {landing.at}")
 
-    def _only_outside(self, verb: str) -> None:
+    def _only_here(self, verb: str) -> None:
+        if threading.get_ident() != self._thread:
+            name = threading.current_thread().name
+            raise TimelineError(
+                f"{verb}(): this is thread {name!r}, and the one that runs the cells would go on: "
+                "call it in a cell"
+            )
         if tree.in_snapshot():
             raise TimelineError(
                 f"{verb}(): this is an experiment, whose cells leave no states: revert() or keep() "
@@ -353,7 +364,7 @@ class TimeMachine:
             source, call = _call_text(work, args, kwargs), functools.partial(work, *args, **kwargs)
         else:
             raise UsageError(f"future({work!r}): give a function and its arguments, or source")
-        self._only_outside("future")
+        self._only_here("future")
         readable, writable = os.pipe()
         ended = high(readable)
         try:
@@ -400,7 +411,7 @@ class TimeMachine:
 
     def unhook(self) -> None:
         """Switch all of it off: states, futures and other branches end. The prompt goes on."""
-        self._only_outside("unhook")
+        self._only_here("unhook")
         if self._here.branch != 1:
             raise TimelineError(
                 "unhook(): go back to the present first, which would end: present()"

@@ -7,6 +7,7 @@ of the program's own.
 
 from __future__ import annotations
 
+import _socket
 import array
 import contextlib
 import errno
@@ -32,11 +33,19 @@ class Channel:
         """Takes the descriptor over."""
         self._fd = high(fd)
         self._identity = identity(self._fd)
+        # Not `socket.socket`, which others replace by one of theirs. It lasts as long as this: one
+        # made for each message would close the descriptor if it was interrupted.
+        self._end = _socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, self._fd)
+        self._end.settimeout(None)  # whatever the program's default is
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(one.detach()), cls(other.detach())
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):
+            self._end.detach()  # or it closed what may have the number of the descriptor by now
 
     def __reduce__(self) -> Any:
         raise TypeError("the connection of a process to its timeline is its own")
@@ -58,17 +67,17 @@ class Channel:
                 data = b""
             each = array.array("i", sent)
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, each)] if sent else []
-            with self._socket() as end:
-                end.sendmsg([bytes([large]) + data], rights, socket.MSG_NOSIGNAL)
+            self._check()
+            self._end.sendmsg([bytes([large]) + data], rights, socket.MSG_NOSIGNAL)
 
     def receive(self) -> tuple[Any, list[int]] | None:
         """The next message and the descriptors with it; None when the other end is gone."""
-        with self._socket() as end:
-            room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
-            try:
-                data, rights, _, _ = end.recvmsg(2 * _SMALL, room, socket.MSG_CMSG_CLOEXEC)
-            except ConnectionResetError:
-                return None
+        self._check()
+        room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
+        try:
+            data, rights, _, _ = self._end.recvmsg(2 * _SMALL, room, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            return None
         descriptors = array.array("i")
         for _, _, each in rights:
             descriptors.frombytes(each[: len(each) - len(each) % descriptors.itemsize])
@@ -86,26 +95,25 @@ class Channel:
             close(self._fd)
         self._fd = -1
 
-    @contextlib.contextmanager
-    def _socket(self) -> Any:
+    def _check(self) -> None:
         if identity(self._fd) != self._identity:  # the program may have closed or replaced it
             raise OSError(errno.EBADF, "its descriptor was closed")
-        end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._fd)
-        try:
-            yield end
-        finally:
-            end.detach()
 
 
 def high(fd: int) -> int:
     """The same descriptor as one of our own: under a number that programs do not count on."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
-        ours = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(_HIGH, max(3, most // 2)))
+        ours = duplicate(fd)
     finally:
         os.close(fd)
     OURS.add(ours)
     return ours
+
+
+def duplicate(fd: int) -> int:
+    """Another descriptor for the same, with a high number; of few, one in the upper half."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(_HIGH, max(3, most // 2)))
 
 
 def close_all(descriptors: Iterable[int]) -> None:

@@ -10,7 +10,6 @@ travel()      this process waits at the tip of its branch, until somebody comes 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pickle
 import signal
@@ -28,7 +27,7 @@ from snapshot.core.process import Exit
 from snapshot.core.signals import Waiting, pthread_sigmask
 from snapshot.core.timeline import asking
 from snapshot.core.timeline.asking import About
-from snapshot.core.timeline.channel import Channel, close_all
+from snapshot.core.timeline.channel import Channel, close_all, duplicate
 from snapshot.core.timeline.copies import Copy, entered
 from snapshot.errors import CannotFork, TimelineError
 
@@ -381,10 +380,11 @@ class Member:
         """Run a future, and be frozen when it is done."""
         output, ended = pipes
         OURS.add(ended)
+        pid = os.getpid()
         try:
             with contextlib.suppress(OSError):
                 os.setpgid(0, 0)
-            terminal = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (0, 1, 2)]
+            terminal = [duplicate(fd) for fd in (0, 1, 2)]
             nothing = os.open(os.devnull, os.O_RDONLY)
             for fd, number in ((nothing, 0), (output, 1), (output, 2)):
                 os.dup2(fd, number)
@@ -393,6 +393,8 @@ class Member:
             pthread_sigmask(signal.SIG_SETMASK, mask | _STOPPING)
             entered()
             value, error = inside.attempt(work)
+            if os.getpid() != pid:
+                ending.end(Exit(code=0))  # a fork that the work itself has made
             if isinstance(error, SystemExit):
                 ending.end(Exit(code=inside.exit_code(error)))
             pthread_sigmask(signal.SIG_BLOCK, _EVERY)

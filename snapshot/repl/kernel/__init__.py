@@ -12,7 +12,6 @@ answered by the process that goes on.
     wire         what broker and worker say to each other
     broker       between the notebook and the live worker
     worker       runs cells, completes, inspects
-    magics       %past, %present, %states, %vars, %%future
     history      what was typed, in IPython's own file
     spec         tells Jupyter that there is this kernel
     extension    makes an ordinary kernel such a broker: %load_ext snapshot

@@ -98,6 +98,7 @@ class Broker(Kernel):
         """number: of the first cell. parent: the message that is being answered."""
         self._timeline = timeline
         self._request: _Request | None = None
+        self._turn = asyncio.Lock()
         self._history = History(self.profile_dir.location)
         self._parent = parent or {}  # of what is published
         self._number = number
@@ -228,19 +229,24 @@ class Broker(Kernel):
             self._timeline.channel.send((verb, details))
 
     async def _ask(self, verb: str, **details: Any) -> dict[str, Any]:
+        """Let the worker do something, when it has done what it was asked before.
+
+        So it reads whenever this process writes: neither waits for the other for ever.
+        """
         loop = asyncio.get_running_loop()
         assert self._ready is not None
         await self._ready
         identity = self._get_shell_context_var(self._shell_parent_ident)
         request = _Request(self.get_parent("shell"), identity, loop.create_future())
-        if verb == "execute":
-            self._parent = request.parent
-        self._request = request
-        try:
-            self._tell(verb, **details)
-            return await request.reply
-        finally:
-            self._request = None
+        async with self._turn:
+            if verb in ("execute", "comm"):  # what is published meanwhile is their output
+                self._parent = details["parent"] = request.parent
+            self._request = request
+            try:
+                self._tell(verb, **details)
+                return await request.reply
+            finally:
+                self._request = None
 
     async def execute_request(self, stream: Any, ident: Any, parent: Any) -> None:
         assert self._ready is not None
@@ -299,11 +305,9 @@ class Broker(Kernel):
         self.session.send(stream, "comm_info_reply", content, parent, ident)
 
     async def _pass_on(self, stream: Any, ident: Any, message: Any) -> None:
-        """A message of a widget: the worker answers it when it is done with its cell."""
-        if self._request is None:
-            self._parent = message
+        """A message of a widget: its callbacks run when the worker is done with its cell."""
         buffers = [bytes(each) for each in message["buffers"]]
-        self._tell("comm", message={**message, "buffers": buffers})
+        await self._ask("comm", message={**message, "buffers": buffers})
 
     # Interrupting and ending: in the thread of the control channel.
 

@@ -26,14 +26,15 @@ from traitlets import Type
 
 import snapshot
 from snapshot.core.ending import end
+from snapshot.core.messages import say
 from snapshot.core.process import Exit
 from snapshot.core.timeline.channel import Channel
 from snapshot.core.timeline.copies import Copy
 from snapshot.core.timeline.member import Landing, Member
 from snapshot.errors import SnapshotError
 from snapshot.repl import failure
-from snapshot.repl.kernel import magics
 from snapshot.repl.kernel.wire import Outlet
+from snapshot.repl.magics import Magics
 from snapshot.repl.timemachine import Landed, TimeMachine
 from snapshot.repl.views import ending
 
@@ -167,10 +168,16 @@ class Worker(IPythonKernel):
             each.session = self.session
         shell.displayhook.topic = None
         shell.set_custom_exc((Landed, SnapshotError), self._handle)
-        magics.register(shell, self._machine)
+        Magics(shell, self._machine).register()
         names = {name: getattr(snapshot, name) for name in _AT_HAND}
         names |= {name: getattr(self._machine, name) for name in _BARE} | {"tm": self._machine}
-        shell.push(names, interactive=False)
+        taken = sorted(names.keys() & shell.user_ns.keys())
+        shell.push({name: names[name] for name in names if name not in taken}, interactive=False)
+        if taken:
+            say(
+                f"snapshot: not set, as you have your own: {', '.join(taken)}; "
+                "ours: %past, %present, %states, and in module snapshot"
+            )
 
     def _handle(self, shell: Any, kind: Any, error: Any, trace: Any, tb_offset: Any = None) -> Any:
         """What a cell raised that is ours: a mistake of the user's needs no traceback."""
@@ -228,8 +235,12 @@ class Worker(IPythonKernel):
     def _request(self, work: Callable[..., Any], **details: Any) -> None:
         self._channel.send(("taken", os.getpid()))
         try:
-            content = work(**details)
-        except Exception as error:
+            with _interruptible():
+                content = work(**details)
+        except Landed as landed:
+            self._land(landed.landing)
+            return
+        except BaseException as error:
             content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
             content["traceback"] = []
         self._answer(content)
@@ -252,14 +263,22 @@ class Worker(IPythonKernel):
         }
         self._request(lambda: {"status": "ok", "comms": found})
 
-    def _on_comm(self, message: dict[str, Any]) -> None:
+    def _on_comm(self, message: dict[str, Any], parent: Any) -> None:
+        self.set_parent([], parent, channel="shell")
+        self._request(self._call_back, message=message)
+
+    def _call_back(self, message: dict[str, Any]) -> dict[str, Any]:
         handle = getattr(self.comm_manager, message["header"]["msg_type"])
-        with _interruptible(), contextlib.suppress(KeyboardInterrupt):
+        try:
             handle(None, None, message)
+        except KeyboardInterrupt:
+            self.shell.showtraceback()
+        return {"status": "ok"}
 
     # Cells.
 
-    def _on_execute(self, code: str, **details: Any) -> None:
+    def _on_execute(self, code: str, parent: Any, **details: Any) -> None:
+        self.set_parent([], parent, channel="shell")
         self._channel.send(("taken", os.getpid()))
         self._execute(code, **details)
 
@@ -308,7 +327,8 @@ class Worker(IPythonKernel):
         shell = self.shell
         content: dict[str, Any] = {"status": "ok", "user_expressions": {}}
         if error is None and not getattr(shell, "_last_traceback_during_displayhook", False):
-            content["user_expressions"] = shell.user_expressions(expressions)
+            with _interruptible():
+                content["user_expressions"] = shell.user_expressions(expressions)
         else:
             content |= {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
             content["traceback"] = shell._last_traceback or []
@@ -351,8 +371,6 @@ class Worker(IPythonKernel):
                 if details["value"] is None:
                     raise EOFError
                 return str(details["value"])
-            if verb == "comm":
-                self._on_comm(**details)
         self._left = True
         raise EOFError
 
