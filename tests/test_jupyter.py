@@ -129,6 +129,14 @@ def test_the_extension_says_what_there_is_now(ordinary: Notebook) -> None:
     assert ordinary.run("%load_ext snapshot").stderr == ""
 
 
+def test_the_extension_takes_no_name_away(ordinary: Notebook) -> None:
+    ordinary.run("keep = 'precious'; past = [1]")
+    cell = ordinary.run("%load_ext snapshot")
+    assert "not set, as you have your own: keep, past; ours: %past" in cell.stderr
+    assert ordinary.value("keep, past") == "('precious', [1])"
+    assert ordinary.run("%past 1").error.startswith("UnknownState")
+
+
 def test_an_ordinary_kernel_travels(extended: Notebook) -> None:
     assert extended.value("x, os.getpid() == kernel") == "(1, False)"
     assert extended.run("x = 2").number == 4
@@ -315,6 +323,71 @@ def test_widgets_talk_to_their_process(notebook: Notebook) -> None:
     while (published := notebook.client.get_iopub_msg(timeout=30))["msg_type"] != "stream":
         continue
     assert published["content"]["text"] == "told {'y': 2}\n"
+
+
+def test_widgets_and_a_cell_that_prints_do_not_wait_for_each_other(notebook: Notebook) -> None:
+    count = 400
+    cell = notebook.run(
+        "import comm\nc = comm.create_comm(target_name='mine')\nheard = []\n"
+        "c.on_msg(lambda message: (heard.append(1), print('x' * 1000)))"
+    )
+    opened = dict(cell.published)["comm_open"]
+
+    def move_the_slider() -> None:
+        for number in range(count):
+            data = {"comm_id": opened["comm_id"], "data": {"n": number}}
+            client.shell_channel.send(client.session.msg("comm_msg", data))
+
+    client = notebook.client
+    cell = notebook.run("for n in range(2000): print('y' * 1000)", during=("y", move_the_slider))
+    assert cell.ok
+    assert notebook.value("len(heard)") == str(count)
+
+
+def test_a_callback_of_a_widget_travels_and_is_interrupted(notebook: Notebook) -> None:
+    cell = notebook.run(
+        "import comm, time\nc = comm.create_comm(target_name='mine')\n"
+        "c.on_msg(lambda message: eval(message['content']['data']['do']))\nheard = []"
+    )
+    comm = dict(cell.published)["comm_open"]["comm_id"]
+    client = notebook.client
+
+    def call_back(source: str) -> None:
+        data = {"comm_id": comm, "data": {"do": source}}
+        client.shell_channel.send(client.session.msg("comm_msg", data))
+
+    call_back("heard.append(1)")
+    call_back("past(1)")
+    assert notebook.value("heard") == "[]"
+    assert notebook.run("present()").ok
+    assert notebook.value("heard") == "[1]"
+    call_back("print('asleep') or time.sleep(1000)")
+    while "asleep" not in (shown := client.get_iopub_msg(timeout=30))["content"].get("text", ""):
+        assert shown["msg_type"] != "error"
+    notebook.manager.interrupt_kernel()
+    assert notebook.value("1 + 1") == "2"
+
+
+def test_all_that_is_asked_can_be_interrupted(notebook: Notebook) -> None:
+    notebook.run(
+        "import os, time\n%config IPCompleter.use_jedi = False\n"
+        "def sleep():\n    os.write(1, b'asleep')\n    time.sleep(1000)\n"
+        "class Slow:\n    __dir__ = lambda self: sleep()\nslow = Slow()"
+    )
+
+    def interrupt() -> None:
+        while "asleep" not in notebook.client.get_iopub_msg(timeout=30)["content"].get("text", ""):
+            continue
+        notebook.manager.interrupt_kernel()
+
+    wanted = notebook.client.complete("slow.", 5)
+    interrupt()
+    notebook.reply(wanted)
+    wanted = notebook.client.execute("1", user_expressions={"asleep": "sleep()"})
+    interrupt()
+    found = notebook.reply(wanted)["user_expressions"]
+    assert found["asleep"]["ename"] == "KeyboardInterrupt"
+    assert notebook.value("1 + 1") == "2"
 
 
 # Travelling.

@@ -391,6 +391,47 @@ def test_random_numbers_go_on_in_every_copy(start: Callable[..., Program]) -> No
     assert len({str(each) for each in [first, *futures]}) == 3
 
 
+def test_the_timeout_of_the_programs_sockets_is_not_that_of_a_state(
+    start: Callable[..., Program],
+) -> None:
+    prompt = Prompt(start, before="import socket\nsocket.setdefaulttimeout(0.000001)\n")
+    prompt.say("log.append(1)").say("log.append(2)").say("tm.past(1)")
+    assert (prompt.error, prompt.log) == (None, [1])
+    assert prompt.value("tm.future('6 * 7').result()") == 42
+
+
+def test_only_the_thread_of_the_cells_travels(start: Callable[..., Program]) -> None:
+    before = """
+import threading
+def attempt():
+    try:
+        tm.past(1)
+    except Exception as error:
+        log.append(str(error))
+"""
+    prompt = Prompt(start, before=before)
+    prompt.say("thread = threading.Thread(target=attempt, name='mine'); thread.start()")
+    prompt.say("thread.join()")
+    assert prompt.log == [
+        "past(): this is thread 'mine', and the one that runs the cells would go on: "
+        "call it in a cell"
+    ]
+    assert prompt.branch == 1
+
+
+def test_a_fork_that_a_future_makes_does_not_speak_for_it(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start)
+    assert prompt.value("tm.future('import os; child = os.fork(); 7').result()") == 7
+    assert prompt.value("tm.ans(2)") == 7
+    assert "Traceback" not in prompt.program.stderr
+
+
+def test_futures_where_there_are_few_descriptors(start: Callable[..., Program]) -> None:
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (40, 4096))\n"
+    prompt = Prompt(start, before=limit)
+    assert prompt.value("tm.future('6 * 7').result()") == 42
+
+
 def test_news_that_another_request_has_met_is_not_lost(start: Callable[..., Program]) -> None:
     before = """
 import os, select

@@ -98,7 +98,6 @@ class Broker(Kernel):
         """number: of the first cell. parent: the message that is being answered."""
         self._timeline = timeline
         self._request: _Request | None = None
-        self._turn = asyncio.Lock()
         self._history = History(self.profile_dir.location)
         self._parent = parent or {}  # of what is published
         self._number = number
@@ -224,29 +223,35 @@ class Broker(Kernel):
 
     # What the notebook says.
 
+    async def shell_main(self, subshell_id: str | None, msg: Any) -> None:
+        """One message after the other, those of widgets too, which ipykernel lets overtake.
+
+        So the worker reads whenever this process writes: neither waits for the other for ever.
+        """
+        if subshell_id is not None:
+            await super().shell_main(subshell_id, msg)
+            return
+        async with self._main_asyncio_lock:
+            await self.dispatch_shell(msg, subshell_id=subshell_id)
+
     def _tell(self, verb: str, **details: Any) -> None:
         with contextlib.suppress(OSError):  # it has ended, which is seen elsewhere
             self._timeline.channel.send((verb, details))
 
     async def _ask(self, verb: str, **details: Any) -> dict[str, Any]:
-        """Let the worker do something, when it has done what it was asked before.
-
-        So it reads whenever this process writes: neither waits for the other for ever.
-        """
         loop = asyncio.get_running_loop()
         assert self._ready is not None
         await self._ready
         identity = self._get_shell_context_var(self._shell_parent_ident)
         request = _Request(self.get_parent("shell"), identity, loop.create_future())
-        async with self._turn:
-            if verb in ("execute", "comm"):  # what is published meanwhile is their output
-                self._parent = details["parent"] = request.parent
-            self._request = request
-            try:
-                self._tell(verb, **details)
-                return await request.reply
-            finally:
-                self._request = None
+        if verb in ("execute", "comm"):  # what is published meanwhile is their output
+            self._parent = details["parent"] = request.parent
+        self._request = request
+        try:
+            self._tell(verb, **details)
+            return await request.reply
+        finally:
+            self._request = None
 
     async def execute_request(self, stream: Any, ident: Any, parent: Any) -> None:
         assert self._ready is not None
@@ -305,7 +310,7 @@ class Broker(Kernel):
         self.session.send(stream, "comm_info_reply", content, parent, ident)
 
     async def _pass_on(self, stream: Any, ident: Any, message: Any) -> None:
-        """A message of a widget: its callbacks run when the worker is done with its cell."""
+        """A message of a widget."""
         buffers = [bytes(each) for each in message["buffers"]]
         await self._ask("comm", message={**message, "buffers": buffers})
 

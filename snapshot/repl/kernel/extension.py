@@ -17,6 +17,7 @@ import sys
 import threading
 from typing import Any
 
+import snapshot
 from snapshot.core import census, descriptors, hosts, process, threads
 from snapshot.core.messages import say
 from snapshot.core.timeline.channel import Channel
@@ -29,7 +30,7 @@ def load(shell: Any) -> None:
     """In the kernel "Python (snapshot)", and where it was loaded before, all is there already."""
     if not hosts.hangs():
         return
-    from snapshot.repl.kernel import broker
+    from snapshot.repl.kernel import broker, worker
 
     kernel = shell.kernel
     if isinstance(kernel, broker.Adopted):
@@ -44,6 +45,13 @@ def load(shell: Any) -> None:
         f"they run in forks of process {os.getpid()}"
         + (f", without the threads {lost}" * bool(lost))
     )
+    theirs = kernel.shell.user_ns
+    offered = {name: getattr(snapshot, name, None) for name in worker.NAMES}
+    if taken := sorted(n for n in offered if n in theirs and theirs[n] is not offered[n]):
+        say(
+            f"snapshot: not set, as you have your own: {', '.join(taken)}; "
+            "ours: %past, %present, %states, and in module snapshot"
+        )
 
 
 def _fork(kernel: Any, number: int) -> Any:

@@ -26,7 +26,6 @@ from traitlets import Type
 
 import snapshot
 from snapshot.core.ending import end
-from snapshot.core.messages import say
 from snapshot.core.process import Exit
 from snapshot.core.timeline.channel import Channel
 from snapshot.core.timeline.copies import Copy
@@ -40,6 +39,7 @@ from snapshot.repl.views import ending
 
 _AT_HAND = ("keep", "revert", "snapshot", "snapshots")
 _BARE = ("past", "present", "states")
+NAMES = frozenset((*_AT_HAND, *_BARE, "tm"))  # given to the shell, unless the user has such ones
 
 
 def run(channel: Channel, member: Member, outlet: Outlet) -> int:
@@ -171,13 +171,8 @@ class Worker(IPythonKernel):
         Magics(shell, self._machine).register()
         names = {name: getattr(snapshot, name) for name in _AT_HAND}
         names |= {name: getattr(self._machine, name) for name in _BARE} | {"tm": self._machine}
-        taken = sorted(names.keys() & shell.user_ns.keys())
-        shell.push({name: names[name] for name in names if name not in taken}, interactive=False)
-        if taken:
-            say(
-                f"snapshot: not set, as you have your own: {', '.join(taken)}; "
-                "ours: %past, %present, %states, and in module snapshot"
-            )
+        taken = shell.user_ns.keys() & NAMES
+        shell.push({name: names[name] for name in NAMES - taken}, interactive=False)
 
     def _handle(self, shell: Any, kind: Any, error: Any, trace: Any, tb_offset: Any = None) -> Any:
         """What a cell raised that is ours: a mistake of the user's needs no traceback."""
