@@ -301,6 +301,50 @@ def test_completions_come_in_a_pause_of_the_typing(terminal: Terminal) -> None:
     repl.leave()
 
 
+@pytest.mark.parametrize(
+    ("breaks", "shown"),
+    [
+        ("import os; os.close(0)", "at the prompt, exited with code 1: back at state"),
+        ("sys.stdout.close()", "at the prompt, exited with code 1: back at state"),
+    ],
+)
+def test_a_prompt_that_is_broken_gives_way_to_the_one_before(
+    terminal: Terminal, breaks: str, shown: str
+) -> None:
+    repl = Repl(terminal)
+    repl.say("import sys; x = 'it ' + 'is here'")
+    repl.say(breaks)
+    terminal.wait_for(shown)
+    terminal.type("x\r")
+    repl.sees("it is here")
+    terminal.line("exit()")
+    terminal.prompt()
+    assert not terminal.pids()
+
+
+def test_a_prompt_that_is_broken_ends_where_there_is_no_past(terminal: Terminal) -> None:
+    Repl(terminal, "--no-past")
+    terminal.wait_for(">>> ")
+    terminal.line("__import__('sys').stdout.close()")
+    terminal.prompt()
+    assert terminal.run("echo $?") == "1"
+
+
+def test_an_interrupt_from_elsewhere_is_one_at_the_prompt(terminal: Terminal) -> None:
+    repl = Repl(terminal)
+    repl.say("__import__('os').getpid()")
+    pid = int(repl.sees(re.compile(r"^Out\[1\]: (\d+)", re.M))[1])
+    repl.prompt()
+    terminal.type("half a li")
+    terminal.wait_for("half a li")
+    os.kill(pid, signal.SIGINT)
+    terminal.wait_for(re.compile(r"^In \[2\]: half a li\s*^In \[2\]:\s*$", re.M))
+    terminal.line("print('a whole', 'line')")
+    repl.sees("a whole line")
+    assert "already running" not in terminal.transcript()
+    repl.leave()
+
+
 def test_no_program(terminal: Terminal) -> None:
     (terminal.directory / "startup.py").write_text("started = 'at ' + 'once'\n1 / 0\n")
     terminal.run("export PYTHONSTARTUP=startup.py")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import functools
 import os
 import sys
-from collections.abc import AsyncGenerator, Iterable, Mapping
+import threading
+import time
+import traceback
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
+from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -24,6 +30,8 @@ from ptpython.repl import PythonRepl, enable_deprecation_warnings, run_config
 from ptpython.repl import exit as PtpythonExit
 
 import snapshot
+from snapshot.core import process, tree
+from snapshot.core.process import Exit as ProcessExit
 from snapshot.core.timeline.member import Landing
 from snapshot.errors import SnapshotError, UsageError
 from snapshot.repl import failure
@@ -31,6 +39,7 @@ from snapshot.repl.news import News
 from snapshot.repl.timemachine import Landed, TimeMachine
 from snapshot.repl.views import progress
 
+_FAILURES = 3  # times in a row that a prompt fails which will not work any more
 _PAUSE = 0.08  # seconds without a key after which somebody may want to be helped
 
 
@@ -105,6 +114,9 @@ def _run(repl: Repl, settings: Settings) -> SystemExit | None:
             continue
         except SystemExit as end:
             return end
+        except Exception:
+            with contextlib.suppress(EOFError):
+                repl.give_up()
         return repl.end
 
 
@@ -131,6 +143,8 @@ class Repl(PythonRepl):
             vi_mode=settings.vi,
         )
         self.default_buffer.completer = AfterPause(self.default_buffer)
+        vars(self.app)["run"] = functools.partial(_run_application, self.app, self.app.run)
+        self._failures = 0
         self.end: SystemExit | None = None
         self._value: Any = None
         self._error: BaseException | None = None
@@ -155,7 +169,34 @@ class Repl(PythonRepl):
             self._news.tell()
             self._news.listen_at_next_prompt()
             self.app.refresh_interval = 1.0 if self._machine.running else None
-        return super().read()
+        try:
+            text = super().read()
+        except EOFError:
+            if not self._has_input():
+                self.give_up()
+            raise
+        except Exception:
+            self._failures += 1
+            if self._failures == _FAILURES:
+                self.give_up()
+            raise
+        self._failures = 0
+        return text
+
+    def _has_input(self) -> bool:
+        """Whether standard input is open still. One that has reached its end is."""
+        with contextlib.suppress(OSError):
+            return os.fstat(0) is not None
+        return False
+
+    def give_up(self) -> NoReturn:
+        """This prompt cannot go on. With a time machine, an earlier one does in its place."""
+        with contextlib.suppress(Exception):
+            traceback.print_exc(file=sys.__stderr__)
+        if self._machine is not None and self._machine.is_on and not tree.in_snapshot():
+            process.exit_now(ProcessExit(code=1))
+        self.end = SystemExit(1)
+        raise EOFError
 
     def _on_input_timeout(self, buff: Buffer) -> None:
         if self.app.is_running:
@@ -249,6 +290,31 @@ class Repl(PythonRepl):
 
     def _remove_from_namespace(self) -> None:
         self.get_globals().pop("get_ptpython", None)
+
+
+def _run_application(app: Application[str], run: Callable[..., str], **options: Any) -> str:
+    """Also end it when SIGINT comes from elsewhere than its terminal.
+
+    It runs in a thread of its own, and would go on when the main one is interrupted.
+    """
+
+    def interrupt() -> None:
+        if app.is_running and app.future is not None and not app.future.done():
+            app.exit(exception=KeyboardInterrupt())
+
+    before = threading.enumerate()
+    try:
+        return run(**options)
+    except KeyboardInterrupt:
+        # Not by `is_alive`: an interrupted `join` has marked it as ended.
+        while any(
+            "run_in_thread" in each.name for each in threading.enumerate() if each not in before
+        ):
+            with contextlib.suppress(KeyboardInterrupt):
+                if app.loop is not None:
+                    app.loop.call_soon_threadsafe(interrupt)
+                time.sleep(0.01)
+        raise
 
 
 class AfterPause(Completer):
