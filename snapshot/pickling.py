@@ -234,8 +234,11 @@ def _refusal(value: object, culprit: object, error: BaseException) -> NotPicklab
 
 
 def _named_at(obj: object, place: str) -> str:
-    shown = _shorten.repr(obj)
     kind = type(obj).__qualname__
+    try:
+        shown = _shorten.repr(obj)
+    except Exception as error:  # reprlib asks for the class, which may be a property
+        shown = f"{kind} whose repr raised {type(error).__name__}"
     named = shown if kind in shown else f"the {kind} {shown}"
     return f"{named}, at {place}" if place not in ("", "value") else named
 

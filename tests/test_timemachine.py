@@ -616,7 +616,39 @@ MISTAKES = {
     "tm.load('nothing')": "CannotRead: there is no archive 'nothing'",
     "tm.vars(5, 5)": "UsageError: vars(VX, n): VX is what load() returned",
     "tm.rerun(0)": "UsageError: rerun(0): nothing comes before state 0",
+    "present(None)": "UsageError: present(None): give the number of a branch",
+    "tm.name(1, 'a\\nb')": "a name is a text in one line, and no number",
+    "tm.name(1, '3')": "a name is a text in one line, and no number",
+    "tm.budget(states=True)": "UsageError: budget(states=True): give a number from 1 on",
+    "tm.clear_past('a')": "UsageError: clear_past('a'): 'a' is not the number of a cell",
+    "tm.notify_terminal('x')": "UsageError: notify_terminal('x'): give True or False",
+    "tm.save(5)": "UsageError: save(5): give the path of a file",
+    "os.mkfifo('pipe') or tm.save('pipe')": "UsageError: save('pipe'): it is there, and no regular",
+    "tm.to_main(3)": "UsageError: to_main(3): give a mapping, such as vars(n)",
+    "tm.to_main({5: 6})": "UsageError: to_main(…): 5 is no name of a variable",
 }
+
+
+def test_odd_objects_spoil_nothing_but_themselves(terminal: Terminal) -> None:
+    repl = Repl(
+        terminal,
+        source="class Odd:\n    __class__ = property(lambda self: 1 / 0)\n"
+        "    __repr__ = lambda self: str(1 / 0)\nodd = Odd()\nx = 1\nglobals()[5] = 6\n",
+    )
+    repl.say("x = 2; odd = Odd()")
+    repl.say("x = 3")
+    repl.say("tm.vars(2)['x']")
+    repl.sees("Out[3]: 3")
+    repl.say("tm.diff(1, 2)")
+    repl.sees("~ x: 2 -> 3")
+    repl.say("tm.save('kept'); print(tm.load('kept').vars(1)['x'])")
+    repl.sees(re.compile(r"^2\s*$", re.M))
+    repl.say("import sys; sys.stdout = None")
+    repl.say("past(1)")
+    repl.sees("snapshot: at state 1")
+    repl.say("exit()", "branch 2 >>>")
+    terminal.prompt()
+    assert "Traceback" not in terminal.transcript()
 
 
 def test_a_mistake_is_told_in_a_line(terminal: Terminal) -> None:

@@ -79,15 +79,18 @@ class Archive(Mapping[int, Variables]):
             raise CannotRead(f"there is no archive {str(path)!r}") from None
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
             raise CannotRead(f"{str(path)!r} is no archive of states: {error}") from None
-        if index.get("format") != _FORMAT:
+        if not isinstance(index, dict) or index.get("format") != _FORMAT:
             raise CannotRead(f"{str(path)!r} is no archive of states")
         if index["version"] != _VERSION:
             raise CannotRead(
                 f"{str(path)!r} is an archive of version {index['version']}; this release reads "
                 f"version {_VERSION}"
             )
-        self.python: str = index["python"]
-        self._states: dict[int, Any] = {int(each["number"]): each for each in index["states"]}
+        try:
+            self.python: str = index["python"]
+            self._states: dict[int, Any] = {int(each["number"]): each for each in index["states"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise CannotRead(f"{str(path)!r} is damaged: {error!r}") from None
 
     def vars(self, n: int) -> Variables:
         """The variables after that cell. Raises `UnknownState`."""
@@ -143,13 +146,16 @@ def write(path: Path, states: Iterable[State], contents: Contents) -> None:
 
     contents: asks a state for its variables, and for the objects that are not known yet.
     """
+    asked, path = str(path), path.resolve()  # a link stays one
+    if path.exists() and not path.is_file():
+        raise UsageError(f"save({asked!r}): it is there, and no regular file")
     states = list(states)
     index: list[dict[str, Any]] = []
     known: set[str] = set()
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     except OSError as error:
-        raise UsageError(f"save({str(path)!r}): {error.strerror}") from None
+        raise UsageError(f"save({asked!r}): {error.strerror}") from None
     try:
         with open(descriptor, "w+b") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -169,7 +175,7 @@ def write(path: Path, states: Iterable[State], contents: Contents) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)
         if isinstance(error, OSError):
-            raise UsageError(f"save({str(path)!r}): {error.strerror or error}") from None
+            raise UsageError(f"save({asked!r}): {error.strerror or error}") from None
         raise
     finally:
         _progress("")

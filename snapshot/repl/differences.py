@@ -77,7 +77,10 @@ def _how(before: Variables, after: Variables, old: Stored, new: Stored, name: st
         return f"{_listed(before, name)} -> {_listed(after, name)}"
     if max(old.size, new.size) > _FETCHED:
         return f"{old.type}, {size(old.size)} -> {size(new.size)}: too large to look into"
-    return described(before[name], after[name])
+    try:
+        return described(before[name], after[name])
+    except Exception as error:  # of what the values themselves do when they are looked at
+        return f"{old.type}: cannot be compared: {type(error).__name__}: {error}"
 
 
 def _text(unavailable: Unavailable | None) -> str:

@@ -210,6 +210,8 @@ class TimeMachine:
 
         Same pid, its threads alive. Raises `UnknownState`; `TimelineError` where one is there.
         """
+        if not _is_number(branch):
+            raise UsageError(f"present({branch!r}): give the number of a branch")
         self._travel(branch=branch)
 
     def rerun(self, n: int | str) -> None:
@@ -258,8 +260,13 @@ class TimeMachine:
 
     def name(self, n: int | str, name: str | None) -> None:
         """Give a state a name, which `past` takes too; it is thinned out last. None takes it."""
-        if name is not None and (not isinstance(name, str) or not name):
-            raise UsageError(f"name({n!r}, {name!r}): a name is a text")
+        if name is not None and (
+            not isinstance(name, str)
+            or not name.strip()
+            or not name.isprintable()
+            or name.isdecimal()
+        ):
+            raise UsageError(f"name({n!r}, {name!r}): a name is a text in one line, and no number")
         self._here.request("name", state=n, name=name)
 
     def vars(self, where: Any, n: Any = None) -> Variables:
@@ -297,7 +304,7 @@ class TimeMachine:
 
     def saving(self, on: bool) -> None:
         """Whether cells leave states."""
-        self._saving = bool(on)
+        self._saving = _switch("saving", on)
 
     def dontsave(self, thing: object) -> None:
         """Leave an object out of archives. The states themselves have everything."""
@@ -307,6 +314,8 @@ class TimeMachine:
     def clear_past(self, cells: Iterable[int] | int | None = None) -> None:
         """Give up the states of these cells; of all but the named ones, if none are given."""
         numbers = None if cells is None else [cells] if isinstance(cells, int) else list(cells)
+        if wrong := [each for each in numbers or () if not _is_number(each)]:
+            raise UsageError(f"clear_past({cells!r}): {wrong[0]!r} is not the number of a cell")
         cleared, kept = self._here.request("clear", cells=numbers)
         text = f"snapshot: cleared {_count(len(cleared), 'state')}"
         if kept:
@@ -320,7 +329,7 @@ class TimeMachine:
         at the beginning. Beyond it they are thinned out, older ones more, named ones last. Returns
         what is in force and used, as text.
         """
-        if states is not None and (not isinstance(states, int) or states < 1):
+        if states is not None and (not _is_number(states) or states < 1):
             raise UsageError(f"budget(states={states!r}): give a number from 1 on")
         limit = None if memory is None else in_bytes("memory", memory)
         budget, count, held = self._here.request("budget", states=states, memory=limit)
@@ -332,16 +341,21 @@ class TimeMachine:
         A zip file with pickles in it, which `load` reads in any process that has the same modules.
         What cannot be pickled is there as type, repr and reason.
         """
-        here = self._here
+        here, file = self._here, _path("save", path)
         states = sorted(here.request("states").frozen(), key=lambda each: each.number)
-        archive.write(Path(path), states, lambda n, known: here.ask(n, "contents", known=known))
+        archive.write(file, states, lambda n, known: here.ask(n, "contents", known=known))
 
     def load(self, path: str | os.PathLike[str]) -> Archive:
         """Open an archive: see `vars(archive, n)`. Unpickling a value of it runs code."""
-        return Archive(Path(path))
+        return Archive(_path("load", path))
 
     def to_main(self, mapping: Mapping[str, Any]) -> None:
         """Put all variables of a mapping, such as `vars(n)`, into the globals of the prompt."""
+        if not isinstance(mapping, Mapping):
+            raise UsageError(f"to_main({mapping!r}): give a mapping, such as vars(n)")
+        for name in mapping:
+            if not isinstance(name, str) or not name.isidentifier():
+                raise UsageError(f"to_main(…): {name!r} is no name of a variable")
         vars(sys.modules["__main__"]).update(dict(mapping))
 
     # Futures.
@@ -403,11 +417,11 @@ class TimeMachine:
 
     def notify_terminal(self, on: bool = True) -> None:
         """Whether a line says that a future has ended. On, if nobody says otherwise."""
-        self._notify["terminal"] = bool(on)
+        self._notify["terminal"] = _switch("notify_terminal", on)
 
     def notify_jupyter(self, on: bool = True) -> None:
         """Whether that is said in the output of the current notebook cell. Off by default."""
-        self._notify["jupyter"] = bool(on)
+        self._notify["jupyter"] = _switch("notify_jupyter", on)
 
     def unhook(self) -> None:
         """Switch all of it off: states, futures and other branches end. The prompt goes on."""
@@ -484,6 +498,23 @@ def _call_text(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     given = [reprlib.repr(each) for each in args]
     given += [f"{name}={reprlib.repr(each)}" for name, each in kwargs.items()]
     return f"{name_of(work)}({', '.join(given)})"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _switch(verb: str, on: object) -> bool:
+    if not isinstance(on, bool):
+        raise UsageError(f"{verb}({on!r}): give True or False")
+    return on
+
+
+def _path(verb: str, path: Any) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise UsageError(f"{verb}({path!r}): give the path of a file") from None
 
 
 def _count(count: int, noun: str) -> str:

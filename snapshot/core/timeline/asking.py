@@ -94,11 +94,15 @@ def variables(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_variable(name: str, value: Any) -> bool:
+    if not isinstance(name, str):  # `globals()` takes anything
+        return False
     if name.startswith("__") or name == "_" or (name[:1] == "_" and name[1:].isdecimal()):
         return False
-    if isinstance(value, ModuleType):
+    if issubclass(type(value), ModuleType):
         return False
-    home = getattr(value, "__module__", None) or type(value).__module__
+    home = type(value).__module__
+    with contextlib.suppress(Exception):
+        home = value.__module__ or home
     return str(home).partition(".")[0] not in _OWN
 
 

@@ -254,6 +254,10 @@ class Supervisor:
             refuge = self._timeline.refuge(branch)
             if refuge is None:
                 raise UnknownState(f"the process of branch {branch.number} has died, and no state")
+            self._told.append(
+                f"snapshot: the process at the tip of branch {branch.number} has died; this is "
+                f"another one, woken from state {refuge.number}, without its threads"
+            )
             self._wake(refuge, brought, drop=drop, branch=branch)
             return
         self._leave(drop=drop)
@@ -284,7 +288,9 @@ class Supervisor:
             "brought": brought,
             "died": died,
             "busy": self._is_busy(),
+            "told": tuple(self._told),
         }
+        self._told.clear()
         told, fds = self._order(state, ("wake", facts))
         pid = told["pid"]
         self._processes[pid] = _Process(pid, Channel(fds[0]))
