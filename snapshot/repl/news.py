@@ -39,8 +39,6 @@ class News:
         self._untold += self._machine.news()
         if self._untold:
             await run_in_terminal(self._print)
-        else:
-            self._app.invalidate()
 
     def _print(self) -> None:
         lines, self._untold = self._untold, []

@@ -185,9 +185,11 @@ class Repl(PythonRepl):
 
     def _has_input(self) -> bool:
         """Whether standard input is open still. One that has reached its end is."""
-        with contextlib.suppress(OSError):
-            return os.fstat(0) is not None
-        return False
+        try:
+            os.fstat(0)
+        except OSError:
+            return False
+        return True
 
     def give_up(self) -> NoReturn:
         """This prompt cannot go on. With a time machine, an earlier one does in its place."""
