@@ -22,7 +22,7 @@ from snapshot.core.timeline.member import Landing, Member
 from snapshot.core.timeline.starting import supervise_anew
 from snapshot.errors import CannotFork, SnapshotError, TimelineError
 from snapshot.repl import failure
-from snapshot.repl.magics import Magics
+from snapshot.repl.magics import Magics, say_not_set
 from snapshot.repl.news import News
 from snapshot.repl.timemachine import Landed, TimeMachine
 
@@ -185,14 +185,10 @@ class Extension:
     def _offer(self) -> None:
         """Our names, unless the user has such ones."""
         offered = {"tm": self.machine, **{name: getattr(self.machine, name) for name in _NAMES}}
-        taken = sorted(offered.keys() & self._shell.user_ns.keys())
+        taken = offered.keys() & self._shell.user_ns.keys()
         self._ours = {name: value for name, value in offered.items() if name not in taken}
         self._shell.push(self._ours, interactive=False)
-        if taken:
-            say(
-                f"snapshot: not set, as you have your own: {', '.join(taken)}; "
-                "ours: %past, %present, %states, snapshot.repl.ipython.machine()"
-            )
+        say_not_set(taken, "%past, %present, %states, snapshot.repl.ipython.machine()")
 
     # The prompt.
 

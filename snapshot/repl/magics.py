@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from snapshot.core import tree
 from snapshot.core.line import Place
+from snapshot.core.messages import say
 from snapshot.errors import UsageError
 from snapshot.repl.archive import Variables
 from snapshot.repl.futures import BranchFuture
 from snapshot.repl.timemachine import TimeMachine
 from snapshot.repl.views import Tree
+
+
+def say_not_set(names: Iterable[str], elsewhere: str) -> None:
+    """The user has such names, and keeps them. elsewhere: where ours are."""
+    if kept := ", ".join(sorted(names)):
+        say(f"snapshot: not set, as you have your own: {kept}; ours: {elsewhere}")
 
 
 class Magics:

@@ -8,16 +8,12 @@ import contextlib
 import functools
 import os
 import sys
-import threading
-import time
 import traceback
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition, is_done
 from prompt_toolkit.formatted_text import AnyFormattedText, to_formatted_text
@@ -36,11 +32,11 @@ from snapshot.core.timeline.member import Landing
 from snapshot.errors import SnapshotError, UsageError
 from snapshot.repl import failure
 from snapshot.repl.news import News
+from snapshot.repl.reading import PAUSE, AfterPause, run_in_thread
 from snapshot.repl.timemachine import Landed, TimeMachine
 from snapshot.repl.views import progress
 
 _FAILURES = 3  # times in a row that a prompt fails which will not work any more
-_PAUSE = 0.08  # seconds without a key after which somebody may want to be helped
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,7 @@ class Repl(PythonRepl):
             vi_mode=settings.vi,
         )
         self.default_buffer.completer = AfterPause(self.default_buffer)
-        vars(self.app)["run"] = functools.partial(_run_application, self.app, self.app.run)
+        vars(self.app)["run"] = functools.partial(run_in_thread, self.app, self.app.run)
         self._failures = 0
         self.end: SystemExit | None = None
         self._value: Any = None
@@ -205,7 +201,7 @@ class Repl(PythonRepl):
             self.app.create_background_task(self._show_signature(buff, buff.document))
 
     async def _show_signature(self, buffer: Buffer, document: Document) -> None:
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(PAUSE)
         if buffer.document == document:
             super()._on_input_timeout(buffer)
 
@@ -292,56 +288,6 @@ class Repl(PythonRepl):
 
     def _remove_from_namespace(self) -> None:
         self.get_globals().pop("get_ptpython", None)
-
-
-def _run_application(app: Application[str], run: Callable[..., str], **options: Any) -> str:
-    """Also end it when SIGINT comes from elsewhere than its terminal.
-
-    It runs in a thread of its own, and would go on when the main one is interrupted.
-    """
-
-    def interrupt() -> None:
-        if app.is_running and app.future is not None and not app.future.done():
-            app.exit(exception=KeyboardInterrupt())
-
-    before = threading.enumerate()
-    try:
-        return run(**options)
-    except KeyboardInterrupt:
-        # Not by `is_alive`: an interrupted `join` has marked it as ended.
-        while any(
-            "run_in_thread" in each.name for each in threading.enumerate() if each not in before
-        ):
-            with contextlib.suppress(KeyboardInterrupt):
-                if app.loop is not None:
-                    app.loop.call_soon_threadsafe(interrupt)
-                time.sleep(0.01)
-        raise
-
-
-class AfterPause(Completer):
-    """Completions, but not before there is a pause in the typing.
-
-    What a line is completed with costs a tenth of a second of processor time and writes to several
-    MiB, which the state before it would have to keep; for a line that is pasted it is in vain.
-    """
-
-    def __init__(self, buffer: Buffer) -> None:
-        """For what is typed in this buffer, by the completer that it has."""
-        self._buffer, self._completer = buffer, buffer.completer
-
-    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
-        return self._completer.get_completions(document, event)
-
-    async def get_completions_async(
-        self, document: Document, event: CompleteEvent
-    ) -> AsyncGenerator[Completion, None]:
-        if not event.completion_requested:
-            await asyncio.sleep(_PAUSE)
-            if self._buffer.document != document:
-                return
-        async for each in self._completer.get_completions_async(document, event):
-            yield each
 
 
 class Exit(PtpythonExit):

@@ -31,6 +31,7 @@ def load(shell: Any) -> None:
     if not hosts.hangs():
         return
     from snapshot.repl.kernel import broker, worker
+    from snapshot.repl.magics import say_not_set
 
     kernel = shell.kernel
     if isinstance(kernel, broker.Adopted):
@@ -47,11 +48,8 @@ def load(shell: Any) -> None:
     )
     theirs = kernel.shell.user_ns
     offered = {name: getattr(snapshot, name, None) for name in worker.NAMES}
-    if taken := sorted(n for n in offered if n in theirs and theirs[n] is not offered[n]):
-        say(
-            f"snapshot: not set, as you have your own: {', '.join(taken)}; "
-            "ours: %past, %present, %states, and in module snapshot"
-        )
+    taken = (name for name in offered if name in theirs and theirs[name] is not offered[name])
+    say_not_set(taken, "%past, %present, %states, and in module snapshot")
 
 
 def _fork(kernel: Any, number: int) -> Any:

@@ -1,0 +1,67 @@
+"""How ptpython's application reads a line: what helps the typist, and what interrupts it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import Any
+
+from prompt_toolkit.application import Application
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+
+PAUSE = 0.08  # seconds without a key after which somebody may want to be helped
+
+
+def run_in_thread(app: Application[str], run: Callable[..., str], **options: Any) -> str:
+    """Also end it when SIGINT comes from elsewhere than its terminal.
+
+    It runs in a thread of its own, and would go on when the main one is interrupted.
+    """
+
+    def interrupt() -> None:
+        if app.is_running and app.future is not None and not app.future.done():
+            app.exit(exception=KeyboardInterrupt())
+
+    before = threading.enumerate()
+    try:
+        return run(**options)
+    except KeyboardInterrupt:
+        # Not by `is_alive`: an interrupted `join` has marked it as ended.
+        while any(
+            "run_in_thread" in each.name for each in threading.enumerate() if each not in before
+        ):
+            with contextlib.suppress(KeyboardInterrupt):
+                if app.loop is not None:
+                    app.loop.call_soon_threadsafe(interrupt)
+                time.sleep(0.01)
+        raise
+
+
+class AfterPause(Completer):
+    """Completions, but not before there is a pause in the typing.
+
+    What a line is completed with costs a tenth of a second of processor time and writes to several
+    MiB, which the state before it would have to keep; for a line that is pasted it is in vain.
+    """
+
+    def __init__(self, buffer: Buffer) -> None:
+        """For what is typed in this buffer, by the completer that it has."""
+        self._buffer, self._completer = buffer, buffer.completer
+
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        return self._completer.get_completions(document, event)
+
+    async def get_completions_async(
+        self, document: Document, event: CompleteEvent
+    ) -> AsyncGenerator[Completion, None]:
+        if not event.completion_requested:
+            await asyncio.sleep(PAUSE)
+            if self._buffer.document != document:
+                return
+        async for each in self._completer.get_completions_async(document, event):
+            yield each
