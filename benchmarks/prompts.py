@@ -38,6 +38,7 @@ class Prompt:
         variables = {"HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": folder}
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
+            os.closerange(3, 1024)  # what whoever runs this has left open
             os.environ.update(variables, TERM="xterm-256color", PROMPT_TOOLKIT_NO_CPR="1")
             os.execv(program, [program, *command[1:]])
         termios.tcsetwinsize(self._fd, (24, 80))

@@ -353,3 +353,57 @@ def test_compacted_is_a_sentence() -> None:
 )
 def test_sizes_for_people(count: int | None, text: str) -> None:
     assert size(count) == text
+
+
+IMMORTAL = """
+import json, sys, types
+import json.decoder
+from snapshot.core.immortal import Immortals
+
+def of_the_program():
+    return len
+
+def counts(*things):
+    return [sys.getrefcount(each) == sys.getrefcount(None) for each in things]
+
+json.added = of_the_program
+made = types.ModuleType("made")
+exec("def function(): pass", vars(made))
+sys.modules["made"] = made
+immortals = Immortals()
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no immortal objects before Python 3.12")
+def test_what_libraries_define_is_immortal_and_what_the_program_defines_is_not(
+    python: Callable[..., Result],
+) -> None:
+    result = python(
+        IMMORTAL
+        + """
+assert immortals.add() > 1000
+assert immortals.add() == 0
+decoder = json.decoder.JSONDecoder
+assert all(counts(json, vars(json), json.dumps, json.dumps.__code__, decoder, decoder.decode))
+assert all(counts(decoder.decode.__code__, len, str.join, json.decoder.NaN))
+assert not any(counts(of_the_program, of_the_program.__code__, made, made.function))
+assert not any(counts(sys.modules["__main__"], vars(sys.modules["__main__"])))
+import tomllib
+assert not any(counts(tomllib.loads))
+assert immortals.add() > 0
+assert all(counts(tomllib.loads, json.dumps))
+import gc
+gc.collect()
+del json.added
+assert json.loads(json.dumps([1])) == [1]
+"""
+    )
+    assert (result.code, result.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="there are immortal objects")
+def test_where_there_are_no_immortal_objects_there_are_none(
+    python: Callable[..., Result],
+) -> None:
+    result = python(IMMORTAL + "assert immortals.add() == 0 and not any(counts(json, json.dumps))")
+    assert (result.code, result.stderr) == (0, "")

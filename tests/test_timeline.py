@@ -522,6 +522,52 @@ def test_older_states_lie_farther_apart() -> None:
     assert sum(gaps[:4]) > 4 * sum(gaps[-4:])
 
 
+def test_a_state_that_shares_nothing_does_nothing_until_it_is_woken(
+    start: Callable[..., Program],
+) -> None:
+    prompt = Prompt(start, before="import psutil\n")
+    prompt.say("log.append(1)")
+    prompt.say("log.append(2)")
+    others = (
+        "sorted(p.pid for p in psutil.Process(os.getppid()).children() if p.pid != os.getpid())"
+    )
+    last = prompt.value(others)[-1]
+    faults = "int(open(f'/proc/{%d}/stat').read().rpartition(')')[2].split()[7])"
+    assert prompt.value(faults % last) < 200  # pages; 500 where Python goes on in it
+    prompt.say("tm.past(2)")
+    assert prompt.log == [1, 2]
+    assert prompt.value(faults % last) > 200
+
+
+def test_a_state_that_holds_a_pipe_lets_go_of_it_at_once(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start)
+    prompt.say("readable, writable = os.pipe()")
+    prompt.say("os.close(writable)")
+    assert prompt.value("os.read(readable, 1).decode()") == ""
+
+
+def test_cycles_of_a_cell_are_collected_before_they_are_frozen(
+    start: Callable[..., Program],
+) -> None:
+    prompt = Prompt(start, before="import weakref\nclass Node: pass\n")
+    prompt.say("node = Node(); node.node = node; gone = weakref.ref(node); del node")
+    assert prompt.value("gone() is None")
+
+
+def test_older_cycles_are_collected_when_a_quarter_of_all_is_new(
+    start: Callable[..., Program],
+) -> None:
+    prompt = Prompt(start, before="import weakref\nclass Node: pass\n")
+    prompt.say("node = Node(); node.node = node; gone = weakref.ref(node)")
+    prompt.say("del node")
+    assert not prompt.value("gone() is None")  # a full collection would copy everything
+    prompt.say("more = [[] for _ in range(100_000)]")
+    assert prompt.value("gone() is None")
+    prompt.say("import gc; gc.disable(); node = Node(); node.node = node")
+    prompt.say("gone = weakref.ref(node); del node")
+    assert not prompt.value("gone() is None")  # as Python has it
+
+
 def test_a_fork_of_the_program_has_no_time_machine(start: Callable[..., Program]) -> None:
     prompt = Prompt(start, before="from snapshot import fork_call\n")
     prompt.say("log.append(1)")

@@ -146,14 +146,13 @@ def test_killed_at_the_prompt_or_before_the_first_cell(terminal: Terminal) -> No
 
 
 def live(terminal: Terminal) -> int:
-    """The process at the prompt, or in a cell: it alone does not wait for the supervisor."""
-    waiting = "unix_dgram_recvmsg", "skb_wait"
-    stacks = {
-        each.pid: Path(f"/proc/{each.pid}/wchan").read_text()
+    """The process at the prompt, or in a cell: it alone can be interrupted."""
+    blocked = {
+        each.pid: re.search(r"SigBlk:\s+(\w+)", Path(f"/proc/{each.pid}/status").read_text())
         for each in terminal.processes()
         if each.pid != supervisor(terminal)
     }
-    (pid,) = (pid for pid, place in stacks.items() if not any(each in place for each in waiting))
+    (pid,) = (pid for pid, mask in blocked.items() if mask and not int(mask[1], 16) & 2)
     return pid
 
 

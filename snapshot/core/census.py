@@ -101,8 +101,9 @@ def _remember(thing: Any) -> None:
 def _new() -> list[Any]:
     """The objects of interest that are not frozen."""
     objects = gc.get_objects()
-    wanted = _wanted()
-    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, wanted)}
+    wanted = set(_wanted())
+    # By the bases: `issubclass` of an abstract class keeps a note of each that it was asked for.
+    kinds = {kind for kind in set(map(type, objects)) if not wanted.isdisjoint(kind.__mro__)}
     return [each for each in objects if type(each) in kinds] if kinds else []
 
 

@@ -20,11 +20,11 @@ import threading
 import time
 import warnings
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 from operator import call
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from snapshot.errors import CannotFork
 
@@ -45,7 +45,8 @@ _CLONE_TID = 0x00200000 | 0x01000000  # CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID
 if sys.platform == "linux":
     # Plain integers, no error number, found once: a call that converts its arguments in the child
     # copies thirty pages more.
-    _prctl = ctypes.PyDLL(None).prctl
+    _PLAIN = ctypes.PyDLL(None)
+    _prctl = _PLAIN.prctl
     _DEATH = int(signal.SIGKILL)
 
 
@@ -53,6 +54,9 @@ class _PollFd(ctypes.Structure):
     """`struct pollfd` of poll(2)."""
 
     _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
+
+
+_OnePollFd = _PollFd * 1  # once, since ctypes makes a class of it each time
 
 
 class _TimeSpec(ctypes.Structure):
@@ -238,6 +242,23 @@ def fork() -> Child | None:
         raise _cannot_fork(error) from None
 
 
+class Rest(NamedTuple):
+    """The sleep of a new process, until a descriptor can be read.
+
+    leaving: descriptors that it closes before.
+    """
+
+    until: int
+    leaving: tuple[int, ...]
+
+    def steps(self) -> list[Callable[[], Any]]:
+        """To be called from C: one page of Python's memory that is touched there is one copied."""
+        closing = [functools.partial(_PLAIN.close, fd) for fd in self.leaving]
+        table = _OnePollFd(_PollFd(self.until, select.POLLIN, 0))
+        dying = functools.partial(_prctl, _PR_SET_PDEATHSIG, _DEATH)
+        return [dying, *closing, functools.partial(_PLAIN.poll, table, 1, -1)]
+
+
 def adopt_orphans() -> None:
     """Let what this process's children leave behind be its own children: what `fork_sibling` needs.
 
@@ -248,7 +269,7 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def fork_sibling(*, quiet: bool) -> int:
+def fork_sibling(*, quiet: bool, rest: Rest | None = None) -> int:
     """Fork a child of our own parent, which must have called `adopt_orphans`.
 
     So this process has no child more to wait for. Returns the pid of the new process, 0 in it. It
@@ -258,9 +279,11 @@ def fork_sibling(*, quiet: bool) -> int:
     clone(2) with CLONE_PARENT, as fast as a fork, which goes by the handlers that libraries have
     for a fork: they see to the locks and the pools of other threads. Else the fork is a true one,
     and it is made twice.
+
+    rest: where it is clone(2), the new process first sleeps, and copies hardly a page meanwhile.
     """
     try:
-        pid = _clone_sibling() if quiet and _CLONE else _fork_twice()
+        pid = _clone_sibling(rest) if quiet and _CLONE else _fork_twice()
     except (OSError, RuntimeError) as error:
         raise _cannot_fork(error) from None
     if pid == 0:
@@ -268,7 +291,7 @@ def fork_sibling(*, quiet: bool) -> int:
     return pid
 
 
-def _clone_sibling() -> int:
+def _clone_sibling(rest: Rest | None) -> int:
     """Python's own steps around a fork, with clone(2) between them.
 
     They are called from C, one after the other: the interpreter must not run in between. It might
@@ -284,15 +307,20 @@ def _clone_sibling() -> int:
     python = ctypes.pythonapi
     # What follows, by the number that clone returns; the parent finds its child's there.
     following: defaultdict[int, Any] = defaultdict(repeat(python.PyOS_AfterFork_Parent).__next__)
-    following[0] = python.PyOS_AfterFork_Child
-    clone = ctypes.PyDLL(None, use_errno=True)["syscall"]
+    following[0] = _in_turn([*(rest.steps() if rest else ()), python.PyOS_AfterFork_Child])
+    clone = _HOLDING["syscall"]
     clone.restype = following.__getitem__
     cloning = functools.partial(clone, _CLONE, flags, None, None, *last)
-    deque(map(call, chain([python.PyOS_BeforeFork], map(call, [cloning]))), maxlen=0)
+    _in_turn(chain([python.PyOS_BeforeFork], map(call, [cloning])))()
     pid = max(following, key=abs)
     if pid < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return pid
+
+
+def _in_turn(functions: Iterable[Callable[[], Any]]) -> Callable[[], Any]:
+    """A function that calls all of these, from C."""
+    return functools.partial(deque, map(call, functions), 0)
 
 
 def _fork_twice() -> int:
@@ -376,7 +404,7 @@ def wait_for_input(
     False when the time was over or a signal arrived. With `hold_gil`, no other thread of this
     process runs Python code meanwhile. mask: as for `Child.wait_readable`.
     """
-    table = (_PollFd * 1)(_PollFd(fd, select.POLLIN, 0))
+    table = _OnePollFd(_PollFd(fd, select.POLLIN, 0))
     found = _poll(_HOLDING if hold_gil else _RELEASING, table, timeout, mask)
     if found < 0 and ctypes.get_errno() != errno.EINTR:
         number = ctypes.get_errno()

@@ -32,7 +32,7 @@ from snapshot.core.timeline.member import Landing
 from snapshot.errors import SnapshotError, UsageError
 from snapshot.repl import failure
 from snapshot.repl.news import News
-from snapshot.repl.reading import PAUSE, AfterPause, run_in_thread
+from snapshot.repl.reading import PAUSE, AfterPause, LineHistory, run_in_thread
 from snapshot.repl.timemachine import Landed, TimeMachine
 from snapshot.repl.views import progress
 
@@ -132,12 +132,12 @@ class Repl(PythonRepl):
         super().__init__(
             get_globals=lambda: namespace,
             _extra_toolbars=[_tasks_toolbar(machine)] if machine else None,
-            history_filename=settings.history_file,
             # The terminal's own streams: the program may have put others into their place.
             input=create_input(sys.__stdin__),
             output=create_output(sys.__stdout__),
             vi_mode=settings.vi,
         )
+        self.history = self.default_buffer.history = LineHistory(settings.history_file)
         self.default_buffer.completer = AfterPause(self.default_buffer)
         vars(self.app)["run"] = functools.partial(run_in_thread, self.app, self.app.run)
         self._failures = 0

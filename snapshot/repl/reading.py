@@ -13,8 +13,10 @@ from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory
 
 PAUSE = 0.08  # seconds without a key after which somebody may want to be helped
+_AT_A_TIME = 1000  # lines of the history
 
 
 def run_in_thread(app: Application[str], run: Callable[..., str], **options: Any) -> str:
@@ -40,6 +42,18 @@ def run_in_thread(app: Application[str], run: Callable[..., str], **options: Any
                     app.loop.call_soon_threadsafe(interrupt)
                 time.sleep(0.01)
         raise
+
+
+class LineHistory(FileHistory):
+    """The lines of a file, read by no thread, which a fork would leave behind."""
+
+    async def load(self) -> AsyncGenerator[str, None]:
+        number = 0
+        async for line in super().load():
+            yield line
+            number += 1
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)  # for the keys that are typed meanwhile
 
 
 class AfterPause(Completer):

@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 
 from snapshot.core import line, tree
 from snapshot.core.descriptors import close
+from snapshot.core.garbage import Garbage
+from snapshot.core.immortal import Immortals
 from snapshot.core.limits import in_bytes
 from snapshot.core.memory import compact, own_memory, size
 from snapshot.core.messages import say
@@ -66,6 +68,8 @@ class TimeMachine:
         self._hidden: list[object] = []
         self._source = ""
         self._thread = threading.get_ident()  # the one that runs the cells
+        self._garbage = Garbage()
+        self._immortals = Immortals()
         self._began = time.monotonic() if began is None else began
         self._held = 0  # bytes, when the last state was made
         self._travelled = False
@@ -104,6 +108,7 @@ class TimeMachine:
         self._source, self._began, self._travelled = source, time.monotonic(), False
         self._thread = threading.get_ident()
         if self._member is not None:
+            self._garbage.collect()  # what a prompt has left: the cell's objects take its place
             self._member.begun(source)
 
     def end(self, value: Any = None, error: BaseException | None = None) -> Landing | None:
@@ -118,6 +123,8 @@ class TimeMachine:
             if not self._saving or tree.in_snapshot():
                 member.passed()
                 return None
+            self._garbage.collect_before_freezing()
+            self._immortals.add()
             self._collapse()
             landing = member.freeze(
                 About(self._source, value, error, self._hidden_names()), self._began

@@ -19,7 +19,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from snapshot.core.descriptors import OURS, close, identity
+from snapshot.core.descriptors import OURS, identity
 
 _SMALL = 1 << 15  # bytes of a message that is sent by itself
 _MOST_DESCRIPTORS = 8
@@ -91,8 +91,9 @@ class Channel:
             return pickle.load(file), received
 
     def close(self) -> None:
+        OURS.discard(self._fd)
         if self._fd >= 0 and identity(self._fd) == self._identity:
-            close(self._fd)
+            os.close(self._fd)
         self._fd = -1
 
     def _check(self) -> None:

@@ -47,6 +47,12 @@ class Copy:
         """Whether threads or an event loop may run while this one does nothing."""
         return not self._alone or bool(self._epolls)
 
+    @property
+    def shares(self) -> bool:
+        """Whether there is anything for `freeze` to see to."""
+        theirs = filter(_is_theirs, self._descriptors)
+        return any(_kind(each.fd) or _is_read(each) for each in theirs)
+
     def go_on(self) -> None:
         """In the process that was copied, or could not be."""
         resources.forget()
@@ -113,9 +119,7 @@ def _part_from_others(descriptors: Iterable[Descriptor]) -> Iterator[str]:
     """Let everything that leads to somebody else lead nowhere; yields what each was."""
     dead: socket.socket | None = None
     own = of_event_loops()
-    for each in descriptors:
-        if each.fd <= 2 or each.fd in OURS:
-            continue
+    for each in filter(_is_theirs, descriptors):
         kind = _kind(each.fd)
         if kind is None:
             continue
@@ -151,13 +155,9 @@ def _own_files(descriptors: Iterable[Descriptor]) -> None:
 
     One that is only written keeps the position that all share, so that nothing is overwritten.
     """
-    for each in descriptors:
-        if each.fd <= 2 or each.fd in OURS:
-            continue
+    for each in filter(_is_theirs, descriptors):
         with contextlib.suppress(OSError):
-            if not stat.S_ISREG(os.fstat(each.fd).st_mode):
-                continue
-            if not each.readable and not _is_locked(each.fd):
+            if not _is_read(each):
                 continue
             position = os.lseek(each.fd, 0, os.SEEK_CUR)
             flags = fcntl.fcntl(each.fd, fcntl.F_GETFL) & ~_NOT_TO_OPEN
@@ -167,6 +167,20 @@ def _own_files(descriptors: Iterable[Descriptor]) -> None:
                 os.dup2(fresh, each.fd, inheritable=os.get_inheritable(each.fd))
             finally:
                 os.close(fresh)
+
+
+def _is_theirs(descriptor: Descriptor) -> bool:
+    return descriptor.fd > 2 and descriptor.fd not in OURS
+
+
+def _is_read(descriptor: Descriptor) -> bool:
+    """Whether it is a file that is read, or locked."""
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor.fd).st_mode):
+            return False
+        return descriptor.readable or _is_locked(descriptor.fd)
+    except OSError:
+        return False
 
 
 def _is_locked(fd: int) -> bool:

@@ -177,14 +177,15 @@ class Member:
             "began": began,
             "failed": failed,
         }
-        with _Fork(self) as fork:
+        with _Fork(self, may_rest=True) as fork:
             if fork.pid == 0:
-                return self._stay(fork.parted, about, fork.mask)
+                return self._stay(fork.parted, about, fork.mask, rested=fork.rests)
             if fork.problem is not None:
                 say(f"snapshot: there will be no state of this cell: {fork.problem}")
             sent = (fork.far.fileno(),) if fork.pid else ()
-            self._note(self.request("froze", sent, pid=fork.pid, **facts))
-            self._parting = bool(fork.pid)
+            self._parting = fork.pid is not None and not fork.rests
+            facts |= {"pid": fork.pid, "parting": self._parting}
+            self._note(self.request("froze", sent, **facts))
             if fork.others_run:
                 self._let_it_part()
         return None
@@ -288,14 +289,20 @@ class Member:
 
     # In copies.
 
-    def _stay(self, part: Callable[[], Copy], about: About, mask: set[int]) -> Landing:
-        """Be frozen, until this process is ended; returns in copies that are woken."""
+    def _stay(
+        self, part: Callable[[], Copy], about: About, mask: set[int], *, rested: bool = False
+    ) -> Landing:
+        """Be frozen, until this process is ended; returns in copies that are woken.
+
+        rested: whether there was nothing to do before, and nobody waits to hear that it is done.
+        """
         self.about = about
         landing: Landing | None = None
         try:
             copy = part()
             copy.freeze()
-            self._channel.send((0, "ready", {}))
+            if not rested:
+                self._channel.send((0, "ready", {}))
             while landing is None:
                 landing = self._told(copy, mask)
         except OSError:  # the supervisor is gone
@@ -423,10 +430,13 @@ class _Fork:
     """A fork of a process of the timeline, signals held back: in it, and in its copy.
 
     pid: of the copy, 0 there, None where there is none: then `problem` says why.
+    rests: whether the copy does nothing before it is told to, since it shares nothing. `may_rest`:
+    whether it may.
     """
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, *, may_rest: bool = False) -> None:
         self._member = member
+        self._may_rest = may_rest
         self.pid: int | None = None
         self.problem: CannotFork | None = None
         self.mask = pthread_sigmask(signal.SIG_BLOCK, _EVERY)
@@ -436,7 +446,10 @@ class _Fork:
         try:
             self._copy = Copy()
             self.near, self.far = Channel.pair()
-            self.pid = process.fork_sibling(quiet=threads.quiet())
+            self.rests = self._may_rest and not self._copy.shares
+            leaving = (self.far.fileno(), self._member.fileno())
+            rest = process.Rest(self.near.fileno(), leaving) if self.rests else None
+            self.pid = process.fork_sibling(quiet=threads.quiet(), rest=rest)
         except CannotFork as error:
             self.problem = error
         except OSError as error:

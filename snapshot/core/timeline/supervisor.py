@@ -183,6 +183,7 @@ class Supervisor:
         line: str,
         began: float,
         failed: bool,
+        parting: bool,
     ) -> Any:
         self._must_be_live(speaker)
         if pid is not None and not fds:  # no descriptor was free here to receive it
@@ -192,8 +193,13 @@ class Supervisor:
         if pid is None:
             self._want_less()
         else:
-            self._processes[pid] = _Process(pid, Channel(fds.pop()), speaker)
+            copy = _Process(pid, Channel(fds.pop()), speaker if parting else None)
+            self._processes[pid] = copy
             self._thin()
+            if not parting:
+                self._answer(speaker, number, self._where())
+                self._on_ready(copy, 0, [])
+                return _LATER
         return self._where()
 
     def _on_ready(self, speaker: _Process, number: int, fds: list[int]) -> None:
