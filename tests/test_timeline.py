@@ -561,7 +561,7 @@ def test_older_cycles_are_collected_when_a_quarter_of_all_is_new(
     prompt.say("node = Node(); node.node = node; gone = weakref.ref(node)")
     prompt.say("del node")
     assert not prompt.value("gone() is None")  # a full collection would copy everything
-    prompt.say("more = [[] for _ in range(100_000)]")
+    prompt.say("more = [[] for _ in range(200_000)]")
     assert prompt.value("gone() is None")
     prompt.say("import gc; gc.disable(); node = Node(); node.node = node")
     prompt.say("gone = weakref.ref(node); del node")

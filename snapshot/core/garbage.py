@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 
-_LEAST = 10_000  # objects that are new before it is worth while to count the others
+_LEAST = 100_000  # objects that are new before it is worth while to count the others
 _PART = 0.25
 
 

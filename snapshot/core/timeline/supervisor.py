@@ -34,6 +34,9 @@ _STILLBORN = 1.0  # seconds within which one that was woken, and ran nothing, di
 _STATES = 100  # how many states there may be, if nobody says otherwise
 _SHARE = 4  # of the memory that is free at the beginning, a quarter
 _TIGHT = 20  # states are given up when less than a twentieth of the memory is free
+# States are measured when none has come for so many seconds, which a prompt takes to be drawn, and
+# at the latest so many after the first of them.
+_QUIET, _MEASURED_WITHIN = 0.1, 0.5
 _UNKNOWN = (4 << 30, 4 << 30)  # bytes that are free and that there are, if nobody can tell
 
 
@@ -73,6 +76,8 @@ class Supervisor:
         self._ending = False  # somebody has told us to end, or the live process that it ends
         self._alarm, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._told: list[str] = []
+        self._measure_at: float | None = None
+        self._measure_by = 0.0
 
     def run(self) -> NoReturn:
         """Until the live process has ended; then this one ends as it did."""
@@ -89,6 +94,8 @@ class Supervisor:
             for fd in self._ready():
                 self._read(fd)
             self._reap()
+            if self._measure_at is not None and time.monotonic() >= self._measure_at:
+                self._measure_what_is_new()
 
     def _ready(self) -> list[int]:
         poll = select.poll()
@@ -98,7 +105,8 @@ class Supervisor:
                 poll.register(each.channel, select.POLLIN)
         for fd in self._futures.descriptors():
             poll.register(fd, select.POLLIN)
-        return [fd for fd, _ in poll.poll()]
+        left = None if self._measure_at is None else self._measure_at - time.monotonic()
+        return [fd for fd, _ in poll.poll(None if left is None else max(0, 1000 * left))]
 
     def _read(self, fd: int) -> None:
         if fd == self._alarm:
@@ -197,9 +205,7 @@ class Supervisor:
             self._processes[pid] = copy
             self._thin()
             if not parting:
-                self._answer(speaker, number, self._where())
                 self._on_ready(copy, 0, [])
-                return _LATER
         return self._where()
 
     def _on_ready(self, speaker: _Process, number: int, fds: list[int]) -> None:
@@ -208,6 +214,13 @@ class Supervisor:
         for state in self._timeline.frozen():
             if state.pid == speaker.pid and state.parent in self._timeline.states:
                 self._timeline.states[state.parent].memory = None
+        now = time.monotonic()
+        if self._measure_at is None:
+            self._measure_by = now + _MEASURED_WITHIN
+        self._measure_at = min(now + _QUIET, self._measure_by)
+
+    def _measure_what_is_new(self) -> None:
+        self._measure_at = None
         for state in self._timeline.frozen():
             if state.memory is None:
                 self._measure(state)
