@@ -366,7 +366,13 @@ def of_the_program():
 def counts(*things):
     return [sys.getrefcount(each) == sys.getrefcount(None) for each in things]
 
+class Proxy:
+    @property
+    def __class__(self):
+        raise RuntimeError("it stands for nothing now")
+
 json.added = of_the_program
+json.proxy = Proxy()
 made = types.ModuleType("made")
 exec("def function(): pass", vars(made))
 sys.modules["made"] = made

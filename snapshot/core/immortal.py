@@ -66,8 +66,8 @@ class Immortals:
     def _add(self, module: ModuleType) -> None:
         name, content = module.__name__, vars(module)
         self._ids.update((id(module), id(content), id(name)))
-        for each in content.values():
-            if isinstance(each, type):
+        for each in list(content.values()):  # another thread may import something into it
+            if _is_class(each):
                 if getattr(each, "__module__", "") == name:
                     self._add_class(each)
             elif type(each) in _FUNCTIONS and getattr(each, "__module__", name) == name:
@@ -81,12 +81,12 @@ class Immortals:
         self._ids.add(id(kind))
         # Its dictionary and the tuples of its bases.
         self._ids.update(id(one) for one in gc.get_referents(kind) if type(one) in (dict, tuple))
-        for each in vars(kind).values():
+        for each in list(vars(kind).values()):
             if type(each) in _FUNCTIONS:
                 self._add_function(each)
             elif type(each) in _CONSTANTS:
                 self._ids.add(id(each))
-            elif isinstance(each, type) and each.__qualname__.startswith(kind.__qualname__):
+            elif _is_class(each) and each.__qualname__.startswith(kind.__qualname__):
                 self._add_class(each)
 
     def _add_function(self, function: Any) -> None:
@@ -116,6 +116,10 @@ class Immortals:
                 self._ids.add(id(each))
 
 
+def _is_class(thing: Any) -> bool:
+    return issubclass(type(thing), type)  # `isinstance` asks a proxy what it stands for
+
+
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
@@ -127,8 +131,8 @@ def _is_installed(module: Any) -> bool:
     """Whether it is one of the standard library, of an installed package or of ours."""
     if type(module) is not ModuleType or module.__name__ == "__main__":
         return False
-    spec = getattr(module, "__spec__", None)
-    return spec is not None and (spec.origin or "").startswith(("built-in", "frozen", *_places()))
+    origin = getattr(getattr(module, "__spec__", None), "origin", None)
+    return isinstance(origin, str) and origin.startswith(("built-in", "frozen", *_places()))
 
 
 @cache
