@@ -42,7 +42,6 @@ class Immortals:
 
     def __init__(self) -> None:
         self._modules: set[str] = set()
-        self._ids: set[int] = set()
 
     def add(self) -> int:
         """What the modules define that have been imported since; how many objects that is.
@@ -51,73 +50,76 @@ class Immortals:
         """
         if len(self._modules) == len(sys.modules) or (counts := _counts()) is None:
             return 0
-        seen, self._ids = self._ids, set()
+        found = _Found()
         for name, module in list(sys.modules.items()):
             if name not in self._modules and _is_installed(module):
-                self._add(module)
+                found.module(module)
             self._modules.add(name)
         immortal = counts[id(None) >> 2]
-        new = self._ids - seen
-        for each in new:
-            counts[each >> 2] = immortal
-        self._ids |= seen
-        return len(new)
+        for address in found.objects:
+            counts[address >> 2] = immortal
+        return len(found.objects)
 
-    def _add(self, module: ModuleType) -> None:
+
+class _Found:
+    """objects: what was found, by address. Another thread must not free any of it meanwhile."""
+
+    def __init__(self) -> None:
+        self.objects: dict[int, Any] = {}
+
+    def module(self, module: ModuleType) -> None:
         name, content = module.__name__, vars(module)
-        self._ids.update((id(module), id(content), id(name)))
+        self._keep(module, content, name)
         for each in list(content.values()):  # another thread may import something into it
             if _is_class(each):
                 if getattr(each, "__module__", "") == name:
-                    self._add_class(each)
+                    self._class(each)
             elif type(each) in _FUNCTIONS and getattr(each, "__module__", name) == name:
-                self._add_function(each)
+                self._function(each)
             elif type(each) in _CONSTANTS:
-                self._ids.add(id(each))
+                self._keep(each)
 
-    def _add_class(self, kind: type) -> None:
-        if id(kind) in self._ids:
+    def _keep(self, *several: Any) -> None:
+        for each in several:
+            self.objects[id(each)] = each
+
+    def _class(self, kind: type) -> None:
+        if id(kind) in self.objects:
             return
-        self._ids.add(id(kind))
-        # Its dictionary and the tuples of its bases.
-        self._ids.update(id(one) for one in gc.get_referents(kind) if type(one) in (dict, tuple))
+        # With its dictionary and the tuples of its bases.
+        self._keep(kind, *(one for one in gc.get_referents(kind) if type(one) in (dict, tuple)))
         for each in list(vars(kind).values()):
             if type(each) in _FUNCTIONS:
-                self._add_function(each)
+                self._function(each)
             elif type(each) in _CONSTANTS:
-                self._ids.add(id(each))
+                self._keep(each)
             elif _is_class(each) and each.__qualname__.startswith(kind.__qualname__):
-                self._add_class(each)
+                self._class(each)
 
-    def _add_function(self, function: Any) -> None:
-        if id(function) in self._ids:
+    def _function(self, function: Any) -> None:
+        if id(function) in self.objects:
             return
-        self._ids.add(id(function))
+        self._keep(function)
         if type(function) is property:
             within = [function.fget, function.fset, function.fdel]
         elif type(function) is FunctionType:
-            self._add_code(function.__code__)
-            if function.__closure__ is None:
-                return
-            self._ids.update(map(id, function.__closure__))
-            within = [_content(cell) for cell in function.__closure__]
+            self._code(function.__code__)
+            cells = function.__closure__ or ()
+            self._keep(*cells)
+            within = [_content(cell) for cell in cells]
         else:
             within = [function.__func__]
         for each in within:
             if type(each) is FunctionType:
-                self._add_function(each)
+                self._function(each)
 
-    def _add_code(self, code: CodeType) -> None:
-        self._ids.update((id(code), id(code.co_name), id(code.co_qualname)))
+    def _code(self, code: CodeType) -> None:
+        self._keep(code, code.co_name, code.co_qualname)
         for each in code.co_consts:
             if type(each) is CodeType:
-                self._add_code(each)
+                self._code(each)
             elif type(each) in _CONSTANTS:
-                self._ids.add(id(each))
-
-
-def _is_class(thing: Any) -> bool:
-    return issubclass(type(thing), type)  # `isinstance` asks a proxy what it stands for
+                self._keep(each)
 
 
 def _content(cell: Any) -> Any:
@@ -125,6 +127,10 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # it is empty
         return None
+
+
+def _is_class(thing: Any) -> bool:
+    return issubclass(type(thing), type)  # `isinstance` asks a proxy what it stands for
 
 
 def _is_installed(module: Any) -> bool:
