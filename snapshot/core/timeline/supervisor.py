@@ -34,9 +34,7 @@ _STILLBORN = 1.0  # seconds within which one that was woken, and ran nothing, di
 _STATES = 100  # how many states there may be, if nobody says otherwise
 _SHARE = 4  # of the memory that is free at the beginning, a quarter
 _TIGHT = 20  # states are given up when less than a twentieth of the memory is free
-# States are measured when none has come for so many seconds, which a prompt takes to be drawn, and
-# at the latest so many after the first of them.
-_QUIET, _MEASURED_WITHIN = 0.1, 0.5
+_DRAWN = 0.1  # seconds after a cell in which its prompt is drawn, and nothing is measured
 _UNKNOWN = (4 << 30, 4 << 30)  # bytes that are free and that there are, if nobody can tell
 
 
@@ -76,8 +74,8 @@ class Supervisor:
         self._ending = False  # somebody has told us to end, or the live process that it ends
         self._alarm, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._told: list[str] = []
-        self._measure_at: float | None = None
-        self._measure_by = 0.0
+        self._unmeasured = False  # whether there is a state whose memory is not known
+        self._measure_at: float | None = None  # unless a cell has begun before
 
     def run(self) -> NoReturn:
         """Until the live process has ended; then this one ends as it did."""
@@ -170,6 +168,7 @@ class Supervisor:
     ) -> None:
         self._must_be_live(speaker)
         speaker.woken = None
+        self._measure_at = None
         self._timeline.begun(cell, line)
 
     def _must_be_live(self, speaker: _Process) -> None:
@@ -194,6 +193,8 @@ class Supervisor:
         parting: bool,
     ) -> Any:
         self._must_be_live(speaker)
+        if self._unmeasured:
+            self._measure_what_is_new()
         if pid is not None and not fds:  # no descriptor was free here to receive it
             _kill(pid)
             pid = None
@@ -214,13 +215,11 @@ class Supervisor:
         for state in self._timeline.frozen():
             if state.pid == speaker.pid and state.parent in self._timeline.states:
                 self._timeline.states[state.parent].memory = None
-        now = time.monotonic()
-        if self._measure_at is None:
-            self._measure_by = now + _MEASURED_WITHIN
-        self._measure_at = min(now + _QUIET, self._measure_by)
+        self._unmeasured = True
+        self._measure_at = time.monotonic() + _DRAWN
 
     def _measure_what_is_new(self) -> None:
-        self._measure_at = None
+        self._unmeasured, self._measure_at = False, None
         for state in self._timeline.frozen():
             if state.memory is None:
                 self._measure(state)
