@@ -88,6 +88,34 @@ class NotPicklable(SnapshotError):
     """A value cannot travel from one process to another."""
 
 
+class StoreError(SnapshotError):
+    """A store cannot be read or written. Nothing of it was changed."""
+
+
+class NoStore(StoreError, LookupError):
+    """There is no store at that place."""
+
+
+class StoreTooNew(StoreError):
+    """A store was made by a later version of this package."""
+
+
+class NotTrusted(StoreError):
+    """Somebody else may have written to a store, and loading a value from it would run code."""
+
+
+class UnknownObject(StoreError, LookupError):
+    """There is no object of that digest."""
+
+
+class DamagedObject(StoreError):
+    """An object is not what was stored. `digest` is its name: 32 bytes."""
+
+    def __init__(self, message: str, *, digest: bytes = b"") -> None:
+        super().__init__(message)
+        self.digest = digest
+
+
 class ForkError(SnapshotError):
     """A disposable fork did not bring back a value.
 

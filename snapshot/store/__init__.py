@@ -1,0 +1,187 @@
+"""What lasts: values and what is known of them, in SQLite or PostgreSQL.
+
+A store takes and gives Python values as pickles, and loading a pickle runs code that it names. So a
+store that somebody else may have written to is listed, and never loaded, unless it is trusted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+
+from snapshot.errors import NoStore, NotTrusted, StoreError
+from snapshot.store import sqlite
+from snapshot.store.database import Database
+from snapshot.store.objects import Objects
+from snapshot.store.place import FOLDER, Place, place, private
+from snapshot.store.postgres import Postgres
+from snapshot.store.spool import Segment, Spool, segments
+
+Fold = Callable[["Store", list[bytes]], None]
+
+
+class Store:
+    """An open store.
+
+    place: where it is. objects: the values in it. trusted: whether they may be loaded.
+
+    It may be used from any thread, and in a fork of the process that has opened it.
+    """
+
+    def __init__(
+        self,
+        where: str | os.PathLike[str] | Place | None = None,
+        *,
+        create: bool = False,
+        trust: bool = False,
+    ) -> None:
+        """Open the store at `where`; see `place.place` for the default.
+
+        create: make it where there is none. trust: load its values, whoever may have written them.
+
+        Raises `NoStore`, `StoreTooNew`, `UsageError`, `StoreError`.
+        """
+        self.place = where if isinstance(where, Place) else place(where)
+        self._database = self._open(create=create)
+        self._untrusted = None if trust else self._who_else_may_write()
+        self.objects = Objects(self._database, self.place.folder / "objects", self._may_load)
+        self._folds: dict[int, Fold] = {}
+        self._spool = Spool(self.spools)
+        writes = self.place.url is not None or os.access(self.place.path, os.W_OK)
+        try:
+            self._database.prepare(write=writes)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _open(self, *, create: bool) -> Database:
+        if self.place.url is not None:
+            return Postgres(self.place)
+        if not self.place.path.exists():
+            if not create:
+                raise NoStore(f"there is no store {self.place}: record something first")
+            try:
+                _make_folder(self.place.folder)
+                sqlite.make(self.place.path)
+            except OSError as error:
+                raise StoreError(f"cannot make {self.place}: {error.strerror}") from None
+        return sqlite.Sqlite(self.place.path)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its values may be loaded."""
+        return self._untrusted is None
+
+    def _who_else_may_write(self) -> str | None:
+        """Why not to load what is in it; None for no reason. Naming a server is trusting it."""
+        if self.place.url is not None:
+            return None
+        for path in (self.place.path, self.place.path.parent, self.place.folder):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            if status.st_uid != os.geteuid():
+                return f"{path} belongs to another user"
+            shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if shared and not (path.is_dir() and status.st_mode & stat.S_ISVTX):
+                return f"other users may write to {path}"
+        return None
+
+    def _may_load(self) -> None:
+        if self._untrusted is not None:
+            raise NotTrusted(
+                f"{self._untrusted}, and loading a value runs code that it names: "
+                "nothing of it is loaded unless you trust it (--trust)"
+            )
+
+    # Spools.
+
+    @property
+    def spools(self) -> Path:
+        """The folder of the spool files."""
+        return self.place.folder / "spool"
+
+    @property
+    def spool(self) -> Spool:
+        """This process's own."""
+        if not self._spool.is_ours:
+            self._spool = Spool(self.spools)
+        return self._spool
+
+    def folds(self, kind: int, fold: Fold) -> None:
+        """What is done with the records of a kind, in a transaction."""
+        self._folds[kind] = fold
+
+    def fold(self) -> int:
+        """Take in what the spools hold and nobody has taken in yet; how many records that was.
+
+        Files that nobody will write to any more are deleted then. Records of a kind that nobody
+        here knows stay, with all that comes after them in their file.
+        """
+        return sum(self._fold(each) for each in segments(self.spools))
+
+    def _fold(self, segment: Segment) -> int:
+        left = segment.is_left()  # before its end is looked for
+        name = segment.path.name
+        with self._database.transaction():
+            self._database.lock(exclusive=True)
+            known = self._database.row("SELECT folded FROM spools WHERE name = ?", (name,))
+            begin = end = int(known[0]) if known else 0
+            found: dict[int, list[bytes]] = {}
+            strange = False
+            for kind, after, content in segment.records(begin):
+                if kind not in self._folds:
+                    strange = True
+                    break
+                found.setdefault(kind, []).append(content)
+                end = after
+            for kind in sorted(found):
+                self._folds[kind](self, found[kind])
+            if end > begin:
+                self._database.rows(
+                    "INSERT INTO spools (name, folded) VALUES (?, ?)"
+                    " ON CONFLICT (name) DO UPDATE SET folded = excluded.folded",
+                    (name, end),
+                )
+        if left and not strange:
+            segment.path.unlink(missing_ok=True)
+            self._database.rows("DELETE FROM spools WHERE name = ?", (name,))
+        return sum(map(len, found.values()))
+
+    # Its life.
+
+    def vacuum(self, used: Iterable[int] = ()) -> int:
+        """Free the objects that nobody refers to, and the room they took; how many that were."""
+        freed = self.objects.free(lambda: used)
+        self._database.rows("VACUUM")
+        return freed
+
+    def close(self) -> None:
+        if self._spool.is_ours:
+            self._spool.close()
+        self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _make_folder(folder: Path) -> None:
+    """A store's folder is for one's own eyes, and not for version control, with the project's."""
+    private(folder)
+    for each in (folder, folder.parent):
+        if each is folder or each.name == FOLDER:
+            with contextlib.suppress(FileExistsError), (each / ".gitignore").open("x") as file:
+                file.write("*\n")

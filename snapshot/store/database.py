@@ -1,0 +1,164 @@
+"""A database: what a store needs of SQLite and of PostgreSQL alike.
+
+SQL is written once, with `?` for a parameter. A connection belongs to the process that made it: a
+fork leaves its parent's alone, never closes it, and makes one of its own.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+from snapshot.errors import StoreError, StoreTooNew
+from snapshot.store.schema import MIGRATIONS, VERSION
+
+Row = tuple[Any, ...]
+
+
+class Database(abc.ABC):
+    """One database, from any thread, and after a fork too.
+
+    name: as it is told to people. words: what the schema's types are called here.
+    """
+
+    words: ClassVar[dict[str, str]]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._connection: Any = None
+        self._depth = 0
+
+    @abc.abstractmethod
+    def _connect(self) -> Any:
+        """A connection, which begins no transaction by itself."""
+
+    @abc.abstractmethod
+    def _leave(self, connection: Any) -> None:
+        """See that the parent's connection is not spoiled when this fork ends."""
+
+    @abc.abstractmethod
+    def _problem(self, error: Exception) -> StoreError | None:
+        """What an error of the database's own is, in our words; None for another error."""
+
+    @abc.abstractmethod
+    def _begin(self) -> None:
+        """Begin a transaction that may write, and wait for others that do."""
+
+    @abc.abstractmethod
+    def _version(self) -> int | None:
+        """Of the schema; 0 where there is no table yet, None where the tables are not ours."""
+
+    @abc.abstractmethod
+    def _set_version(self, version: int) -> None: ...
+
+    @abc.abstractmethod
+    def lock(self, *, exclusive: bool) -> None:
+        """In a transaction that writes: alone, or only beside others that are not exclusive."""
+
+    @abc.abstractmethod
+    def _lock_schema(self) -> None:
+        """In a transaction: let nobody else change the tables until it ends."""
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Run a statement; the rows that it gives. Raises `StoreError`."""
+        with self._using() as connection:
+            cursor = connection.execute(self._dialect(sql), values)
+            return [] if cursor.description is None else cursor.fetchall()
+
+    def row(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
+        """The first row of what a statement gives, None if there is none."""
+        found = self.rows(sql, values)
+        return found[0] if found else None
+
+    def many(self, sql: str, several: Iterable[Sequence[Any]]) -> None:
+        """Run a statement for each of several sets of values."""
+        with self._using() as connection:
+            self._each(connection, self._dialect(sql), several)
+
+    @abc.abstractmethod
+    def _each(self, connection: Any, sql: str, several: Iterable[Sequence[Any]]) -> None: ...
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written within, or nothing. It may be nested; the outermost one counts."""
+        with self._using():
+            if self._depth == 0:
+                self._begin()
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                self._depth -= 1
+                if self._depth == 0:
+                    with contextlib.suppress(Exception):
+                        self.rows("ROLLBACK")
+                raise
+            self._depth -= 1
+            if self._depth == 0:
+                self.rows("COMMIT")
+
+    def prepare(self, *, write: bool) -> None:
+        """Make the tables, or bring them forward. Raises `StoreError`, `StoreTooNew`.
+
+        write: whether that may be done; else a store of an earlier version is read as it is.
+        """
+        if not write:
+            self._check(self._version())
+            return
+        if self._check(self._version()) == VERSION:
+            return
+        with self.transaction():
+            self._lock_schema()
+            version = self._check(self._version())  # somebody else may have been faster
+            for statement in (each for more in MIGRATIONS[version:] for each in more):
+                self.rows(statement.format(**self.words))
+            self._set_version(VERSION)
+
+    def _check(self, version: int | None) -> int:
+        if version is None:
+            raise StoreError(f"{self.name} is a database, but no store of snapshot's")
+        if version > VERSION:
+            raise StoreTooNew(
+                f"{self.name} was made by a later snapshot (version {version} of its tables; "
+                f"this one knows {VERSION}): update snapshot"
+            )
+        return version
+
+    def close(self) -> None:
+        with self._lock:
+            if self._pid == os.getpid() and self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def _dialect(self, sql: str) -> str:
+        return sql
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[Any]:
+        if self._pid != os.getpid():
+            self._arrive()
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._connect()
+                yield self._connection
+            except Exception as error:
+                problem = self._problem(error)
+                if problem is None:
+                    raise
+                raise problem from error
+
+    def _arrive(self) -> None:
+        """In a fork, which has its parent's connection, and perhaps a lock of another thread's."""
+        left, self._connection = self._connection, None
+        self._lock, self._depth, self._pid = threading.RLock(), 0, os.getpid()
+        if left is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(left))  # nothing of it is closed here
+            self._leave(left)

@@ -1,0 +1,303 @@
+"""Objects: stored values, each named by the digest of its content, so that equal ones are one.
+
+A value is its pickle and, out of band, its large buffers, which are objects themselves: the same
+array is stored once, whatever holds it. Small objects are in the database, large ones in files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import reprlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snapshot import pickling
+from snapshot.errors import DamagedObject, NotPicklable, StoreError, UnknownObject
+from snapshot.store.database import Database
+from snapshot.store.place import private
+
+_IN_FILE = 1 << 18  # bytes from which on an object has a file of its own
+_DIGEST = 32  # bytes of SHA-256
+_TEXT = 200  # characters of what is shown of a value
+
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = _shown.maxlong = _TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """Stands in the store for what could not be stored.
+
+    type: of what it was. reason: why. text: what its `repr` said.
+    """
+
+    type: str
+    reason: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"<not stored: {self.text}: {self.reason}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A value, ready to be stored: its digest, what is shown of it, its pickle and its buffers.
+
+    digest: 32 bytes. The buffers are the value's own memory: store them before it changes.
+    """
+
+    digest: bytes
+    type: str
+    text: str
+    data: bytes
+    buffers: Sequence[tuple[bytes, pickling.Bytes]] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes, with the buffers."""
+        return len(self.data) + sum(memoryview(data).nbytes for _, data in self.buffers)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of an object without loading it: type, text (a short `repr`), size in bytes."""
+
+    type: str
+    text: str
+    size: int
+
+
+def pack(value: object) -> Packed:
+    """Pickle a value. What cannot be pickled becomes a `Placeholder`."""
+    try:
+        data, buffers = pickling.dump(value)
+    except NotPicklable as error:
+        value = Placeholder(type_name(value), str(error), text_of(value))
+        data, buffers = pickling.dump(value)
+    parts = [(hashlib.sha256(each).digest(), each) for each in buffers]
+    return Packed(
+        digest_of(data, [digest for digest, _ in parts]),
+        type_name(value),
+        text_of(value),
+        data,
+        parts,
+    )
+
+
+def digest_of(data: bytes, buffers: Iterable[bytes] = ()) -> bytes:
+    """The name of a value: the SHA-256 of its pickle, and of the names of its buffers after it."""
+    digest = hashlib.sha256(data)
+    for each in buffers:
+        digest.update(each)
+    return digest.digest()
+
+
+def type_name(value: object) -> str:
+    """`int`, `numpy.ndarray`."""
+    kind = type(value)
+    module = getattr(kind, "__module__", "?")
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def text_of(value: object) -> str:
+    """A `repr` that is short, and never raises."""
+    try:
+        text = _shown.repr(value)
+    except Exception as error:
+        text = f"<its repr raised {type(error).__name__}>"
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
+
+
+class Objects:
+    """Those of a store.
+
+    folder: where the large ones are. may_load: raises where a pickle of this store must not be
+    loaded.
+    """
+
+    def __init__(self, database: Database, folder: Path, may_load: Callable[[], None]) -> None:
+        self._database = database
+        self._folder = folder
+        self._may_load = may_load
+
+    def put(self, value: object) -> bytes:
+        """Store a value; its digest."""
+        packed = pack(value)
+        self.add([packed])
+        return packed.digest
+
+    def add(self, several: Iterable[Packed]) -> None:
+        """Store values that are packed; those that are there already are passed over."""
+        with self._database.transaction():
+            self._database.lock(exclusive=False)
+            for packed in several:
+                self._add(packed)
+
+    def _add(self, packed: Packed) -> None:
+        number = self._insert(packed.digest, packed.data, packed.type, packed.text)
+        for position, (digest, data) in enumerate(packed.buffers):
+            buffer = self._insert(digest, data, None, None)
+            self._database.rows(
+                "INSERT INTO buffers (object, position, buffer) VALUES (?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (number, position, buffer),
+            )
+
+    def _insert(
+        self, digest: bytes, data: pickling.Bytes, type_: str | None, text: str | None
+    ) -> int:
+        size = memoryview(data).nbytes
+        if size >= _IN_FILE:
+            self._write(digest, data)  # also where only the row is there
+        if (number := self._id(digest)) is not None:
+            return number
+        self._database.rows(
+            "INSERT INTO objects (digest, size, data, type, text) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            (digest, size, None if size >= _IN_FILE else bytes(data), type_, text),
+        )
+        number = self._id(digest)
+        assert number is not None
+        return number
+
+    def _id(self, digest: bytes) -> int | None:
+        found = self._database.row("SELECT id FROM objects WHERE digest = ?", (digest,))
+        return None if found is None else int(found[0])
+
+    def ids(self) -> Iterator[tuple[bytes, int]]:
+        """Digest and id of each object."""
+        for digest, number in self._database.rows("SELECT digest, id FROM objects"):
+            yield bytes(digest), int(number)
+
+    def __contains__(self, digest: bytes) -> bool:
+        return self._id(digest) is not None
+
+    def show(self, digest: bytes) -> Shown:
+        """Of what type it is, and what it looks like; nothing is loaded. Raises `UnknownObject`."""
+        found = self._database.row(
+            "SELECT type, text, size + (SELECT COALESCE(SUM(part.size), 0) FROM buffers"
+            " JOIN objects AS part ON part.id = buffer WHERE object = objects.id)"
+            " FROM objects WHERE digest = ?",
+            (digest,),
+        )
+        if found is None:
+            raise _unknown(digest, self._database)
+        type_, text, size = found
+        return Shown(type_ or "bytes", text or "", int(size))
+
+    def get(self, digest: bytes) -> Any:
+        """The value. Loading runs code that its pickle names.
+
+        Raises `UnknownObject`, `DamagedObject`, `NotPicklable` where it cannot be built here, and
+        `NotTrusted` where somebody else may have put it there.
+        """
+        self._may_load()
+        number, data = self._read(digest)
+        parts = self._database.rows(
+            "SELECT digest FROM objects JOIN buffers ON objects.id = buffer"
+            " WHERE object = ? ORDER BY position",
+            (number,),
+        )
+        names = [bytes(each) for (each,) in parts]
+        if digest_of(bytes(data), names) != digest:
+            raise self._damaged(digest, "its content is not what its name says")
+        return pickling.load(data, [self._buffer(each) for each in names])
+
+    def _buffer(self, digest: bytes) -> pickling.Bytes:
+        _, data = self._read(digest)
+        if hashlib.sha256(data).digest() != digest:
+            if isinstance(data, memoryview):
+                data.release()
+            raise self._damaged(digest, "its content is not what its name says")
+        return bytearray(data) if isinstance(data, bytes) else data
+
+    def _read(self, digest: bytes) -> tuple[int, pickling.Bytes]:
+        found = self._database.row("SELECT id, size, data FROM objects WHERE digest = ?", (digest,))
+        if found is None:
+            raise _unknown(digest, self._database)
+        number, size, data = found
+        if data is not None:
+            return int(number), bytes(data)
+        try:
+            with open(self.path(digest), "rb") as file:
+                if os.fstat(file.fileno()).st_size != size:
+                    raise self._damaged(digest, f"{self.path(digest)} has another size")
+                # Private: what is written to the value never reaches the file.
+                return int(number), memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        except OSError as error:
+            raise self._damaged(digest, f"{self.path(digest)}: {error.strerror}") from None
+
+    def path(self, digest: bytes) -> Path:
+        """Of the file that a large object has."""
+        name = digest.hex()
+        return self._folder / name[:2] / name[2:]
+
+    def _write(self, digest: bytes, data: pickling.Bytes) -> None:
+        path = self.path(digest)
+        if path.exists():
+            return
+        try:
+            private(path.parent)
+            with _renamed(path) as file:
+                file.write(data)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}") from None
+
+    def _damaged(self, digest: bytes, why: str) -> DamagedObject:
+        return DamagedObject(
+            f"object {digest.hex()} of {self._database.name} is damaged: {why}", digest=digest
+        )
+
+    def free(self, used: Callable[[], Iterable[int]]) -> int:
+        """Delete the objects that nobody refers to, and their files; how many that were.
+
+        used: the ids of those that somebody does; their buffers need not be among them. It is
+        called while nobody else writes.
+        """
+        with self._database.transaction():
+            self._database.lock(exclusive=True)
+            kept = set(used())
+            kept.update(
+                int(buffer)
+                for object_, buffer in self._database.rows("SELECT object, buffer FROM buffers")
+                if object_ in kept
+            )
+            everything = self._database.rows("SELECT id, digest, data IS NULL FROM objects")
+            going = [each for each in everything if each[0] not in kept]
+            ids = [(number,) for number, _, _ in going]
+            self._database.many("DELETE FROM buffers WHERE object = ?", ids)
+            self._database.many("DELETE FROM objects WHERE id = ?", ids)
+            # Before somebody else may want it again. Should we be killed here, a row without its
+            # file is left, to which nobody refers.
+            for _, digest, in_file in going:
+                if in_file:
+                    with contextlib.suppress(OSError):
+                        self.path(bytes(digest)).unlink()
+        return len(going)
+
+
+@contextlib.contextmanager
+def _renamed(path: Path) -> Iterator[Any]:
+    """A new file that gets its name when all of it is there."""
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with open(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _unknown(digest: bytes, database: Database) -> UnknownObject:
+    return UnknownObject(f"there is no object {digest.hex()} in {database.name}")

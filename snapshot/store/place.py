@@ -1,0 +1,92 @@
+"""Where a store is: a file with others next to it, or a PostgreSQL database."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from snapshot.errors import UsageError
+
+FOLDER = ".snapshot"
+VARIABLE = "SNAPSHOT_STORE"
+_PROJECT = (FOLDER, "pyproject.toml", "setup.cfg", ".git")
+_POSTGRESQL = ("postgresql://", "postgres://")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """url: of a PostgreSQL database, None for SQLite. path: SQLite's file.
+
+    folder: where the large objects and the spools are, whatever the database.
+    """
+
+    path: Path
+    folder: Path
+    url: str | None = None
+
+    def __str__(self) -> str:
+        if self.url is None:
+            return str(self.path)
+        parts = urlsplit(self.url)
+        if parts.password is None:
+            return self.url
+        return self.url.replace(f":{parts.password}@", ":***@", 1)
+
+
+def place(where: str | os.PathLike[str] | None = None) -> Place:
+    """The place of a store that is named by a file or a `postgresql://` URL.
+
+    where: None is what SNAPSHOT_STORE says, else `.snapshot/store.db` of the project: the nearest
+    folder above the script, or above the working directory where there is none, that holds
+    `.snapshot`, `pyproject.toml`, `setup.cfg` or `.git`; without such a one, that folder itself.
+
+    Nothing is made. Raises `UsageError` for a directory, or an empty name.
+    """
+    if where is None:
+        where = os.environ.get(VARIABLE) or _project() / FOLDER / "store.db"
+    named = os.fspath(where)
+    if named.startswith(_POSTGRESQL):
+        key = hashlib.sha256(named.encode()).hexdigest()[:16]
+        folder = _project() / FOLDER / f"postgresql-{key}"
+        return Place(folder, folder, named)
+    if not named:
+        raise UsageError("a store has a name: give a file, or a postgresql:// URL")
+    if "://" in named:
+        raise UsageError(f"{named!r} is no store: give a file, or a postgresql:// URL")
+    path = Path(named).absolute()
+    if path.is_dir():
+        raise UsageError(f"{named!r} is a directory: name the file in it that is the store")
+    return Place(path, path.with_name(f"{path.name}.files"))
+
+
+def private(folder: Path) -> None:
+    """Make a folder, and those above it, for one's own eyes, whatever the umask. Raises OSError."""
+    if not folder.is_dir():
+        private(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            folder.chmod(0o700)
+
+
+def _project() -> Path:
+    start = _start()
+    for folder in (start, *start.parents):
+        if any((folder / each).exists() for each in _PROJECT):
+            return folder
+    return start
+
+
+def _start() -> Path:
+    """The folder of the script that runs; the working directory for an installed command."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script is not None and os.path.isfile(script):
+        folder = Path(script).resolve().parent
+        installed = {Path(each).resolve() for each in (sys.prefix, sys.base_prefix)}
+        if installed.isdisjoint((folder, *folder.parents)):
+            return folder
+    return Path.cwd()

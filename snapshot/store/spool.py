@@ -1,0 +1,150 @@
+"""Spools: what a process has to store, in a file of its own, until somebody folds it in.
+
+A record is finished when it is in the file's map: neither `os._exit` nor SIGKILL loses it. Whoever
+opens the store folds in what the spools hold, those of living processes too. Records are bytes of
+some kind; what they mean is known to those who fold them in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from snapshot.errors import StoreError
+from snapshot.store.place import private
+
+SUFFIX = ".spool"
+_HEAD = struct.Struct("<III")  # bytes of the content, its checksum, its kind
+_FIRST, _MOST = 1 << 18, 1 << 24  # bytes of a file: the first one, and the largest
+
+_numbers = itertools.count()
+
+
+class Spool:
+    """The one that this process writes. It belongs to no fork of it: each makes its own.
+
+    From any thread and from signal handlers: a record is written in one step.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Makes a file when there is something to write."""
+        self._folder = folder
+        self._pid = os.getpid()
+        self._size = _FIRST
+        self._map: mmap.mmap | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """False in a fork."""
+        return self._pid == os.getpid()
+
+    def append(self, kind: int, content: bytes) -> None:
+        """Raises `StoreError` where there is no room: then nothing was written."""
+        record = _HEAD.pack(len(content), zlib.crc32(content), kind) + content
+        try:
+            self._map.write(record)  # type: ignore[union-attr]
+        except (AttributeError, ValueError):  # there is none yet, or it is full
+            self._next(len(record))
+            assert self._map is not None
+            self._map.write(record)
+
+    def _next(self, length: int) -> None:
+        size = max(self._size, length + _HEAD.size)
+        path = self._folder / f"{self._pid}-{os.urandom(6).hex()}-{next(_numbers)}{SUFFIX}"
+        try:
+            private(self._folder)
+            new = _reserved(path, size)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}") from None
+        self.close()
+        self._map = new
+        self._size = min(2 * size, _MOST)
+
+    def close(self) -> None:
+        """Write no more to this file; the next record begins another one."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+
+def _reserved(path: Path, size: int) -> mmap.mmap:
+    """A new file of that size, mapped, and locked for as long as somebody may write to the map."""
+    temporary = path.with_suffix(".new")
+    fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.posix_fallocate(fd, 0, size)  # now: a page that finds no room later kills the process
+        content = mmap.mmap(fd, size)  # it has a descriptor of its own, and with it the lock
+        os.rename(temporary, path)
+        return content
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
+
+
+class Segment:
+    """A spool file that is read, whoever writes it."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError where it is gone."""
+        self.path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def is_left(self) -> bool:
+        """Whether nobody will write to it any more."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def records(self, begin: int) -> Iterator[tuple[int, int, bytes]]:
+        """From a position on: kind, content, and the position after it, of each finished record."""
+        size = os.fstat(self._fd).st_size
+        if size < begin + _HEAD.size:
+            return
+        with mmap.mmap(self._fd, size, access=mmap.ACCESS_READ) as content:
+            position = begin
+            while position + _HEAD.size <= size:
+                length, checksum, kind = _HEAD.unpack_from(content, position)
+                end = position + _HEAD.size + length
+                if kind == 0 or end > size:
+                    return
+                record = content[position + _HEAD.size : end]
+                if zlib.crc32(record) != checksum:
+                    return  # it was being written when its process was killed
+                yield kind, end, record
+                position = end
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def segments(folder: Path) -> Iterator[Segment]:
+    """Those of a store, the oldest first."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in sorted(folder.glob(f"*{SUFFIX}"), key=_made):
+            try:
+                segment = Segment(path)
+            except OSError:
+                continue  # somebody else was faster
+            try:
+                yield segment
+            finally:
+                segment.close()
+
+
+def _made(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,563 @@
+"""The store: one contract for SQLite and PostgreSQL, and files that outlive any death."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from snapshot.errors import (
+    DamagedObject,
+    NoStore,
+    NotTrusted,
+    StoreError,
+    StoreTooNew,
+    UnknownObject,
+    UsageError,
+)
+from snapshot.store import Store
+from snapshot.store.objects import Placeholder, pack
+from snapshot.store.place import place
+from snapshot.store.schema import VERSION
+from snapshot.store.spool import Segment, Spool
+from tests import postgres
+from tests.processes import Program, Result
+
+LARGE = np.arange(1 << 17, dtype=np.int64)  # 1 MiB
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[str | None]:
+    """One for all of these tests, which is there before the first of them begins."""
+    if postgres.binaries() is None:
+        yield None
+        return
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    server: str | None,
+) -> str:
+    """The place of a store that is not there yet."""
+    monkeypatch.chdir(tmp_path)
+    if request.param == "sqlite":
+        return str(tmp_path / "store.db")
+    if server is None:
+        reason = "PostgreSQL's server is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    import psycopg
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS snapshot CASCADE")
+    (tmp_path / ".snapshot").mkdir(mode=0o700)
+    return server
+
+
+@pytest.fixture
+def store(where: str) -> Iterator[Store]:
+    with Store(where, create=True) as opened:
+        yield opened
+
+
+def files(store: Store) -> set[Path]:
+    """Of the large objects."""
+    return {path for path in (store.place.folder / "objects").rglob("*") if path.is_file()}
+
+
+# Values.
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+    name: str
+
+
+def test_what_is_put_is_got(store: Store) -> None:
+    values = ["1", 1, True, "None", None, 1.0, -0.0, b"", {1: {2}}, Pair(1, "x"), Point(1, "p")]
+    for value in values:
+        found = store.objects.get(store.objects.put(value))
+        assert (type(found), found, str(found)) == (type(value), value, str(value))
+    nan = store.objects.get(store.objects.put(float("nan")))
+    assert nan != nan
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    found = store.objects.get(store.objects.put(cycle))
+    assert found[0] is found
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text(), inner)
+        | st.tuples(inner, inner)
+        | st.builds(Pair, inner, inner)
+    ),
+    max_leaves=20,
+)
+
+
+@hypothesis.given(VALUES)
+@hypothesis.settings(
+    max_examples=50, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+def test_any_value_comes_back_as_it_was(store: Store, value: object) -> None:
+    assert repr(store.objects.get(store.objects.put(value))) == repr(value)
+
+
+def test_a_large_array_is_stored_once_whatever_holds_it(store: Store) -> None:
+    first = store.objects.put(LARGE)
+    others = [store.objects.put({"array": LARGE, "n": n}) for n in range(5)]
+    assert len(files(store)) == 1
+    found = store.objects.get(first)
+    found[0] = 7  # its own memory
+    assert all((store.objects.get(each)["array"] == LARGE).all() for each in others)
+    assert store.objects.show(others[0]).size > LARGE.nbytes
+
+
+def test_what_cannot_be_stored_has_a_placeholder(store: Store) -> None:
+    found = store.objects.get(store.objects.put([1, threading.Lock()]))
+    assert isinstance(found, Placeholder)
+    assert found.type == "list"
+    assert "lock" in found.reason
+    assert "lock" in found.text
+
+
+class Loud:
+    """Must not be loaded to be shown."""
+
+    def __repr__(self) -> str:
+        return "loud" * 1000
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("loaded",)
+
+
+def test_showing_loads_nothing(store: Store, tmp_path: Path) -> None:
+    shown = store.objects.show(store.objects.put(Loud()))
+    assert shown.type.endswith("Loud")
+    assert len(shown.text) == 200
+    assert not (tmp_path / "loaded").exists()
+
+
+def test_a_repr_may_raise_and_have_any_characters(store: Store) -> None:
+    class Raises:
+        def __repr__(self) -> str:
+            raise KeyError
+
+    assert store.objects.show(store.objects.put([Raises()])).type == "list"
+    assert store.objects.show(store.objects.put("a\0b\ud800")).text
+
+
+def test_unknown_and_damaged_objects_are_named(store: Store) -> None:
+    unknown = bytes(32)
+    for ask in (store.objects.get, store.objects.show):
+        with pytest.raises(UnknownObject, match=unknown.hex()):
+            ask(unknown)
+    digest = store.objects.put({"array": LARGE, "list": [1, 2]})
+    (file,) = files(store)
+    content = bytearray(file.read_bytes())
+    content[12345] ^= 1
+    file.write_bytes(content)
+    buffer = file.parent.name + file.name
+    with pytest.raises(DamagedObject, match=buffer) as caught:
+        store.objects.get(digest)
+    assert caught.value.digest.hex() == buffer
+    file.write_bytes(content[:-1])
+    with pytest.raises(DamagedObject, match="another size"):
+        store.objects.get(digest)
+    file.unlink()
+    with pytest.raises(DamagedObject, match="No such file"):
+        store.objects.get(digest)
+    assert store.objects.show(digest).type == "dict"
+    assert store.objects.put({"array": LARGE, "list": [1, 2]}) == digest  # which mends it
+    assert store.objects.get(digest)["list"] == [1, 2]
+
+
+def test_an_object_of_the_database_that_is_damaged_is_never_loaded(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.db", create=True) as store:
+        digest = store.objects.put("what was stored")
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        data = pack(Loud()).data
+        connection.execute("UPDATE objects SET data = ?", (data,))
+    connection.close()
+    with Store(tmp_path / "store.db") as store, pytest.raises(DamagedObject, match=digest.hex()):
+        store.objects.get(digest)
+    assert not Path("loaded").exists()
+
+
+def test_what_nobody_refers_to_is_freed_and_nothing_else(store: Store) -> None:
+    kept = store.objects.put([LARGE, "kept"])
+    small = store.objects.put("small")
+    shared = store.objects.put({"the same array": LARGE})
+    other = store.objects.put(LARGE + 1)
+    ids = dict(store.objects.ids())
+    assert store.vacuum([ids[kept]]) == 4  # small, shared, other and its buffer
+    assert (store.objects.get(kept)[0] == LARGE).all()
+    assert len(files(store)) == 1
+    for each in (small, shared, other):
+        assert each not in store.objects
+    assert store.objects.put(LARGE + 1) == other
+    assert (store.objects.get(other) == LARGE + 1).all()
+    assert store.vacuum() == 4
+    assert not files(store)
+
+
+# Several at a time.
+
+MANY = """
+import os, sys, threading
+from snapshot.store import Store
+
+store = Store(sys.argv[1])
+store.objects.put("first")  # so that there is a connection
+
+def work(name):
+    for n in range(50):
+        digest = store.objects.put((name, n % 7, "x" * 100))
+        assert store.objects.get(digest)[0] == name
+
+threads = [threading.Thread(target=work, args=(f"thread {n}",)) for n in range(4)]
+children = []
+for n in range(4):
+    if (pid := os.fork()) == 0:
+        work(f"child {n}")
+        sys.exit(0) if n % 2 else os._exit(0)
+    children.append(pid)
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+codes = [os.waitpid(each, 0)[1] for each in children]
+work("after")
+print(codes)
+"""
+
+
+def test_threads_forks_and_processes_use_it_at_a_time(
+    where: str, start: Callable[..., Program]
+) -> None:
+    with Store(where, create=True) as store:
+        programs = [start(MANY, where) for _ in range(2)]
+        for each in programs:
+            result = each.finish()
+            assert (result.stdout, result.stderr) == ("[0, 0, 0, 0]\n", "")
+        assert len(list(store.objects.ids())) == 1 + 9 * 7
+
+
+# Where it is, and what it may be.
+
+
+def test_reading_makes_no_store(tmp_path: Path) -> None:
+    with pytest.raises(NoStore, match="there is no store"):
+        Store(tmp_path / "none.db")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a directory"):
+        Store(tmp_path, create=True)
+    for named in ("", "http://example.org"):
+        with pytest.raises(UsageError):
+            Store(named)
+    text = tmp_path / "text.db"
+    text.write_text("no database at all, but long enough to be one\n" * 100)
+    with pytest.raises(StoreError, match="no store, or is damaged"):
+        Store(text, create=True)
+    assert text.read_text().startswith("no database")
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(StoreError, match="no store of snapshot's"):
+        Store(other, create=True)
+    with pytest.raises(StoreError, match="cannot make"):
+        Store(text / "below" / "store.db", create=True)
+
+
+def test_a_database_of_a_server_that_is_not_there(tmp_path: Path) -> None:
+    url = f"postgresql://somebody:secret@/none?host={tmp_path}"
+    with pytest.raises(StoreError) as caught:
+        Store(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_store_of_a_later_version_is_refused_by_name(where: str) -> None:
+    Store(where, create=True).close()
+    if where.startswith("postgresql"):
+        import psycopg
+
+        with psycopg.connect(where, autocommit=True) as server:
+            server.execute("UPDATE snapshot.about SET version = version + 1")
+    else:
+        with sqlite3.connect(where) as connection:
+            connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+        connection.close()
+    with pytest.raises(StoreTooNew, match=f"version {VERSION + 1} .* update snapshot"):
+        Store(where)
+
+
+@pytest.mark.parametrize("where", ["postgresql"], indirect=True)
+def test_somebody_else_has_tables_of_that_name(where: str) -> None:
+    import psycopg
+
+    with psycopg.connect(where, autocommit=True) as server:
+        server.execute("CREATE SCHEMA snapshot")
+        server.execute("CREATE TABLE snapshot.theirs (x integer)")
+    with pytest.raises(StoreError, match="no store of snapshot's"):
+        Store(where, create=True)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_files_are_for_ones_own_eyes_whatever_the_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    before = os.umask(umask)
+    try:
+        with Store(create=True) as store:
+            store.objects.put(LARGE)
+            store.spool.append(1, b"x")
+    finally:
+        os.umask(before)
+    assert store.place.path == tmp_path / ".snapshot" / "store.db"
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob(".snapshot/**/*")}
+    for path, mode in found.items():
+        if path.name != ".gitignore":
+            assert mode == (0o700 if path.is_dir() else 0o600), path
+    assert (tmp_path / ".snapshot" / ".gitignore").read_text() == "*\n"
+
+
+def test_the_place_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNAPSHOT_STORE", "postgresql://me:secret@host/db")
+    assert str(place()) == "postgresql://me:***@host/db"
+    monkeypatch.setenv("SNAPSHOT_STORE", "/somewhere/calls.db")
+    assert place().path == Path("/somewhere/calls.db")
+
+
+def test_the_place_is_the_project_of_the_script(
+    python: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "project" / "tools").mkdir(parents=True)
+    (tmp_path / "project" / "setup.cfg").touch()
+    script = tmp_path / "project" / "tools" / "script.py"
+    script.write_text("from snapshot.store.place import place\nprint(place())\n")
+    result = python(script)
+    assert result.stdout == f"{tmp_path}/project/.snapshot/store.db\n"
+
+
+def test_a_store_that_others_may_write_to_is_shown_and_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with Store(path, create=True) as store:
+        digest = store.objects.put("harmless")
+    for changed, mode in ((path, 0o620), (store.place.folder, 0o702)):
+        before = changed.stat().st_mode
+        changed.chmod(mode)
+        with Store(path) as store:
+            assert not store.trusted
+            assert store.objects.show(digest).text == "'harmless'"
+            with pytest.raises(NotTrusted, match=r"other users may write.*--trust"):
+                store.objects.get(digest)
+        with Store(path, trust=True) as store:
+            assert store.objects.get(digest) == "harmless"
+        changed.chmod(before)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, -1)
+        with Store(path) as store, pytest.raises(NotTrusted, match="belongs to another user"):
+            store.objects.get(digest)
+
+
+# Spools.
+
+
+def numbers(store: Store) -> list[int]:
+    """What has been folded in, for records that are numbers."""
+    found: list[int] = []
+    store.folds(1, lambda _, several: found.extend(map(int, several)))
+    store.fold()
+    return found
+
+
+def test_records_are_folded_in_once_and_in_their_order(store: Store) -> None:
+    for n in range(3):
+        store.spool.append(1, b"%d" % n)
+    assert numbers(store) == [0, 1, 2]  # while it is being written
+    assert numbers(store) == []
+    store.spool.append(1, b"3")
+    store.spool.append(1, b"4" * 10_000_000)  # more than a file takes
+    store.spool.append(1, b"5")
+    assert [str(n)[0] for n in texts(store)] == ["3", "4", "5"]
+    store.close()
+    assert numbers(store) == []
+    assert not list(store.spools.iterdir())
+
+
+def texts(store: Store) -> list[str]:
+    found: list[str] = []
+    store.folds(1, lambda _, several: found.extend(each.decode() for each in several))
+    store.fold()
+    return found
+
+
+def test_what_fails_to_fold_stays(store: Store) -> None:
+    store.spool.append(1, b"7")
+
+    def fails(_: Store, several: list[bytes]) -> None:
+        store.objects.put("half of it")
+        raise ZeroDivisionError
+
+    store.folds(1, fails)
+    with pytest.raises(ZeroDivisionError):
+        store.fold()
+    assert pack("half of it").digest not in store.objects
+    assert numbers(store) == [7]
+
+
+def test_records_of_a_kind_that_nobody_knows_stay(store: Store) -> None:
+    store.spool.append(1, b"1")
+    store.spool.append(99, b"of a later version")
+    store.spool.append(1, b"2")
+    store.spool.close()
+    assert numbers(store) == [1]
+    assert len(list(store.spools.iterdir())) == 1
+    store.folds(99, lambda *_: None)
+    assert numbers(store) == [2]
+    assert not list(store.spools.iterdir())
+
+
+def test_a_spool_that_is_damaged_is_read_up_to_there(store: Store) -> None:
+    for n in range(100):
+        store.spool.append(1, b"%d" % n)
+    store.spool.close()
+    (path,) = store.spools.iterdir()
+    content = bytearray(path.read_bytes())
+    content[14 * 50 : 14 * 50 + 5] = b"\xff" * 5
+    path.write_bytes(content)
+    found = numbers(store)
+    assert found == list(range(len(found)))
+    assert 40 < len(found) < 60
+
+
+WRITER = """
+import itertools, os, signal, sys
+from snapshot.store import Store
+
+store = Store(sys.argv[1])
+os.write(1, b"begun\\n")
+for n in itertools.count():
+    store.spool.append(1, b"%d" % n)
+    if n % 100 == 0:
+        os.write(1, b"%d\\n" % n)
+"""
+
+
+def test_a_kill_loses_nothing_that_was_finished(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    path = str(tmp_path / "store.db")
+    chance = random.Random(4)
+    with Store(path, create=True) as store:
+        for _ in range(10):
+            with start(WRITER, path) as program:
+                program.wait_for("begun")
+                program.wait_for(f"\n{chance.randrange(1, 300)}00\n")
+                program.kill()
+                program.finish()
+                told = int(program.stdout.split()[-1])
+            found = numbers(store)
+            assert found == list(range(len(found)))
+            assert len(found) > told
+            assert not list(store.spools.iterdir())
+
+
+LEAVERS = """
+import os, sys, threading
+from snapshot.store import Store
+
+store = Store(sys.argv[1])
+store.spool.append(1, b"0")
+for child in range(1, 5):
+    if os.fork() == 0:
+        def work():
+            for n in range(250):
+                store.spool.append(1, b"%d" % child)
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for each in threads: each.start()
+        for each in threads: each.join()
+        os._exit(0)
+for _ in range(4):
+    os.wait()
+store.spool.append(1, b"0")
+os._exit(0)
+"""
+
+
+def test_forks_have_spools_of_their_own(where: str, python: Callable[..., Result]) -> None:
+    with Store(where, create=True) as store:
+        result = python(LEAVERS, where)
+        assert (result.code, result.stderr) == (0, "")
+        found = numbers(store)
+        assert [found.count(n) for n in range(5)] == [2, 1000, 1000, 1000, 1000]
+        assert not list(store.spools.iterdir())
+
+
+def test_no_room_is_an_error_and_no_signal(tmp_path: Path, python: Callable[..., Result]) -> None:
+    result = python(
+        """
+        import resource, signal, sys
+        from snapshot.errors import StoreError
+        from snapshot.store.spool import Spool
+        from pathlib import Path
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        spool = Spool(Path(sys.argv[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+        written = 0
+        try:
+            while True:
+                spool.append(1, b"x" * 1000)
+                written += 1
+        except StoreError as error:
+            print(written, error)
+        """,
+        tmp_path / "spool",
+    )
+    written, _, message = result.stdout.partition(" ")
+    assert int(written) > 200
+    assert message.startswith("cannot write")
+    paths = list((tmp_path / "spool").iterdir())
+    assert len(paths) == 1
+    segment = Segment(paths[0])
+    assert sum(1 for _ in segment.records(0)) == int(written)
+    segment.close()
+
+
+def test_a_spool_makes_no_file_before_there_is_something_to_write(tmp_path: Path) -> None:
+    Spool(tmp_path / "spool").close()
+    assert not list(tmp_path.iterdir())
