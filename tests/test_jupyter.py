@@ -129,6 +129,13 @@ def test_the_extension_says_what_there_is_now(ordinary: Notebook) -> None:
     assert ordinary.run("%load_ext snapshot").stderr == ""
 
 
+def test_what_was_switched_off_is_not_loaded_again(ordinary: Notebook) -> None:
+    ordinary.run("%load_ext snapshot")
+    assert "the time machine is off" in ordinary.run("tm.unhook()").stderr
+    assert "restart the kernel" in ordinary.run("%load_ext snapshot").stderr
+    assert ordinary.run("6 * 7").value == "42"
+
+
 def test_the_extension_takes_no_name_away(ordinary: Notebook) -> None:
     ordinary.run("keep = 'precious'; past = [1]")
     cell = ordinary.run("%load_ext snapshot")

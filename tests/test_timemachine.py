@@ -619,6 +619,7 @@ MISTAKES = {
     "tm.name(1, 'a\\nb')": "a name is a text in one line, and no number",
     "tm.name(1, '3')": "a name is a text in one line, and no number",
     "tm.budget(states=True)": "UsageError: budget(states=True): give a number from 1 on",
+    "tm.clear_past(5.5)": "UsageError: clear_past(5.5): 5.5 is not the number of a cell",
     "tm.clear_past('a')": "UsageError: clear_past('a'): 'a' is not the number of a cell",
     "tm.notify_terminal('x')": "UsageError: notify_terminal('x'): give True or False",
     "tm.save(5)": "UsageError: save(5): give the path of a file",

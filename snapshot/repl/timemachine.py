@@ -320,7 +320,8 @@ class TimeMachine:
 
     def clear_past(self, cells: Iterable[int] | int | None = None) -> None:
         """Give up the states of these cells; of all but the named ones, if none are given."""
-        numbers = None if cells is None else [cells] if isinstance(cells, int) else list(cells)
+        several: Any = cells if isinstance(cells, Iterable) else [cells]
+        numbers = None if cells is None else list(several)
         if wrong := [each for each in numbers or () if not _is_number(each)]:
             raise UsageError(f"clear_past({cells!r}): {wrong[0]!r} is not the number of a cell")
         cleared, kept = self._here.request("clear", cells=numbers)

@@ -23,11 +23,15 @@ from snapshot.core.messages import say
 from snapshot.core.timeline.channel import Channel
 from snapshot.core.timeline.copies import Copy
 from snapshot.core.timeline.starting import supervise
+from snapshot.repl.ipython import mistake
 from snapshot.repl.kernel.wire import Outlet, Streams
 
 
 def load(shell: Any) -> None:
     """In the kernel "Python (snapshot)", and where it was loaded before, all is there already."""
+    machine = getattr(shell.kernel, "machine", None)
+    if machine is not None and not machine.is_on:
+        raise mistake("tm.unhook() has switched the time machine off: restart the kernel for it")
     if not hosts.hangs():
         return
     from snapshot.repl.kernel import broker, worker

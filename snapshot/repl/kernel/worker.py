@@ -140,6 +140,11 @@ class Worker(IPythonKernel):
         self.attach(channel, machine, outlet)
         self.comm_manager = comm.get_comm_manager()
 
+    @property
+    def machine(self) -> TimeMachine:
+        """The one of its cells."""
+        return self._machine
+
     def attach(self, channel: Channel, machine: TimeMachine, outlet: Outlet) -> None:
         """What is said from now on goes to the broker."""
         self._channel, self._machine, self._outlet = channel, machine, outlet
