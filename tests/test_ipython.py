@@ -277,7 +277,7 @@ def test_a_future(terminal: Terminal) -> None:
     shell.say("%past 4", 9)
     shell.sees("snapshot: at state 4")
     shell.sees("Out[4]: 42")
-    shell.gives("x", "21")
+    shell.gives("_, Out[4], x", "(42, 42, 21)")
     shell.leave()
     assert "Landed" not in terminal.transcript()
 

@@ -243,9 +243,11 @@ class Extension:
         return source
 
     def _show_value(self, value: Any, number: int) -> None:
-        """The value of a cell as it was shown then; `_` and `Out` have it already."""
+        """The value of a cell as it was shown then; `_` and `Out` get that of a future."""
         hook = self._shell.displayhook
         self._shell.execution_count += number - hook.prompt_count
+        if self._shell.user_ns["_oh"].get(number) is not value:
+            hook.update_user_ns(value)
         hook.start_displayhook()
         hook.write_output_prompt()
         hook.write_format_data(*hook.compute_format_data(value))
