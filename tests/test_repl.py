@@ -330,8 +330,9 @@ def test_a_prompt_that_is_broken_ends_where_there_is_no_past(terminal: Terminal)
     assert terminal.run("echo $?") == "1"
 
 
-def test_an_interrupt_from_elsewhere_is_one_at_the_prompt(terminal: Terminal) -> None:
-    repl = Repl(terminal)
+@pytest.mark.parametrize("options", ["", "--asyncio"], ids=["sync", "asyncio"])
+def test_an_interrupt_from_elsewhere_is_one_at_the_prompt(terminal: Terminal, options: str) -> None:
+    repl = Repl(terminal, options)
     repl.say("__import__('os').getpid()")
     pid = int(repl.sees(re.compile(r"^Out\[1\]: (\d+)", re.M))[1])
     repl.prompt()
@@ -342,6 +343,9 @@ def test_an_interrupt_from_elsewhere_is_one_at_the_prompt(terminal: Terminal) ->
     terminal.line("print('a whole', 'line')")
     repl.sees("a whole line")
     assert "already running" not in terminal.transcript()
+    assert "Traceback" not in terminal.transcript()
+    repl.say("__import__('os').getpid()")
+    repl.sees(f"Out[3]: {pid}")
     repl.leave()
 
 

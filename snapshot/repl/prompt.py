@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ from snapshot.core.timeline.member import Landing
 from snapshot.errors import SnapshotError, UsageError
 from snapshot.repl import failure
 from snapshot.repl.news import News
-from snapshot.repl.reading import PAUSE, AfterPause, LineHistory, run_in_thread
+from snapshot.repl.reading import PAUSE, AfterPause, LineHistory, interrupt, run_in_thread
 from snapshot.repl.timemachine import Landed, TimeMachine
 from snapshot.repl.views import progress
 
@@ -103,6 +104,7 @@ def _run(repl: Repl, settings: Settings) -> SystemExit | None:
         repl.end = None
         try:
             if settings.asyncio:
+                repl.listen()
                 asyncio.run(repl.run_async())
             else:
                 repl.run()
@@ -267,7 +269,22 @@ class Repl(PythonRepl):
         except SystemExit as end:
             self.end = end
             raise
+        finally:
+            self.listen()
         return result
+
+    def listen(self) -> None:
+        """Under asyncio: let SIGINT at the prompt end the line that is typed, and not the loop.
+
+        A cell has a handler of ptpython's, in whose place there is Python's own afterwards.
+        """
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, *_: object) -> None:
+        if self.app.loop is None or not self.app.is_running:
+            raise KeyboardInterrupt
+        self.app.loop.call_soon_threadsafe(interrupt, self.app)
 
     def _handle_exception(self, e: BaseException) -> None:
         self._error = e

@@ -25,10 +25,6 @@ def run_in_thread(app: Application[str], run: Callable[..., str], **options: Any
     It runs in a thread of its own, and would go on when the main one is interrupted.
     """
 
-    def interrupt() -> None:
-        if app.is_running and app.future is not None and not app.future.done():
-            app.exit(exception=KeyboardInterrupt())
-
     before = threading.enumerate()
     try:
         return run(**options)
@@ -39,9 +35,15 @@ def run_in_thread(app: Application[str], run: Callable[..., str], **options: Any
         ):
             with contextlib.suppress(KeyboardInterrupt):
                 if app.loop is not None:
-                    app.loop.call_soon_threadsafe(interrupt)
+                    app.loop.call_soon_threadsafe(interrupt, app)
                 time.sleep(0.01)
         raise
+
+
+def interrupt(app: Application[str]) -> None:
+    """In the loop of an application: as Ctrl-C does."""
+    if app.is_running and app.future is not None and not app.future.done():
+        app.exit(exception=KeyboardInterrupt())
 
 
 class LineHistory(FileHistory):
