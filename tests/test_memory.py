@@ -398,8 +398,17 @@ import tomllib
 assert not any(counts(tomllib.loads))
 assert immortals.add() > 0
 assert all(counts(tomllib.loads, json.dumps))
-import gc
+import gc, wave, weakref
+class Big: pass
+big = Big()
+gone = weakref.ref(big)
+wave.Wave_read.patched = (lambda big: lambda self, other=big: big)(big)
+wave.hook = (big,)
+wave.bound = big.__init__
+immortals.add()
+del wave.Wave_read.patched, wave.hook, wave.bound, big
 gc.collect()
+assert gone() is None
 del json.added
 assert json.loads(json.dumps([1])) == [1]
 """

@@ -546,6 +546,69 @@ def test_a_state_that_holds_a_pipe_lets_go_of_it_at_once(start: Callable[..., Pr
     assert prompt.value("os.read(readable, 1).decode()") == ""
 
 
+def test_a_state_has_the_registrations_of_its_own_epoll(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start, before="import select\n")
+    prompt.say("epoll, event = select.epoll(), os.eventfd(1); epoll.register(event)")
+    prompt.say("epoll.unregister(event)")
+    prompt.say("tm.past(1)")
+    assert prompt.value("len(epoll.poll(0))") == 1
+
+
+def test_a_state_lets_go_of_a_pseudo_terminal(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start, before="import select\n")
+    prompt.say("master, slave = os.openpty()")
+    prompt.say("os.close(slave)")
+    prompt.say("poll = select.poll(); poll.register(master)")
+    assert prompt.value("poll.poll(0)[0][1] & select.POLLHUP > 0")
+
+
+def test_a_module_that_a_thread_imports_while_a_cell_ends(
+    start: Callable[..., Program], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "gate")
+    (tmp_path / "ssl.py").write_text(
+        "import sys, sysconfig\nopen('gate').read()\n"
+        "exec(open(sysconfig.get_path('stdlib') + '/ssl.py').read())\n"
+    )
+    prompt = Prompt(start, before="import threading\n")
+    prompt.say("thread = threading.Thread(target=__import__, args=('ssl',)); thread.start()")
+    prompt.say("log.append(1)")
+    prompt.say("open('gate', 'w').close(); thread.join()")
+    assert prompt.value("sys.modules['ssl'].SSLSocket.__name__") == "SSLSocket"
+    assert prompt.log == [1]
+    assert "Traceback" not in prompt.program.stderr
+
+
+ODD_MODULES = """
+import types
+def no(*_):
+    raise ZeroDivisionError
+class Meta(type):
+    __module__ = property(no)
+odd = types.ModuleType("odd")
+del odd.__name__
+odder = types.ModuleType("odder")
+odder.__spec__ = type("Spec", (), {"origin": property(no)})()
+oddest = types.ModuleType("oddest")
+del oddest.__spec__
+oddest.__getattr__ = no
+import colorsys
+colorsys.odd = Meta("Odd", (), {})
+sys.modules.update(odd=odd, odder=odder, oddest=oddest)
+"""
+
+
+def test_modules_that_are_like_no_other_cost_nothing(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start)
+    prompt.say(f"exec({ODD_MODULES!r})")
+    prompt.say("log.append(1)")
+    assert prompt.log == [1]
+    prompt.say("json.added = lambda: 0")  # it keeps the globals until the end of Python
+    prompt.say("sys.exit(1)")
+    assert "exited with code 1: back at state" in prompt.program.stderr
+    assert prompt.log == [1]
+
+
 def test_cycles_of_a_cell_are_collected_before_they_are_frozen(
     start: Callable[..., Program],
 ) -> None:

@@ -9,6 +9,7 @@ lives as long as the process does, as a rule; what the program itself defines is
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -23,15 +24,14 @@ from types import (
     GetSetDescriptorType,
     MemberDescriptorType,
     MethodDescriptorType,
-    MethodType,
     ModuleType,
     WrapperDescriptorType,
 )
 from typing import Any
 
-_FUNCTIONS = {FunctionType, MethodType, staticmethod, classmethod, property}
+_FUNCTIONS = {FunctionType, staticmethod, classmethod, property}
 _CONSTANTS = {
-    *(str, bytes, int, float, complex, tuple, frozenset, BuiltinFunctionType),
+    *(str, bytes, int, float, complex),
     *(ClassMethodDescriptorType, GetSetDescriptorType, MemberDescriptorType),
     *(MethodDescriptorType, WrapperDescriptorType),
 }
@@ -52,9 +52,11 @@ class Immortals:
             return 0
         found = _Found()
         for name, module in list(sys.modules.items()):
-            if name not in self._modules and _is_installed(module):
-                found.module(module)
-            self._modules.add(name)
+            if name not in self._modules:
+                self._modules.add(name)
+                with contextlib.suppress(Exception):  # of a module that is like no other
+                    if _is_installed(module):
+                        found.module(module)
         immortal = counts[id(None) >> 2]
         for address in found.objects:
             counts[address >> 2] = immortal
@@ -66,6 +68,7 @@ class _Found:
 
     def __init__(self) -> None:
         self.objects: dict[int, Any] = {}
+        self._known: dict[int, bool] = {}
 
     def module(self, module: ModuleType) -> None:
         name, content = module.__name__, vars(module)
@@ -74,10 +77,14 @@ class _Found:
             if _is_class(each):
                 if getattr(each, "__module__", "") == name:
                     self._class(each)
-            elif type(each) in _FUNCTIONS and getattr(each, "__module__", name) == name:
-                self._function(each)
-            elif type(each) in _CONSTANTS:
-                self._keep(each)
+            else:
+                self._attribute(each)
+
+    def _attribute(self, each: Any) -> None:
+        if type(each) in _FUNCTIONS:
+            self._function(each)
+        elif type(each) in _CONSTANTS or _is_plain(each):
+            self._keep(each)
 
     def _keep(self, *several: Any) -> None:
         for each in several:
@@ -89,36 +96,52 @@ class _Found:
         # With its dictionary and the tuples of its bases.
         self._keep(kind, *(one for one in gc.get_referents(kind) if type(one) in (dict, tuple)))
         for each in list(vars(kind).values()):
-            if type(each) in _FUNCTIONS:
-                self._function(each)
-            elif type(each) in _CONSTANTS:
-                self._keep(each)
-            elif _is_class(each) and each.__qualname__.startswith(kind.__qualname__):
+            if not _is_class(each):
+                self._attribute(each)
+            elif each.__qualname__.startswith(kind.__qualname__):
                 self._class(each)
 
     def _function(self, function: Any) -> None:
         if id(function) in self.objects:
             return
-        self._keep(function)
         if type(function) is property:
             within = [function.fget, function.fset, function.fdel]
         elif type(function) is FunctionType:
+            if not self._is_of_a_library(function):
+                return
             self._code(function.__code__)
             cells = function.__closure__ or ()
             self._keep(*cells)
             within = [_content(cell) for cell in cells]
         else:
             within = [function.__func__]
+        self._keep(function)
         for each in within:
             if type(each) is FunctionType:
                 self._function(each)
+
+    def _is_of_a_library(self, function: FunctionType) -> bool:
+        """Not one that the program has put there, nor one of its own in a wrapper."""
+        within = sys.modules.get(function.__globals__.get("__name__", ""))
+        named = sys.modules.get(function.__module__ or "")
+        return (
+            within is not None
+            and vars(within) is function.__globals__
+            and self._installed(within)
+            and self._installed(named)
+        )
+
+    def _installed(self, module: ModuleType | None) -> bool:
+        if id(module) not in self._known:
+            self._known[id(module)] = _is_installed(module)
+        return self._known[id(module)]
 
     def _code(self, code: CodeType) -> None:
         self._keep(code, code.co_name, code.co_qualname)
         for each in code.co_consts:
             if type(each) is CodeType:
                 self._code(each)
-            elif type(each) in _CONSTANTS:
+            elif type(each) in _CONSTANTS or type(each) in (tuple, frozenset):
                 self._keep(each)
 
 
@@ -127,6 +150,13 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # it is empty
         return None
+
+
+def _is_plain(thing: Any) -> bool:
+    """Whether it holds nothing of the program's: a tuple of constants, a function in C."""
+    if type(thing) is BuiltinFunctionType:
+        return thing.__self__ is None or type(thing.__self__) is ModuleType
+    return type(thing) in (tuple, frozenset) and all(type(each) in _CONSTANTS for each in thing)
 
 
 def _is_class(thing: Any) -> bool:

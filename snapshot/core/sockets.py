@@ -13,7 +13,7 @@ import termios
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from snapshot.core import census
+from snapshot.core import census, modules
 from snapshot.core.descriptors import Descriptor
 
 _SHOWN = 5
@@ -102,7 +102,7 @@ def _is_socket(fd: int) -> bool:
 
 def of_event_loops() -> set[int]:
     """Those by which the event loops of asyncio wake themselves."""
-    events: Any = sys.modules.get("asyncio.base_events")
+    events: Any = modules.loaded("asyncio.base_events")
     return set(wakers(census.known(events.BaseEventLoop))) if events else set()
 
 

@@ -22,7 +22,7 @@ from snapshot.core.timeline.member import Landing, Member
 from snapshot.core.timeline.starting import supervise_anew
 from snapshot.errors import CannotFork, SnapshotError, TimelineError
 from snapshot.repl import failure
-from snapshot.repl.magics import Magics, say_not_set
+from snapshot.repl.magics import Magics, mistake, say_not_set
 from snapshot.repl.news import News
 from snapshot.repl.timemachine import Landed, TimeMachine
 
@@ -58,12 +58,6 @@ def unload_ipython_extension(shell: Any) -> None:
     if _extension is not None and _extension.is_on:
         _extension.machine.unhook()
         _extension.unhook()
-
-
-def mistake(text: str) -> Exception:
-    """An error that IPython shows in one line."""
-    error: type[Exception] = sys.modules["IPython.core.error"].UsageError
-    return error(text)
 
 
 def _is_kernel(shell: Any) -> bool:

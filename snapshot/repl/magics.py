@@ -107,3 +107,9 @@ def _state(magic: str, line: str) -> int | str:
 def _nothing(magic: str, line: str) -> None:
     if line.strip():
         raise UsageError(f"%{magic} takes nothing, not {line.strip()!r}")
+
+
+def mistake(text: str) -> Exception:
+    """An error that IPython shows in one line."""
+    error: type[Exception] = sys.modules["IPython.core.error"].UsageError
+    return error(text)

@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from snapshot.core import modules
 from snapshot.core.hosts.host import Host, Tell
 from snapshot.core.hosts.ipython import IPyKernel, IPython
 from snapshot.core.hosts.loops import Asyncio, ForkExecutors, SocketServer, ThreadPool
@@ -43,7 +44,7 @@ HOSTS: tuple[Host, ...] = (
 
 def hangs() -> str | None:
     """Why this process must not stand still, if it must not, and what to do instead."""
-    reasons = (host.hangs() for host in HOSTS if host.module in sys.modules)
+    reasons = (host.hangs() for host in HOSTS if modules.loaded(host.module))
     return next(filter(None, reasons), None)
 
 
@@ -51,7 +52,7 @@ class Guests:
     """The hosts that are there at one snapshot, and what each of them remembers."""
 
     def __init__(self) -> None:
-        self._present = [(host, host.before()) for host in HOSTS if host.module in sys.modules]
+        self._present = [(host, host.before()) for host in HOSTS if modules.loaded(host.module)]
 
     def in_experiment(self, tell: Callable[[str, Any], None]) -> None:
         for host, memo in self._present:

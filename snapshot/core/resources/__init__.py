@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from snapshot.core import modules
 from snapshot.core.resources.connections import Psycopg, Sockets, Sqlalchemy, Sqlite, Tls
 from snapshot.core.resources.files import Flock, SharedMappings
 from snapshot.core.resources.logs import LogBuffers, LogFiles, LogListeners
@@ -86,8 +87,11 @@ def _perform(name: str) -> None:
 def _look_at_modules() -> None:
     """List what is to be done at a fork: a child copies each page that it touches, so no more."""
     global _modules, _steps
-    loaded = len(sys.modules)
-    present = [(each, sys.modules[each.module]) for each in RESOURCES if each.module in sys.modules]
+    count = len(sys.modules)
+    found = [(each, modules.loaded(each.module)) for each in RESOURCES]
+    present = [(resource, module) for resource, module in found if module is not None]
+    if any(each.module in sys.modules for each, module in found if module is None):
+        count = -1  # another thread imports one of them: look again
     for resource, module in present:
         resource.install(module)
     steps = {
@@ -98,4 +102,4 @@ def _look_at_modules() -> None:
         ]
         for name in ("before", "forget", "lay_aside", "finish", "take_over")
     }
-    _steps, _modules = steps, loaded  # last: a signal's handler may have raised before
+    _steps, _modules = steps, count  # last: a signal's handler may have raised before

@@ -26,6 +26,17 @@ _MOST_DESCRIPTORS = 8
 _HIGH = 64
 
 
+class _End(_socket.socket):
+    """Not `socket.socket`, which others replace by one of theirs.
+
+    It closes nothing when it is collected: another descriptor may have the number by then, and at
+    the end of Python a process that still closed it would seem to have become another program.
+    """
+
+    def __del__(self) -> None:
+        self.detach()
+
+
 class Channel:
     """One end of it. Messages are what pickle takes."""
 
@@ -33,19 +44,13 @@ class Channel:
         """Takes the descriptor over."""
         self._fd = high(fd)
         self._identity = identity(self._fd)
-        # Not `socket.socket`, which others replace by one of theirs. It lasts as long as this: one
-        # made for each message would close the descriptor if it was interrupted.
-        self._end = _socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, self._fd)
+        self._end = _End(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, self._fd)
         self._end.settimeout(None)  # whatever the program's default is
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(one.detach()), cls(other.detach())
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            self._end.detach()  # or it closed what may have the number of the descriptor by now
 
     def __reduce__(self) -> Any:
         raise TypeError("the connection of a process to its timeline is its own")

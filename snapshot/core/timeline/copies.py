@@ -23,6 +23,7 @@ from snapshot.core.randomness import Randomness
 from snapshot.core.sockets import end_of, of_event_loops
 
 _PTMX = (5, 2)  # the device of a pseudo-terminal's master, see pts(4)
+_PTS = range(136, 144)  # the major numbers of their slaves
 _NOT_TO_OPEN = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 _SHOWN = 5
 
@@ -51,7 +52,7 @@ class Copy:
     def shares(self) -> bool:
         """Whether there is anything for `freeze` to see to."""
         theirs = filter(_is_theirs, self._descriptors)
-        return any(_kind(each.fd) or _is_read(each) for each in theirs)
+        return bool(self._epolls) or any(_kind(each.fd) or _is_read(each) for each in theirs)
 
     def go_on(self) -> None:
         """In the process that was copied, or could not be."""
@@ -146,8 +147,18 @@ def _kind(fd: int) -> str | None:
         return "pipe"
     if stat.S_ISCHR(status.st_mode):
         device = os.major(status.st_rdev), os.minor(status.st_rdev)
-        return "terminal" if device == _PTMX else None
+        if device == _PTMX or (device[0] in _PTS and status.st_rdev not in _standard_terminals()):
+            return "terminal"
     return None
+
+
+def _standard_terminals() -> set[int]:
+    """The terminals that the standard streams are."""
+    found = set()
+    for fd in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            found.add(os.fstat(fd).st_rdev)
+    return found
 
 
 def _own_files(descriptors: Iterable[Descriptor]) -> None:

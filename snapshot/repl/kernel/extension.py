@@ -23,8 +23,8 @@ from snapshot.core.messages import say
 from snapshot.core.timeline.channel import Channel
 from snapshot.core.timeline.copies import Copy
 from snapshot.core.timeline.starting import supervise
-from snapshot.repl.ipython import mistake
 from snapshot.repl.kernel.wire import Outlet, Streams
+from snapshot.repl.magics import mistake, say_not_set
 
 
 def load(shell: Any) -> None:
@@ -35,7 +35,6 @@ def load(shell: Any) -> None:
     if not hosts.hangs():
         return
     from snapshot.repl.kernel import broker, worker
-    from snapshot.repl.magics import say_not_set
 
     kernel = shell.kernel
     if isinstance(kernel, broker.Adopted):
