@@ -321,6 +321,20 @@ def test_states_are_given_up_when_they_hold_too_much(start: Callable[..., Progra
     assert prompt.value("big[-1]") == kept[1] - 1
 
 
+def test_what_several_states_share_counts_too(start: Callable[..., Program]) -> None:
+    prompt = Prompt(start, before="big = bytearray(20 << 20)\n")
+    prompt.say("tm.budget(memory='70M')")
+    for each in range(1, 9):
+        prompt.say(f"big[:] = bytes([{each}]) * len(big)")
+        prompt.say("pass")
+    for _ in range(100):  # it is not looked at each time
+        if "given up" in prompt.program.stderr:
+            break
+        prompt.say("pass")
+    assert "given up, to stay within 100 states and 70.0 MiB" in prompt.program.stderr
+    assert prompt.value("[tm.vars(n)['big'][0] for n in sorted(tm.VX)][0]") == 0
+
+
 def test_a_fork_that_is_refused_costs_a_state_and_nothing_else(
     start: Callable[..., Program],
 ) -> None:

@@ -90,6 +90,16 @@ def private_memory(pid: int) -> int | None:
         return None
 
 
+def anonymous_memory(pid: int) -> tuple[int, int] | None:
+    """Bytes of a process that are in no file: all of them, and its share of them.
+
+    Of a page that several processes have, each has its share (proc(5), Pss). None where that cannot
+    be known.
+    """
+    everything, share = _total(pid, b"Anonymous:"), _total(pid, b"Pss_Anon:")
+    return None if everything is None or share is None else (everything, share)
+
+
 def machine() -> tuple[int, int] | None:
     """Bytes of memory of the machine that are free, in the kernel's judgement, and that there are.
 

@@ -12,13 +12,14 @@ import os
 import resource
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from snapshot.core import proc, process
-from snapshot.core.memory import machine, private_memory
+from snapshot.core.memory import anonymous_memory, machine, private_memory
 from snapshot.core.messages import say
 from snapshot.core.process import Exit
 from snapshot.core.terminal import Terminal
@@ -34,6 +35,7 @@ _STILLBORN = 1.0  # seconds within which one that was woken, and ran nothing, di
 _STATES = 100  # how many states there may be, if nobody says otherwise
 _SHARE = 4  # of the memory that is free at the beginning, a quarter
 _TIGHT = 20  # states are given up when less than a twentieth of the memory is free
+_WEIGHED = 20  # times as long as it took to weigh all states, they are not weighed again
 _DRAWN = 0.1  # seconds after a cell in which its prompt is drawn, and nothing is measured
 _UNKNOWN = (4 << 30, 4 << 30)  # bytes that are free and that there are, if nobody can tell
 
@@ -74,6 +76,7 @@ class Supervisor:
         self._ending = False  # somebody has told us to end, or the live process that it ends
         self._alarm, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._told: list[str] = []
+        self._weigh_at = 0.0  # not before that time
         self._unmeasured = False  # whether there is a state whose memory is not known
         self._measure_at: float | None = None  # unless a cell has begun before
 
@@ -224,6 +227,15 @@ class Supervisor:
             if state.memory is None:
                 self._measure(state)
         self._thin()
+        began = time.monotonic()
+        if began < self._weigh_at:
+            return
+        held = self._weigh()
+        self._weigh_at = time.monotonic() + _WEIGHED * (time.monotonic() - began)
+        if held > self._budget.memory:
+            spared = frozenset({self._timeline.live.at})
+            fewer = self._part(self._budget.memory, held)
+            self._give_up(superfluous(self._timeline.frozen(), fewer, spared))
 
     def _has_parted(self, copy: _Process) -> None:
         """What a copy was forked from may run a cell; a future was forked in one."""
@@ -424,7 +436,8 @@ class Supervisor:
             self._measure_all()
             self._thin()
         frozen = list(self._timeline.frozen())
-        return self._budget, len(frozen), sum(each.memory or 0 for each in frozen)
+        held = max(self._weigh(), sum(each.memory or 0 for each in frozen))
+        return self._budget, len(frozen), held
 
     def _on_ask(
         self,
@@ -517,10 +530,22 @@ class Supervisor:
         going = superfluous(self._timeline.frozen(), self._budget, spared)
         free, most = machine() or _UNKNOWN
         if not going and free < most // _TIGHT:
-            held = sum(each.memory or 0 for each in self._timeline.frozen())
-            going = superfluous(
-                self._timeline.frozen(), Budget(self._budget.states, held // 2), spared
-            )
+            going = superfluous(self._timeline.frozen(), self._part(1, 2), spared)
+        self._give_up(going)
+
+    def _part(self, numerator: int, denominator: int) -> Budget:
+        """A budget for that part of the states there are, whatever memory they hold."""
+        count = sum(1 for _ in self._timeline.frozen())
+        return Budget(max(1, count * numerator // denominator), sys.maxsize)
+
+    def _weigh(self) -> int:
+        """Bytes that are there for the states alone, what several of them share among it."""
+        shares = (anonymous_memory(each.pid) for each in self._timeline.frozen() if each.pid)
+        held = sum(found[1] for found in shares if found is not None)
+        live = anonymous_memory(self._live.pid)
+        return max(0, held - (live[0] - live[1])) if live is not None else 0
+
+    def _give_up(self, going: list[State]) -> None:
         for each in going:
             self._evict(each)
         if going:
