@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sqlite3
 import stat
 import threading
@@ -169,7 +170,13 @@ def test_a_repr_may_raise_and_have_any_characters(store: Store) -> None:
         def __repr__(self) -> str:
             raise KeyError
 
+    class Exits:
+        def __repr__(self) -> str:
+            raise SystemExit
+
     assert store.objects.show(store.objects.put([Raises()])).type == "list"
+    assert "SystemExit" in store.objects.show(store.objects.put([Exits()])).text
+    assert len(store.objects.show(store.objects.put(bytes(1 << 20))).text) == 200
     assert store.objects.show(store.objects.put("a\0b\ud800")).text
 
 
@@ -190,6 +197,8 @@ def test_unknown_and_damaged_objects_are_named(store: Store) -> None:
     file.write_bytes(content[:-1])
     with pytest.raises(DamagedObject, match="another size"):
         store.objects.get(digest)
+    assert store.objects.put({"array": LARGE, "list": [1, 2]}) == digest  # which mends it
+    assert store.objects.get(digest)["list"] == [1, 2]
     file.unlink()
     with pytest.raises(DamagedObject, match="No such file"):
         store.objects.get(digest)
@@ -267,6 +276,154 @@ def test_threads_forks_and_processes_use_it_at_a_time(
             result = each.finish()
             assert (result.stdout, result.stderr) == ("[0, 0, 0, 0]\n", "")
         assert len(list(store.objects.ids())) == 1 + 9 * 7
+
+
+def test_a_fork_that_outlives_its_parent_loses_nothing(
+    where: str, python: Callable[..., Result]
+) -> None:
+    with Store(where, create=True):
+        pass
+    source = """
+    import os, sys
+    from snapshot.store import Store
+    store = Store(sys.argv[1])
+    store.objects.put("parent")
+    readable, writable = os.pipe()
+    parted, told = os.pipe()
+    if os.fork():
+        os.read(readable, 1)
+        store.close()
+        os.close(told)
+        os.wait()
+        sys.exit(0)
+    os.close(told)
+    store.objects.put("before")
+    os.write(writable, b"x")
+    os.read(parted, 1)
+    for n in range(5):
+        store.objects.put(n)
+    os._exit(0)
+    """
+    assert python(source, where).code == 0
+    with Store(where) as store:
+        for each in ("parent", "before", *range(5)):
+            assert pack(each).digest in store.objects
+
+
+def test_a_fork_in_another_threads_transaction_says_that_it_cannot_write(
+    tmp_path: Path, python: Callable[..., Result]
+) -> None:
+    source = """
+    import os, sys, threading, warnings
+    from snapshot.errors import StoreError
+    from snapshot.store import Store, sqlite
+    warnings.simplefilter("ignore")
+    sqlite._SOON = 0.05
+    store = Store(sys.argv[1], create=True)
+    begun, over = threading.Event(), threading.Event()
+    def work():
+        with store._database.transaction():
+            store.objects.put("thread")
+            begun.set()
+            over.wait()
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    if os.fork() == 0:
+        try:
+            store.objects.put("child")
+        except StoreError as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.wait()
+    over.set()
+    thread.join()
+    store.objects.put("parent")
+    """
+    result = python(source, tmp_path / "store.db")
+    assert (result.code, result.stderr) == (0, "")
+    assert "was forked in a transaction" in result.stdout
+    with Store(tmp_path / "store.db") as store:
+        assert len(list(store.objects.ids())) == 2
+
+
+FOLDER = """
+import os, sys
+from snapshot.store import Store
+
+store = Store(sys.argv[1])
+def fold(_, several):
+    os.write(1, b"".join(b"%s\\n" % each for each in several))
+    if sys.argv[2:]:
+        sys.stdin.readline()
+store.folds(1, fold)
+os.write(1, b"begun\\n")
+store.fold()
+os.write(1, b"over\\n")
+"""
+
+
+def test_two_that_fold_at_a_time_fold_nothing_twice(
+    where: str, start: Callable[..., Program]
+) -> None:
+    with Store(where, create=True) as store:
+        for n in range(5):
+            store.spool.append(1, b"%d" % n)
+    first = start(FOLDER, where, "wait", stdin="")
+    first.wait_for("begun\n0\n1\n2\n3\n4\n")
+    second = start(FOLDER, where)
+    second.wait_for("begun")
+    while not any(".spool" in file.path for one in second.members() for file in one.open_files()):
+        pass  # then it waits for the other one
+    first.send("go on\n")
+    assert first.finish().stdout.count("4\n") == 1
+    assert "4" not in second.finish().stdout
+
+
+def test_ctrl_c_while_another_writes_leaves_no_transaction(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    source = """
+    import os, sys
+    from snapshot.store import Store
+    store = Store(sys.argv[1])
+    try:
+        os.write(1, b"begun\\n")
+        store.objects.put("interrupted")
+    except KeyboardInterrupt:
+        os.write(1, b"interrupted\\n")
+    store.objects.put("after")
+    """
+    with Store(tmp_path / "store.db", create=True) as store:
+        with store._database.transaction():
+            program = start(source, tmp_path / "store.db")
+            program.wait_for("begun")
+            program.kill(signal.SIGINT)
+        result = program.finish()
+        assert (result.code, result.stderr) == (0, "")
+        store.objects.put("others")
+        assert pack("after").digest in store.objects
+
+
+@pytest.mark.parametrize("where", ["postgresql"], indirect=True)
+def test_a_connection_that_is_lost_spoils_one_transaction(where: str) -> None:
+    import psycopg
+
+    with Store(where, create=True) as store, psycopg.connect(where, autocommit=True) as other:
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid != %s"
+
+        def write(name: str, then: Callable[[], object]) -> None:
+            with store._database.transaction():
+                store.objects.put(name)
+                then()
+                store.objects.put("more")
+
+        with pytest.raises(StoreError):
+            write("lost", lambda: other.execute(kill, (other.info.backend_pid,)))
+        assert pack("lost").digest not in store.objects
+        with pytest.raises(ZeroDivisionError):
+            write("half", lambda: 1 / 0)
+        assert pack("half").digest not in store.objects
 
 
 # Where it is, and what it may be.
@@ -358,6 +515,11 @@ def test_files_are_for_ones_own_eyes_whatever_the_umask(
 def test_the_place_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SNAPSHOT_STORE", "postgresql://me:secret@host/db")
     assert str(place()) == "postgresql://me:***@host/db"
+    for hidden in ("?user=u&password=secret", "u:sec#secret@host", "u:secret@[::1]x/db"):
+        assert "secret" not in str(place(f"postgresql://{hidden}"))
+    with pytest.raises(UsageError) as caught:
+        place(" postgresql+psycopg://u:secret@host/db")
+    assert "secret" not in str(caught.value)
     monkeypatch.setenv("SNAPSHOT_STORE", "/somewhere/calls.db")
     assert place().path == Path("/somewhere/calls.db")
 
@@ -388,6 +550,24 @@ def test_a_store_that_others_may_write_to_is_shown_and_not_loaded(tmp_path: Path
         with Store(path, trust=True) as store:
             assert store.objects.get(digest) == "harmless"
         changed.chmod(before)
+    beside = tmp_path / "store.db-wal"
+    beside.touch(0o600)
+    beside.chmod(0o666)
+    (tmp_path / "link.db").symlink_to(path)
+    for each in (path, tmp_path / "link.db"):
+        with Store(each) as store:
+            assert not store.trusted
+        beside.touch()
+        beside.chmod(0o666)
+    beside.unlink()
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with Store(shared / "store.db", create=True) as store:
+        store.spool.append(1, b"1")
+        store.folds(1, lambda *_: pytest.fail("folded"))
+        with pytest.raises(NotTrusted):
+            store.fold()
     if os.geteuid() == 0:
         os.chown(path, 65534, -1)
         with Store(path) as store, pytest.raises(NotTrusted, match="belongs to another user"):

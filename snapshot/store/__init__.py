@@ -47,11 +47,12 @@ class Store:
         """
         self.place = where if isinstance(where, Place) else place(where)
         self._database = self._open(create=create)
-        self._untrusted = None if trust else self._who_else_may_write()
+        self._trust = trust
+        self._suspect = self._who_else_may_write()  # before it is opened, which changes its files
         self.objects = Objects(self._database, self.place.folder / "objects", self._may_load)
         self._folds: dict[int, Fold] = {}
         self._spool = Spool(self.spools)
-        writes = self.place.url is not None or os.access(self.place.path, os.W_OK)
+        writes = self.place.url is not None or sqlite.may_write(self.place.path)
         try:
             self._database.prepare(write=writes)
         except BaseException:
@@ -61,7 +62,7 @@ class Store:
     def _open(self, *, create: bool) -> Database:
         if self.place.url is not None:
             return Postgres(self.place)
-        if not self.place.path.exists():
+        if not os.path.exists(self.place.path):
             if not create:
                 raise NoStore(f"there is no store {self.place}: record something first")
             try:
@@ -74,28 +75,30 @@ class Store:
     @property
     def trusted(self) -> bool:
         """Whether its values may be loaded."""
-        return self._untrusted is None
+        return self._suspect is None and self._who_else_may_write() is None
 
     def _who_else_may_write(self) -> str | None:
         """Why not to load what is in it; None for no reason. Naming a server is trusting it."""
-        if self.place.url is not None:
+        if self._trust or self.place.url is not None:
             return None
-        for path in (self.place.path, self.place.path.parent, self.place.folder):
+        path, folder = self.place.path, self.place.folder
+        beside = [path.with_name(f"{path.name}-{each}") for each in ("wal", "shm", "journal")]
+        # Also a folder like /tmp, where others cannot replace a file: they can put one beside it.
+        for each in (path, path.parent, *beside, folder, folder / "objects", self.spools):
             try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue
+                status = each.stat()
+            except OSError:
+                continue  # it is not there, or opening it will tell
             if status.st_uid != os.geteuid():
-                return f"{path} belongs to another user"
-            shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if shared and not (path.is_dir() and status.st_mode & stat.S_ISVTX):
-                return f"other users may write to {path}"
+                return f"{each} belongs to another user"
+            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return f"other users may write to {each}"
         return None
 
     def _may_load(self) -> None:
-        if self._untrusted is not None:
+        if (why := self._suspect or self._who_else_may_write()) is not None:
             raise NotTrusted(
-                f"{self._untrusted}, and loading a value runs code that it names: "
+                f"{why}, and loading a value runs code that it names: "
                 "nothing of it is loaded unless you trust it (--trust)"
             )
 
@@ -121,8 +124,9 @@ class Store:
         """Take in what the spools hold and nobody has taken in yet; how many records that was.
 
         Files that nobody will write to any more are deleted then. Records of a kind that nobody
-        here knows stay, with all that comes after them in their file.
+        here knows stay, with all that comes after them in their file. Raises `NotTrusted`.
         """
+        self._may_load()
         return sum(self._fold(each) for each in segments(self.spools))
 
     def _fold(self, segment: Segment) -> int:
@@ -130,6 +134,8 @@ class Store:
         name = segment.path.name
         with self._database.transaction():
             self._database.lock(exclusive=True)
+            if not segment.is_there():
+                return 0  # somebody else has folded in all of it meanwhile
             known = self._database.row("SELECT folded FROM spools WHERE name = ?", (name,))
             begin = end = int(known[0]) if known else 0
             found: dict[int, list[bytes]] = {}

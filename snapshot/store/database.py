@@ -33,7 +33,8 @@ class Database(abc.ABC):
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._connection: Any = None
-        self._depth = 0
+        self._depth = 0  # of the transactions that are within each other
+        self._begun = False  # whether there is one
 
     @abc.abstractmethod
     def _connect(self) -> Any:
@@ -89,20 +90,23 @@ class Database(abc.ABC):
     def transaction(self) -> Iterator[None]:
         """All that is written within, or nothing. It may be nested; the outermost one counts."""
         with self._using():
-            if self._depth == 0:
-                self._begin()
+            outermost = self._depth == 0
             self._depth += 1
             try:
+                if outermost:
+                    self._begin()
+                    self._begun = True
                 yield
-            except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
+                if outermost:
+                    self.rows("COMMIT")
+            except BaseException:  # Ctrl-C while others write, too
+                if outermost:
                     with contextlib.suppress(Exception):
                         self.rows("ROLLBACK")
                 raise
-            self._depth -= 1
-            if self._depth == 0:
-                self.rows("COMMIT")
+            finally:
+                self._depth -= 1
+                self._begun = self._begun and not outermost
 
     def prepare(self, *, write: bool) -> None:
         """Make the tables, or bring them forward. Raises `StoreError`, `StoreTooNew`.
@@ -147,6 +151,8 @@ class Database(abc.ABC):
         with self._lock:
             try:
                 if self._connection is None:
+                    if self._begun:
+                        raise StoreError(f"{self.name}: the connection was lost, and nothing done")
                     self._connection = self._connect()
                 yield self._connection
             except Exception as error:
@@ -158,7 +164,8 @@ class Database(abc.ABC):
     def _arrive(self) -> None:
         """In a fork, which has its parent's connection, and perhaps a lock of another thread's."""
         left, self._connection = self._connection, None
-        self._lock, self._depth, self._pid = threading.RLock(), 0, os.getpid()
+        self._lock, self._pid = threading.RLock(), os.getpid()
+        self._depth, self._begun = 0, False
         if left is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(left))  # nothing of it is closed here
             self._leave(left)

@@ -101,18 +101,30 @@ def digest_of(data: bytes, buffers: Iterable[bytes] = ()) -> bytes:
 def type_name(value: object) -> str:
     """`int`, `numpy.ndarray`."""
     kind = type(value)
-    module = getattr(kind, "__module__", "?")
-    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+    name = kind.__qualname__
+    try:
+        module = kind.__module__
+    except Exception:
+        module = "?"
+    return _clean(name if module == "builtins" else f"{module}.{name}")
 
 
 def text_of(value: object) -> str:
     """A `repr` that is short, and never raises."""
     try:
-        text = _shown.repr(value)
-    except Exception as error:
+        # Of bytes the beginning is enough, and a repr of all of them would be large.
+        shown = value[:_TEXT] if isinstance(value, bytes | bytearray) else value
+        text = _shown.repr(shown)
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:
         text = f"<its repr raised {type(error).__name__}>"
-    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    text = _clean(text)
     return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 class Objects:
@@ -241,7 +253,8 @@ class Objects:
 
     def _write(self, digest: bytes, data: pickling.Bytes) -> None:
         path = self.path(digest)
-        if path.exists():
+        size = memoryview(data).nbytes
+        if path.exists() and path.stat().st_size == size:
             return
         try:
             private(path.parent)

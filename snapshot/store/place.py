@@ -8,7 +8,6 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from snapshot.errors import UsageError
 
@@ -30,12 +29,7 @@ class Place:
     url: str | None = None
 
     def __str__(self) -> str:
-        if self.url is None:
-            return str(self.path)
-        parts = urlsplit(self.url)
-        if parts.password is None:
-            return self.url
-        return self.url.replace(f":{parts.password}@", ":***@", 1)
+        return str(self.path) if self.url is None else _without_secrets(self.url)
 
 
 def place(where: str | os.PathLike[str] | None = None) -> Place:
@@ -49,7 +43,7 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
     """
     if where is None:
         where = os.environ.get(VARIABLE) or _project() / FOLDER / "store.db"
-    named = os.fspath(where)
+    named = os.fsdecode(where)
     if named.startswith(_POSTGRESQL):
         key = hashlib.sha256(named.encode()).hexdigest()[:16]
         folder = _project() / FOLDER / f"postgresql-{key}"
@@ -57,11 +51,20 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
     if not named:
         raise UsageError("a store has a name: give a file, or a postgresql:// URL")
     if "://" in named:
-        raise UsageError(f"{named!r} is no store: give a file, or a postgresql:// URL")
-    path = Path(named).absolute()
-    if path.is_dir():
+        shown = _without_secrets(named)
+        raise UsageError(f"{shown!r} is no store: give a file, or a postgresql:// URL")
+    path = Path(os.path.realpath(named))
+    if os.path.isdir(path):
         raise UsageError(f"{named!r} is a directory: name the file in it that is the store")
     return Place(path, path.with_name(f"{path.name}.files"))
+
+
+def _without_secrets(url: str) -> str:
+    """Without what comes before the host, and after the name of the database."""
+    scheme, _, rest = url.partition("://")
+    user, at, host = rest.rpartition("@")
+    name = user.partition(":")[0] + ":***" if ":" in user else user
+    return f"{scheme.strip()}://{name}{at}{host.partition('?')[0]}"
 
 
 def private(folder: Path) -> None:

@@ -49,8 +49,10 @@ class Postgres(Database):
         if not isinstance(error, self._psycopg.Error):
             return None
         if self._connection is not None and self._connection.broken:
-            self._connection, self._depth = None, 0  # the next statement tries again
+            self._connection = None  # the next transaction makes another one
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if isinstance(error, self._psycopg.ProgrammingError) and self._connection is None:
+            first = "this is no URL of a PostgreSQL database"  # what libpq says may quote it
         return StoreError(f"{self.name}: {first}")
 
     def _begin(self) -> None:

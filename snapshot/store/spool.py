@@ -46,7 +46,11 @@ class Spool:
         return self._pid == os.getpid()
 
     def append(self, kind: int, content: bytes) -> None:
-        """Raises `StoreError` where there is no room: then nothing was written."""
+        """Write a record. Raises `StoreError` where there is no room: then nothing was written.
+
+        kind: from 1 on.
+        """
+        assert kind > 0, kind
         record = _HEAD.pack(len(content), zlib.crc32(content), kind) + content
         try:
             self._map.write(record)  # type: ignore[union-attr]
@@ -98,6 +102,13 @@ class Segment:
         """Raises OSError where it is gone."""
         self.path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def is_there(self) -> bool:
+        """Whether this is the file of that name still."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), self.path.stat())
+        except OSError:
+            return False
 
     def is_left(self) -> bool:
         """Whether nobody will write to it any more."""

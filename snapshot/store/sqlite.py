@@ -3,33 +3,65 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
+from weakref import WeakSet
 
 from snapshot.errors import StoreError
 from snapshot.store.database import Database
 
 _APPLICATION = 0x536E6170  # what SQLite calls the application's id: "Snap"
 _PATIENCE = 60.0  # seconds to wait for others that write
+_SOON = 2.0  # seconds that a fork waits for a transaction of another thread's
 
 
 class Sqlite(Database):
-    """One file, which is there."""
+    """One file, which is there.
+
+    SQLite keeps account of its locks for the whole process, and a fork inherits the account, not
+    the locks. So no connection is open at a fork: it is closed before, and opened when needed.
+    """
 
     words: ClassVar = {"id": "INTEGER PRIMARY KEY", "bytes": "BLOB", "real": "REAL"}
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
+        self._spoiled = self._held = False
+        _databases.add(self)
+        _register()
+
+    def before_fork(self) -> None:
+        """Close the connection. A transaction of another thread's may end before."""
+        self._held = self._lock.acquire(timeout=_SOON)
+        if self._held and self._depth == 0 and self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def after_fork(self, *, in_child: bool) -> None:
+        if in_child:
+            self._spoiled = self._spoiled or self._connection is not None
+        elif self._held:
+            self._lock.release()
 
     def _connect(self) -> sqlite3.Connection:
-        mode = "rw" if os.access(self._path, os.W_OK) else "ro"
+        if self._spoiled:
+            raise StoreError(
+                f"{self.name}: process {os.getpid()} was forked in a transaction, and cannot use it"
+            )
+        options = "mode=rw"
+        if not may_write(self._path):
+            # Without a log, and in a folder where none can be made, nobody else writes either.
+            log = self._path.with_name(f"{self._path.name}-wal")
+            options = "mode=ro" if log.exists() else "mode=ro&immutable=1"
+        mode = options[5:7]
         connection = sqlite3.connect(
-            f"file:{quote(str(self._path))}?mode={mode}",
+            f"file:{quote(os.fsencode(self._path))}?{options}",
             uri=True,
             timeout=_PATIENCE,
             isolation_level=None,
@@ -81,6 +113,33 @@ class Sqlite(Database):
     def _set_version(self, version: int) -> None:
         self.rows(f"PRAGMA application_id = {_APPLICATION}")
         self.rows(f"PRAGMA user_version = {version}")
+
+
+_databases: WeakSet[Sqlite] = WeakSet()
+
+
+@functools.cache
+def _register() -> None:
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=functools.partial(_after_fork, in_child=False),
+        after_in_child=functools.partial(_after_fork, in_child=True),
+    )
+
+
+def _before_fork() -> None:
+    for each in list(_databases):
+        each.before_fork()
+
+
+def _after_fork(*, in_child: bool) -> None:
+    for each in list(_databases):
+        each.after_fork(in_child=in_child)
+
+
+def may_write(path: Path) -> bool:
+    """To a database, which needs other files beside it."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 def make(path: Path) -> None:
