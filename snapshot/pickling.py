@@ -327,7 +327,7 @@ def read(fd: int) -> tuple[int, memoryview, list[memoryview]] | None:
     if not count and len(begin) < _PAGE:
         return kind, memoryview(begin)[2 * _WORD :], []
     size = os.fstat(fd).st_size
-    content = memoryview(_map(fd, size) if size >= _MAPPED else bytearray(os.pread(fd, size, 0)))
+    content = memoryview(mapped(fd, size) if size >= _MAPPED else bytearray(os.pread(fd, size, 0)))
     if not count:
         return kind, content[2 * _WORD :], []
     lengths = content[2 * _WORD : (3 + count) * _WORD].cast("Q").tolist()
@@ -355,7 +355,7 @@ def _write_at(fd: int, part: memoryview, position: int) -> None:
         part, position = part[written:], position + written
 
 
-def _map(fd: int, size: int) -> mmap.mmap:
+def mapped(fd: int, size: int) -> mmap.mmap:
     """A private mapping of the whole file that keeps no descriptor of it open."""
     if sys.version_info >= (3, 13):
         return mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, trackfd=False)

@@ -200,7 +200,7 @@ def test_unknown_and_damaged_objects_are_named(store: Store) -> None:
     assert store.objects.put({"array": LARGE, "list": [1, 2]}) == digest  # which mends it
     assert store.objects.get(digest)["list"] == [1, 2]
     file.unlink()
-    with pytest.raises(DamagedObject, match="No such file"):
+    with pytest.raises(DamagedObject, match="is missing"):
         store.objects.get(digest)
     assert store.objects.show(digest).type == "dict"
     assert store.objects.put({"array": LARGE, "list": [1, 2]}) == digest  # which mends it
@@ -403,6 +403,32 @@ def test_ctrl_c_while_another_writes_leaves_no_transaction(
         assert (result.code, result.stderr) == (0, "")
         store.objects.put("others")
         assert pack("after").digest in store.objects
+
+
+def test_many_large_objects_need_no_descriptors(
+    tmp_path: Path, python: Callable[..., Result]
+) -> None:
+    source = """
+    import resource, sys
+    from snapshot.store import Store
+    store = Store(sys.argv[1], create=True)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    import numpy
+    arrays = store.objects.put([numpy.full(40_000, n) for n in range(100)])
+    assert [each[5] for each in store.objects.get(arrays)] == list(range(100))
+    """
+    result = python(source, tmp_path / "store.db")
+    assert (result.code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("where", ["postgresql"], indirect=True)
+def test_however_a_url_is_spelt_its_files_are_the_same(where: str) -> None:
+    with Store(where, create=True) as store:
+        digest = store.objects.put(LARGE)
+        store.spool.append(1, b"1")
+    with Store(f"{where}&application_name=other") as store:
+        assert (store.objects.get(digest) == LARGE).all()
+        assert numbers(store) == [1]
 
 
 @pytest.mark.parametrize("where", ["postgresql"], indirect=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import mmap
 import os
 import reprlib
 import tempfile
@@ -242,9 +241,11 @@ class Objects:
                 if os.fstat(file.fileno()).st_size != size:
                     raise self._damaged(digest, f"{self.path(digest)} has another size")
                 # Private: what is written to the value never reaches the file.
-                return int(number), memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+                return int(number), memoryview(pickling.mapped(file.fileno(), size))
+        except FileNotFoundError:
+            raise self._damaged(digest, f"{self.path(digest)} is missing") from None
         except OSError as error:
-            raise self._damaged(digest, f"{self.path(digest)}: {error.strerror}") from None
+            raise StoreError(f"cannot read {self.path(digest)}: {error.strerror}") from None
 
     def path(self, digest: bytes) -> Path:
         """Of the file that a large object has."""

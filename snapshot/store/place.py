@@ -45,7 +45,7 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
         where = os.environ.get(VARIABLE) or _project() / FOLDER / "store.db"
     named = os.fsdecode(where)
     if named.startswith(_POSTGRESQL):
-        key = hashlib.sha256(named.encode()).hexdigest()[:16]
+        key = hashlib.sha256(_database_of(named).encode("utf-8", "replace")).hexdigest()[:16]
         folder = _project() / FOLDER / f"postgresql-{key}"
         return Place(folder, folder, named)
     if not named:
@@ -57,6 +57,18 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
     if os.path.isdir(path):
         raise UsageError(f"{named!r} is a directory: name the file in it that is the store")
     return Place(path, path.with_name(f"{path.name}.files"))
+
+
+def _database_of(url: str) -> str:
+    """Which database it is, however the URL spells it."""
+    try:
+        from psycopg.conninfo import conninfo_to_dict
+
+        parts = conninfo_to_dict(url)
+    except Exception:  # psycopg is not there, or this is no URL, which opening it will tell
+        return url
+    database = parts.get("dbname") or parts.get("user")
+    return repr([str(parts.get(each, "")) for each in ("host", "hostaddr", "port")] + [database])
 
 
 def _without_secrets(url: str) -> str:
