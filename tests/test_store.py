@@ -635,14 +635,23 @@ def texts(store: Store) -> list[str]:
 def test_what_fails_to_fold_stays(store: Store) -> None:
     store.spool.append(1, b"7")
 
+    found = []
+
     def fails(_: Store, several: list[bytes]) -> None:
         store.objects.put("half of it")
-        raise ZeroDivisionError
+        found.extend(several)
+        if b"7" in several:
+            raise ZeroDivisionError
 
     store.folds(1, fails)
     with pytest.raises(ZeroDivisionError):
         store.fold()
     assert pack("half of it").digest not in store.objects
+    with Store(store.place) as other:
+        other.spool.append(1, b"8")
+    with pytest.raises(ZeroDivisionError):
+        store.fold()
+    assert found == [b"7", b"7", b"8"]
     assert numbers(store) == [7]
 
 

@@ -124,10 +124,20 @@ class Store:
         """Take in what the spools hold and nobody has taken in yet; how many records that was.
 
         Files that nobody will write to any more are deleted then. Records of a kind that nobody
-        here knows stay, with all that comes after them in their file. Raises `NotTrusted`.
+        here knows stay, with all that comes after them in their file. So does a file whose records
+        cannot be folded in, which is raised when the others are done. Raises `NotTrusted`.
         """
         self._may_load()
-        return sum(self._fold(each) for each in segments(self.spools))
+        count = 0
+        problem: Exception | None = None
+        for each in segments(self.spools):
+            try:
+                count += self._fold(each)
+            except Exception as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+        return count
 
     def _fold(self, segment: Segment) -> int:
         left = segment.is_left()  # before its end is looked for
