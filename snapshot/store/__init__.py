@@ -165,8 +165,11 @@ class Store:
                     (name, end),
                 )
         if left and not strange:
-            segment.path.unlink(missing_ok=True)
-            self._database.rows("DELETE FROM spools WHERE name = ?", (name,))
+            # In a transaction, too: whoever finds the file there must find how far it is folded.
+            with self._database.transaction():
+                self._database.lock(exclusive=True)
+                segment.path.unlink(missing_ok=True)
+                self._database.rows("DELETE FROM spools WHERE name = ?", (name,))
         return sum(map(len, found.values()))
 
     # Its life.
