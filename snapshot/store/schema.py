@@ -6,7 +6,7 @@ version is refused by name.
 
 from __future__ import annotations
 
-# What is added by each version. `{id}`, `{bytes}` and `{real}` are words of the database's own.
+# What is added by each version. `{id}` and `{bytes}` are words of the database's own.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # An object is named by the digest of its content. data: None where a file has it.

@@ -27,7 +27,7 @@ class Sqlite(Database):
     the locks. So no connection is open at a fork: it is closed before, and opened when needed.
     """
 
-    words: ClassVar = {"id": "INTEGER PRIMARY KEY", "bytes": "BLOB", "real": "REAL"}
+    words: ClassVar = {"id": "INTEGER PRIMARY KEY", "bytes": "BLOB"}
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
@@ -54,12 +54,12 @@ class Sqlite(Database):
             raise StoreError(
                 f"{self.name}: process {os.getpid()} was forked in a transaction, and cannot use it"
             )
+        writes = may_write(self._path)
         options = "mode=rw"
-        if not may_write(self._path):
+        if not writes:
             # Without a log, and in a folder where none can be made, nobody else writes either.
             log = self._path.with_name(f"{self._path.name}-wal")
             options = "mode=ro" if log.exists() else "mode=ro&immutable=1"
-        mode = options[5:7]
         connection = sqlite3.connect(
             f"file:{quote(os.fsencode(self._path))}?{options}",
             uri=True,
@@ -68,7 +68,7 @@ class Sqlite(Database):
             check_same_thread=False,
         )
         try:
-            if mode == "rw":
+            if writes:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.Error:
