@@ -306,6 +306,20 @@ class Prompt:
         return self.say(f"error = {expression}").error
 
 
+def test_how_a_future_ended_is_known_while_the_supervisor_has_other_work(
+    start: Callable[..., Program],
+) -> None:
+    # One that ends during another request is reaped before its channel has been read to its end.
+    prompt = Prompt(start, before="big = bytearray(20 << 20)\n")
+    for _ in range(6):
+        prompt.say("pass")
+    prompt.say("killed = 'import os, time; time.sleep(0.05); os.kill(os.getpid(), 9)'")
+    prompt.say("ends = [tm.future(killed) for _ in range(6)]")
+    prompt.say("while tm.running: str(tm.states())")
+    found = prompt.value("[str(each.exception()) for each in ends]")
+    assert [each.partition(") ")[2][-21:] for each in found] == ["was killed by SIGKILL"] * 6
+
+
 def test_states_are_given_up_when_they_hold_too_much(start: Callable[..., Program]) -> None:
     prompt = Prompt(start, before="big = bytearray(20 << 20)\n")
     prompt.say("tm.budget(memory='70M')")

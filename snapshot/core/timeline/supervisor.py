@@ -120,17 +120,18 @@ class Supervisor:
             return
         for each in list(self._processes.values()):
             if each.watched and each.channel.fileno() == fd:
-                if self._has_said(each):  # else it was an answer, and taken meanwhile
-                    self._hear(each)
+                # Without words it was an answer, and taken meanwhile.
+                if self._has_said(each) and not self._hear(each):
+                    self._lost(each)
                 return
 
-    def _hear(self, speaker: _Process) -> None:
+    def _hear(self, speaker: _Process) -> bool:
+        """Do what it says; False if nobody speaks there any more."""
         message = None
         with contextlib.suppress(OSError):
             message = speaker.channel.receive()
         if message is None:
-            self._lost(speaker)
-            return
+            return False
         (number, verb, facts), descriptors = message
         try:
             handler: Callable[..., Any] = getattr(self, f"_on_{verb}")
@@ -145,6 +146,7 @@ class Supervisor:
                 self._answer(speaker, number, answer)
         finally:
             close_all(descriptors)
+        return True
 
     def _answer(self, asker: _Process, number: int, content: Any) -> None:
         kind = "error" if isinstance(content, Exception) else "answer"
@@ -593,8 +595,8 @@ class Supervisor:
         one = self._processes.get(pid)
         if one is None:
             return
-        while one.watched and self._has_said(one):
-            self._hear(one)
+        while one.watched and self._has_said(one) and self._hear(one):
+            pass
         live = one is self._live
         if live and one.woken is not None and time.monotonic() - one.woken[0] < _STILLBORN:
             self._evict(one.woken[1])  # or the next one to be woken there would die in turn
