@@ -108,6 +108,26 @@ class UnknownObject(StoreError, LookupError):
     """There is no object of that digest."""
 
 
+class RecordingWarning(RuntimeWarning):
+    """Calls could not be recorded. The program goes on, and is none the worse for it."""
+
+
+class UnknownCall(StoreError, LookupError):
+    """There is no recorded call of that id."""
+
+
+class CannotReanimate(SnapshotError):
+    """A recorded call cannot be made again here."""
+
+
+class FunctionNotFound(CannotReanimate, LookupError):
+    """There is no function of that key here, or its module cannot be imported. `key` is the key."""
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class DamagedObject(StoreError):
     """An object is not what was stored. `digest` is its name: 32 bytes."""
 

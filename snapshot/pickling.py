@@ -29,6 +29,9 @@ from snapshot.errors import NotPicklable
 
 Bytes = bytes | bytearray | memoryview
 Lacks = Callable[[Any], bool]
+FindClass = Callable[[str, str], Any]
+Instead = Callable[[Any, BaseException], object]
+Change = Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]
 
 _LARGE = 1 << 16  # bytes from which on a buffer stays out of band
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -38,7 +41,13 @@ _shorten = reprlib.Repr()
 _shorten.maxother = 80
 
 
-def dump(value: object, *, lacks: Lacks | None = None) -> tuple[bytes, list[memoryview]]:
+def dump(
+    value: object,
+    *,
+    lacks: Lacks | None = None,
+    instead: Instead | None = None,
+    change: Change | None = None,
+) -> tuple[bytes, list[memoryview]]:
     """Pickle a value: the pickle, and the buffers of 64 KiB and more that it leaves out of band.
 
     The buffers are the value's own memory: use them before it changes.
@@ -46,21 +55,27 @@ def dump(value: object, *, lacks: Lacks | None = None) -> tuple[bytes, list[memo
     lacks: told a class or function that is found by its name here, whether the reader would not
         find the same there. Such a one is pickled by value, as one without a name is. By default
         the reader is taken to have every module that there is here.
+    instead: told what cannot be pickled, wherever in the value it is, and why; what it returns is
+        pickled in place of that, as its own `__reduce__` says.
+    change: with `instead`, told an object and what that is reduced to (see `object.__reduce__`),
+        unless it is pickled by name; what it returns is taken in place of that.
 
     Raises `NotPicklable`, which says what cannot be pickled and, where that is soon found, where
     in the value it is; MemoryError and KeyboardInterrupt; nothing else.
     """
     if type(value) in _ATOMS:
         return pickle.dumps(value, 5), []
-    pickler = _Pickler(lacks)
-    try:
-        return pickler.dumped(value)
-    except (MemoryError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # raised by code of the value's own, which may raise anything
-        if isinstance(error, RecursionError) or _words(pickler.latest):
-            raise _refusal(value, pickler.latest, error) from error
-    pickler = _by_value_pickler()(lacks)
+    if change is None:
+        pickler = _Pickler(lacks)
+        try:
+            return pickler.dumped(value)
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # code of the value's own may raise anything
+            refused = isinstance(error, RecursionError) or (not instead and _words(pickler.latest))
+            if refused:
+                raise _refusal(value, pickler.latest, error) from error
+    pickler = _by_value_pickler()(lacks, instead, change)
     try:
         return pickler.dumped(value)
     except (MemoryError, KeyboardInterrupt):
@@ -69,14 +84,18 @@ def dump(value: object, *, lacks: Lacks | None = None) -> tuple[bytes, list[memo
         raise _refusal(value, pickler.latest, error) from error
 
 
-def load(data: Bytes, buffers: Iterable[Bytes] = ()) -> Any:
+def load(data: Bytes, buffers: Iterable[Bytes] = (), *, find_class: FindClass | None = None) -> Any:
     """The value that `dump` made these of; it uses the memory of `buffers` and can write there.
+
+    find_class: gives the class or function of a module that has a name; by default it is imported.
 
     Loading runs code that the pickle names. Raises `NotPicklable` if the value cannot be built
     here, MemoryError and KeyboardInterrupt.
     """
     try:
-        return pickle.loads(data, buffers=buffers)
+        if find_class is None:
+            return pickle.loads(data, buffers=buffers)
+        return _Unpickler(data, buffers, find_class).load()
     except (MemoryError, KeyboardInterrupt):
         raise
     except BaseException as error:
@@ -84,6 +103,17 @@ def load(data: Bytes, buffers: Iterable[Bytes] = ()) -> Any:
         if isinstance(error, AttributeError | ImportError):
             advice = " (a class or function must be found here under its own name)"
         raise NotPicklable(f"cannot unpickle: {_one_line(error)}{advice}") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    """One that finds classes and functions elsewhere."""
+
+    def __init__(self, data: Bytes, buffers: Iterable[Bytes], find_class: FindClass) -> None:
+        super().__init__(io.BytesIO(data), buffers=buffers)
+        self._find = find_class
+
+    def find_class(self, module: str, name: str) -> Any:
+        return self._find(module, name)
 
 
 class Newcomers:
@@ -116,9 +146,13 @@ class _Pickler(pickle.Pickler):
     latest: what was reduced last; when pickling fails, the object that is to blame.
     """
 
-    def __init__(self, lacks: Lacks | None) -> None:
+    def __init__(
+        self, lacks: Lacks | None, instead: Instead | None = None, change: Change | None = None
+    ) -> None:
         self.latest: object = None
         self._lacks = lacks
+        self._instead = instead
+        self._change = change
         self._file = io.BytesIO()
         self._buffers: list[memoryview] = []
         self._pipe = getattr(sys.modules.get("multiprocessing.connection"), "Connection", None)
@@ -153,9 +187,30 @@ def _by_value_pickler() -> type[_Pickler]:
     import cloudpickle
 
     class ByValuePickler(_Pickler, cloudpickle.Pickler):  # type: ignore[misc]
+        """Where something else may go in place of an object, that is reduced here, and once."""
+
         dispatch_table = ChainMap(  # noqa: RUF012 (as the class that it is taken from)
             {io.TextIOWrapper: _refuse}, cloudpickle.Pickler.dispatch_table
         )
+
+        def reducer_override(self, obj: Any) -> Any:
+            if self._instead is None:
+                return super().reducer_override(obj)
+            try:
+                reduced = super().reducer_override(obj)
+                if reduced is NotImplemented and not _is_named(obj):
+                    reduced = self._reduce(obj)
+                    if self._change is not None and isinstance(reduced, tuple):
+                        reduced = self._change(obj, reduced)
+            except (MemoryError, KeyboardInterrupt, RecursionError):
+                raise
+            except BaseException as error:
+                return self._instead(obj, error).__reduce__()
+            return reduced
+
+        def _reduce(self, obj: Any) -> Any:
+            reduce = self.dispatch_table.get(type(obj))
+            return obj.__reduce_ex__(5) if reduce is None else reduce(obj)
 
         def _reduce_named(self, named: Any) -> Any:
             if not _found_by_name(named):

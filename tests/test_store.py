@@ -637,7 +637,7 @@ def test_what_fails_to_fold_stays(store: Store) -> None:
 
     found = []
 
-    def fails(_: Store, several: list[bytes]) -> None:
+    def fails(_: Segment, several: list[bytes]) -> None:
         store.objects.put("half of it")
         found.extend(several)
         if b"7" in several:

@@ -9,25 +9,27 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 from snapshot.errors import NoStore, NotTrusted, StoreError
-from snapshot.store import sqlite
+from snapshot.store import events, sqlite
+from snapshot.store.calls import Calls
 from snapshot.store.database import Database
 from snapshot.store.objects import Objects
 from snapshot.store.place import FOLDER, Place, place, private
 from snapshot.store.postgres import Postgres
 from snapshot.store.spool import Segment, Spool, segments
 
-Fold = Callable[["Store", list[bytes]], None]
+Fold = Callable[[Segment, list[bytes]], None]
 
 
 class Store:
     """An open store.
 
-    place: where it is. objects: the values in it. trusted: whether they may be loaded.
+    place: where it is. objects: the values in it. calls: the calls. trusted: whether values may be
+    loaded.
 
     It may be used from any thread, and in a fork of the process that has opened it.
     """
@@ -50,7 +52,8 @@ class Store:
         self._trust = trust
         self._suspect = self._who_else_may_write()  # before it is opened, which changes its files
         self.objects = Objects(self._database, self.place.folder / "objects", self._may_load)
-        self._folds: dict[int, Fold] = {}
+        self.calls = Calls(self._database, self.objects)
+        self._folds: dict[int, Fold] = {events.KIND: self.calls.fold}
         self._spool = Spool(self.spools)
         writes = self.place.url is not None or sqlite.may_write(self.place.path)
         try:
@@ -117,7 +120,7 @@ class Store:
         return self._spool
 
     def folds(self, kind: int, fold: Fold) -> None:
-        """What is done with the records of a kind, in a transaction."""
+        """What is done with the records of a kind that are in one file, in a transaction."""
         self._folds[kind] = fold
 
     def fold(self) -> int:
@@ -141,7 +144,7 @@ class Store:
 
     def _fold(self, segment: Segment) -> int:
         left = segment.is_left()  # before its end is looked for
-        name = segment.path.name
+        name = segment.name
         with self._database.transaction():
             self._database.lock(exclusive=True)
             if not segment.is_there():
@@ -157,7 +160,7 @@ class Store:
                 found.setdefault(kind, []).append(content)
                 end = after
             for kind in sorted(found):
-                self._folds[kind](self, found[kind])
+                self._folds[kind](segment, found[kind])
             if end > begin:
                 self._database.rows(
                     "INSERT INTO spools (name, folded) VALUES (?, ?)"
@@ -170,15 +173,31 @@ class Store:
                 self._database.lock(exclusive=True)
                 segment.path.unlink(missing_ok=True)
                 self._database.rows("DELETE FROM spools WHERE name = ?", (name,))
+                self._database.rows("DELETE FROM held WHERE spool = ?", (name,))
         return sum(map(len, found.values()))
 
     # Its life.
 
+    def delete(self, calls: Iterable[int]) -> int:
+        """Delete calls, and the objects that nobody else refers to; how many calls there were."""
+        count = self.calls.delete(calls)
+        if count:
+            self._free(())
+        return count
+
     def vacuum(self, used: Iterable[int] = ()) -> int:
         """Free the objects that nobody refers to, and the room they took; how many that were."""
-        freed = self.objects.free(lambda: used)
+        freed = self._free(used)
         self._database.rows("VACUUM")
         return freed
+
+    def _free(self, used: Iterable[int]) -> int:
+        return self.objects.free(lambda: {*used, *self.calls.uses(), *self._held()})
+
+    def _held(self) -> Iterator[int]:
+        """The objects that somebody who still records may refer to."""
+        for (number,) in self._database.rows("SELECT DISTINCT object FROM held"):
+            yield int(number)
 
     def close(self) -> None:
         if self._spool.is_ours:

@@ -23,7 +23,7 @@ Row = tuple[Any, ...]
 class Database(abc.ABC):
     """One database, from any thread, and after a fork too.
 
-    name: as it is told to people. words: what the schema's types are called here.
+    name: as it is told to people. words: what the schema's types, and no limit, are called here.
     """
 
     words: ClassVar[dict[str, str]]

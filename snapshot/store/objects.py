@@ -18,6 +18,7 @@ from typing import Any
 
 from snapshot import pickling
 from snapshot.errors import DamagedObject, NotPicklable, StoreError, UnknownObject
+from snapshot.pickling import FindClass
 from snapshot.store.database import Database
 from snapshot.store.place import private
 
@@ -42,6 +43,9 @@ class Placeholder:
 
     def __repr__(self) -> str:
         return f"<not stored: {self.text}: {self.reason}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Placeholder, (self.type, self.reason, self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +157,22 @@ class Objects:
 
     def _add(self, packed: Packed) -> None:
         number = self._insert(packed.digest, packed.data, packed.type, packed.text)
-        for position, (digest, data) in enumerate(packed.buffers):
-            buffer = self._insert(digest, data, None, None)
+        self._join(number, [self._insert(digest, data) for digest, data in packed.buffers])
+
+    def adopt(
+        self, data: bytes, buffers: Iterable[tuple[bytes, int]], type_: str | None, text: str | None
+    ) -> int:
+        """Store a pickle whose buffers are in files, of which digest and size are given; its id.
+
+        In a transaction.
+        """
+        named = list(buffers)
+        number = self._insert(digest_of(data, [digest for digest, _ in named]), data, type_, text)
+        self._join(number, [self._row(digest, size, None, None, None) for digest, size in named])
+        return number
+
+    def _join(self, number: int, buffers: Iterable[int]) -> None:
+        for position, buffer in enumerate(buffers):
             self._database.rows(
                 "INSERT INTO buffers (object, position, buffer) VALUES (?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
@@ -162,21 +180,39 @@ class Objects:
             )
 
     def _insert(
-        self, digest: bytes, data: pickling.Bytes, type_: str | None, text: str | None
+        self, digest: bytes, data: pickling.Bytes, type_: str | None = None, text: str | None = None
     ) -> int:
         size = memoryview(data).nbytes
         if size >= _IN_FILE:
-            self._write(digest, data)  # also where only the row is there
+            self.write(digest, data)  # also where only the row is there
+        inside = None if size >= _IN_FILE else bytes(data)
+        return self._row(digest, size, inside, type_, text)
+
+    def _row(
+        self, digest: bytes, size: int, data: bytes | None, type_: str | None, text: str | None
+    ) -> int:
         if (number := self._id(digest)) is not None:
             return number
         self._database.rows(
             "INSERT INTO objects (digest, size, data, type, text) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
-            (digest, size, None if size >= _IN_FILE else bytes(data), type_, text),
+            (digest, size, data, type_, text),
         )
+        return self.id(digest)
+
+    def id(self, digest: bytes) -> int:
+        """That of an object. Raises `UnknownObject`."""
         number = self._id(digest)
-        assert number is not None
+        if number is None:
+            raise _unknown(digest, self._database)
         return number
+
+    def digest(self, number: int) -> bytes:
+        """Of the object with an id. Raises `UnknownObject`."""
+        found = self._database.row("SELECT digest FROM objects WHERE id = ?", (number,))
+        if found is None:
+            raise UnknownObject(f"there is no object number {number} in {self._database.name}")
+        return bytes(found[0])
 
     def _id(self, digest: bytes) -> int | None:
         found = self._database.row("SELECT id FROM objects WHERE digest = ?", (digest,))
@@ -203,8 +239,26 @@ class Objects:
         type_, text, size = found
         return Shown(type_ or "bytes", text or "", int(size))
 
-    def get(self, digest: bytes) -> Any:
-        """The value. Loading runs code that its pickle names.
+    def load(self, data: bytes, *, find_class: FindClass | None = None) -> Any:
+        """The value of a pickle that is stored elsewhere. Raises `NotPicklable`, `NotTrusted`."""
+        self._may_load()
+        return pickling.load(data, find_class=find_class)
+
+    def pickle(self, digest: bytes) -> tuple[bytes, list[int]]:
+        """The pickle of an object, and the sizes of its buffers.
+
+        Raises `UnknownObject`, `DamagedObject`.
+        """
+        number, data = self._read(digest)
+        sizes = self._database.rows(
+            "SELECT size FROM objects JOIN buffers ON objects.id = buffer"
+            " WHERE object = ? ORDER BY position",
+            (number,),
+        )
+        return bytes(data), [int(size) for (size,) in sizes]
+
+    def get(self, digest: bytes, *, find_class: FindClass | None = None) -> Any:
+        """The value. Loading runs code that its pickle names. find_class: as for `pickling.load`.
 
         Raises `UnknownObject`, `DamagedObject`, `NotPicklable` where it cannot be built here, and
         `NotTrusted` where somebody else may have put it there.
@@ -219,7 +273,8 @@ class Objects:
         names = [bytes(each) for (each,) in parts]
         if digest_of(bytes(data), names) != digest:
             raise self._damaged(digest, "its content is not what its name says")
-        return pickling.load(data, [self._buffer(each) for each in names])
+        buffers = [self._buffer(each) for each in names]
+        return pickling.load(data, buffers, find_class=find_class)
 
     def _buffer(self, digest: bytes) -> pickling.Bytes:
         _, data = self._read(digest)
@@ -252,7 +307,8 @@ class Objects:
         name = digest.hex()
         return self._folder / name[:2] / name[2:]
 
-    def _write(self, digest: bytes, data: pickling.Bytes) -> None:
+    def write(self, digest: bytes, data: pickling.Bytes) -> None:
+        """Make the file of a large object, or of a buffer. Raises `StoreError`."""
         path = self.path(digest)
         size = memoryview(data).nbytes
         if path.exists() and path.stat().st_size == size:

@@ -32,6 +32,73 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             name TEXT PRIMARY KEY,
             folded BIGINT NOT NULL
         )""",
+        # The objects that the writer of a spool file may refer to, while there is the file.
+        """CREATE TABLE held (
+            spool TEXT NOT NULL,
+            object BIGINT NOT NULL,
+            PRIMARY KEY (spool, object)
+        )""",
+        "CREATE TABLE functions (id {id}, key TEXT NOT NULL UNIQUE)",
+        # What a function was when it was called. digest: of what it would do. facts: JSON.
+        """CREATE TABLE versions (
+            id {id},
+            function BIGINT NOT NULL,
+            digest {bytes} NOT NULL,
+            facts TEXT NOT NULL,
+            UNIQUE (function, digest, facts)
+        )""",
+        # A process that has recorded. writer: of its spool. session: the writer of the process
+        # that it was forked from first. forked: what that process had counted to. facts: JSON.
+        """CREATE TABLE processes (
+            id {id},
+            writer TEXT NOT NULL UNIQUE,
+            session TEXT NOT NULL,
+            parent TEXT,
+            forked BIGINT NOT NULL,
+            facts TEXT NOT NULL
+        )""",
+        "CREATE TABLE threads (id {id}, process BIGINT NOT NULL, facts TEXT NOT NULL)",
+        # What stands for the numbers that a process has given. what: `function`, `thread`.
+        """CREATE TABLE numbers (
+            process BIGINT NOT NULL,
+            what TEXT NOT NULL,
+            number BIGINT NOT NULL,
+            id BIGINT NOT NULL,
+            PRIMARY KEY (process, what, number)
+        )""",
+        # Calls that a process has counted one after the other have ids one after the other.
+        """CREATE TABLE ranges (
+            process BIGINT NOT NULL,
+            number BIGINT NOT NULL,
+            call BIGINT NOT NULL,
+            count BIGINT NOT NULL,
+            PRIMARY KEY (process, number)
+        )""",
+        # Times in microseconds, started since 1970. A value is a pickle here if it is small, else
+        # an object. arguments: as (args, kwargs). after: what they were when the call ended, if
+        # that is something else. duration: NULL while it runs.
+        """CREATE TABLE calls (
+            id {id},
+            version BIGINT NOT NULL,
+            thread BIGINT NOT NULL,
+            parent BIGINT,
+            started BIGINT NOT NULL,
+            duration BIGINT,
+            outcome INTEGER NOT NULL,
+            arguments {bytes},
+            arguments_object BIGINT,
+            result {bytes},
+            result_object BIGINT,
+            after BIGINT,
+            surroundings BIGINT
+        )""",
+        # Of the calls that raised an exception.
+        """CREATE TABLE errors (
+            call BIGINT PRIMARY KEY,
+            type TEXT NOT NULL,
+            text TEXT NOT NULL,
+            traceback TEXT NOT NULL
+        )""",
     ),
 )
 

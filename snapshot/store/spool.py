@@ -30,6 +30,8 @@ _numbers = itertools.count()
 class Spool:
     """The one that this process writes. It belongs to no fork of it: each makes its own.
 
+    writer: the name that all its files begin with.
+
     From any thread and from signal handlers: a record is written in one step.
     """
 
@@ -37,13 +39,25 @@ class Spool:
         """Makes a file when there is something to write."""
         self._folder = folder
         self._pid = os.getpid()
+        self.writer = f"{self._pid}-{os.urandom(6).hex()}"
         self._size = _FIRST
         self._map: mmap.mmap | None = None
+        self._file: str | None = None
 
     @property
     def is_ours(self) -> bool:
         """False in a fork."""
         return self._pid == os.getpid()
+
+    @property
+    def size(self) -> int:
+        """Of that file, in bytes."""
+        return 0 if self._map is None else len(self._map)
+
+    @property
+    def file(self) -> str | None:
+        """The name of the file that is written to; None before there is one."""
+        return self._file
 
     def append(self, kind: int, content: bytes) -> None:
         """Write a record. Raises `StoreError` where there is no room: then nothing was written.
@@ -61,14 +75,14 @@ class Spool:
 
     def _next(self, length: int) -> None:
         size = max(self._size, length + _HEAD.size)
-        path = self._folder / f"{self._pid}-{os.urandom(6).hex()}-{next(_numbers)}{SUFFIX}"
+        path = self._folder / f"{self.writer}-{next(_numbers)}{SUFFIX}"
         try:
             private(self._folder)
             new = _reserved(path, size)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
         self.close()
-        self._map = new
+        self._map, self._file = new, path.name
         self._size = min(2 * size, _MOST)
 
     def close(self) -> None:
@@ -96,11 +110,16 @@ def _reserved(path: Path, size: int) -> mmap.mmap:
 
 
 class Segment:
-    """A spool file that is read, whoever writes it."""
+    """A spool file that is read, whoever writes it.
+
+    name: of the file. writer: the same for all files of one spool, and no other.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where it is gone."""
         self.path = path
+        self.name = path.name
+        self.writer = path.name.rpartition("-")[0]
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def is_there(self) -> bool:

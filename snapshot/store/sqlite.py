@@ -27,7 +27,7 @@ class Sqlite(Database):
     the locks. So no connection is open at a fork: it is closed before, and opened when needed.
     """
 
-    words: ClassVar = {"id": "INTEGER PRIMARY KEY", "bytes": "BLOB"}
+    words: ClassVar = {"id": "INTEGER PRIMARY KEY", "bytes": "BLOB", "all": "-1"}
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))

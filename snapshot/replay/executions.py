@@ -1,0 +1,186 @@
+"""Recorded calls by their ids: loaded, made again, deleted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, overload
+
+from snapshot.core.disposable import fork_call
+from snapshot.core.rollback.wanted import Paths
+from snapshot.errors import UnknownCall, UsageError
+from snapshot.replay import recorder
+from snapshot.replay.reanimation import Args, Kwargs, Reanimated, Reanimation, Request
+from snapshot.store import Store
+
+Where = str | os.PathLike[str] | Store | None
+Debug = Callable[[Callable[[], Any]], Any]
+
+
+@contextmanager
+def opened(where: Where, *, trust: bool = False) -> Iterator[Store]:
+    """A store, with what processes have recorded for it until now. Raises `StoreError`."""
+    if isinstance(where, Store):
+        where.fold()
+        yield where
+        return
+    with Store(where, trust=trust) as store:
+        if store.trusted:
+            store.fold()
+        yield store
+
+
+def number_of(function_execution_id: int | str) -> int:
+    """The id of a call, as people write it. Raises `UsageError` for what can be none."""
+    text = str(function_execution_id).strip()
+    if not (text.isascii() and text.isdecimal() and len(text) < 19) or isinstance(
+        function_execution_id, bool
+    ):
+        raise UsageError(f"{function_execution_id!r} is no id of a call: give a number from 1")
+    return int(text)
+
+
+def load_execution_data(
+    function_execution_id: int | str, db_path: Where = None
+) -> tuple[Args, Kwargs]:
+    """What a recorded call was called with: positional arguments and keywords.
+
+    db_path: the store, a file or a `postgresql://` URL; None is the default of `record`. Loading
+    runs code that the stored pickles name: see `Store`. A value that could not be stored is a
+    `Placeholder`.
+
+    Raises `UnknownCall`, `UsageError`, `NoStore`, `NotTrusted`, `DamagedObject`, `NotPicklable`
+    where a class is not to be found here, `CannotReanimate` where nothing was stored.
+    """
+    with opened(db_path) as store:
+        call = store.calls.get(number_of(function_execution_id))
+        return Reanimation(store, call, Request()).arguments()
+
+
+@overload
+def reanimate_function(
+    function_execution_id: int | str,
+    db_path: Where = None,
+    import_path: str | os.PathLike[str] | None = None,
+    *,
+    fork: bool = True,
+    timeout: float | None = None,
+    memory: int | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    recorded_code: bool = False,
+    mock: str | Sequence[str] = (),
+    files: Paths | None = None,
+    compare: Literal[False] = False,
+    debug: bool | Debug = False,
+) -> Any: ...
+
+
+@overload
+def reanimate_function(
+    function_execution_id: int | str,
+    db_path: Where = None,
+    import_path: str | os.PathLike[str] | None = None,
+    *,
+    fork: bool = True,
+    timeout: float | None = None,
+    memory: int | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    recorded_code: bool = False,
+    mock: str | Sequence[str] = (),
+    files: Paths | None = None,
+    compare: Literal[True],
+    debug: bool | Debug = False,
+) -> Reanimated: ...
+
+
+def reanimate_function(
+    function_execution_id: int | str,
+    db_path: Where = None,
+    import_path: str | os.PathLike[str] | None = None,
+    *,
+    fork: bool = True,
+    timeout: float | None = None,
+    memory: int | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    recorded_code: bool = False,
+    mock: str | Sequence[str] = (),
+    files: Paths | None = None,
+    compare: bool = False,
+    debug: bool | Debug = False,
+) -> Any:
+    """Make a recorded call again, in a disposable fork, and return what it returns.
+
+    Of a generator, that is a list of what it yields; a coroutine is awaited. The module of the
+    function is imported in the fork if it was not here; one that was is not executed again. A
+    function of a script is made from that file, without running its body. The globals and cells
+    that were recorded are put in place. This process is left as it was.
+
+    function_execution_id, db_path: as for `load_execution_data`.
+    import_path: a directory where modules are looked for first; those of the recording process
+        come last.
+    fork: False makes the call here, with all that this changes; only the globals are put back.
+    timeout, memory, files: see `fork_call`.
+    overrides: values for parameters, or else for globals of the function, by name.
+    recorded_code: run the source that was recorded, among what is there now.
+    mock: functions (by key, or the end of one) whose recorded calls within this one are answered
+        with what they returned then.
+    compare: return a `Reanimated`, which has value, error, output and the differences to what was
+        recorded.
+    debug: make the call under a debugger: True is pdb, at its first line. Else something that is
+        called with what makes the call.
+
+    Raises what the call raises. Raises what `load_execution_data` and `fork_call` raise, and
+    `CannotReanimate` where the function is not there any more (`FunctionNotFound`) or does not
+    take these arguments.
+    """
+    number = number_of(function_execution_id)
+    names = (mock,) if isinstance(mock, str) else tuple(mock)
+    request = Request(import_path, overrides or {}, recorded_code, names, _debugger(debug))
+    if not fork and not (timeout is memory is files is None):
+        raise UsageError("timeout, memory and files need a fork: leave fork=True")
+    with opened(db_path) as store:
+        reanimation = Reanimation(store, store.calls.get(number), request)
+        make = reanimation.compared if compare else reanimation.run
+        if not fork:
+            with recorder.paused():
+                return make()
+        if debug or not compare:  # a debugger needs the terminal
+            return fork_call(_alone, make, timeout=timeout, memory=memory, files=files)
+        value, stdout, stderr = fork_call(
+            _alone, make, timeout=timeout, memory=memory, files=files, capture=True
+        )
+        assert isinstance(value, Reanimated)
+        value.output = (stdout + stderr).decode(errors="backslashreplace")
+        return value
+
+
+def _alone(make: Callable[[], Any]) -> Any:
+    """In the fork."""
+    with recorder.paused():
+        return make()
+
+
+def _debugger(debug: bool | Debug) -> Debug | None:
+    if debug is True:
+        return _in_pdb
+    return debug or None
+
+
+def _in_pdb(make: Callable[[], Any]) -> Any:
+    import pdb
+
+    return pdb.runcall(make)
+
+
+def delete_function_execution(function_execution_id: int | str, db_path: Where = None) -> bool:
+    """Delete a recorded call, and the values that nothing else refers to.
+
+    False where there is no such call. Raises `UsageError`, `NoStore`, `StoreError`.
+    """
+    with opened(db_path) as store:
+        try:
+            call = store.calls.get(number_of(function_execution_id))
+        except UnknownCall:
+            return False
+        return store.delete([call.id]) == 1

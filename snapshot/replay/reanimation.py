@@ -1,0 +1,391 @@
+"""Reanimation: a recorded call is made again, in a disposable fork."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+from snapshot.errors import CannotReanimate, FunctionNotFound, NotPicklable
+from snapshot.replay import recorder
+from snapshot.replay.comparing import differences
+from snapshot.replay.contents import as_it_was
+from snapshot.replay.definitions import Definitions
+from snapshot.replay.mocking import mocked
+from snapshot.store import Store
+from snapshot.store.calls import Call, Stored
+from snapshot.store.events import Outcome
+from snapshot.store.functions import find, find_code
+from snapshot.store.objects import Placeholder
+from snapshot.store.sources import codes_of
+from snapshot.store.versions import version_of
+
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+Keep = Callable[[Any], Any]
+
+
+@dataclass
+class Reanimated:
+    """What came of a call that was made again, beside what came of it then.
+
+    value: what it returned now, or a list of what it yielded. error: what it raised. output: what
+    it wrote to standard output and standard error. differences: a line for each, in the value, the
+    exception and the arguments that it changed; what was not recorded is not compared. changed:
+    whether the function is another one now. duration: seconds.
+    """
+
+    id: int
+    function: str
+    value: Any = None
+    error: BaseException | None = None
+    output: str = ""
+    differences: list[str] = field(default_factory=list)
+    changed: bool = False
+    duration: float = 0.0
+
+    @property
+    def matches(self) -> bool:
+        """Whether all that was compared is what it was."""
+        return not self.differences
+
+    def __str__(self) -> str:
+        head = f"call {self.id} of {self.function}: "
+        if self.matches:
+            return head + "as it was recorded"
+        lines = [head + "not as it was recorded", *(f"  {each}" for each in self.differences)]
+        if self.changed:
+            lines.append("  (the function has changed since)")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a call is made again; see `reanimate_function`."""
+
+    import_path: str | os.PathLike[str] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    recorded_code: bool = False
+    mock: Sequence[str] = ()
+    debug: Callable[[Callable[[], Any]], Any] | None = None
+
+
+class Reanimation:
+    """A recorded call, on the way to be made again in this process."""
+
+    def __init__(self, store: Store, call: Call, request: Request) -> None:
+        self.call = call
+        self._store = store
+        self._request = request
+        self._find_class: Callable[[str, str], Any] | None = None
+
+    def arguments(self) -> tuple[Args, Kwargs]:
+        """What it was called with. Raises `CannotReanimate` where that was not stored."""
+        found = self.loaded(self.call.arguments)
+        if isinstance(found, Placeholder) or found is None:
+            why = "they were not stored" if found is None else found.reason
+            raise CannotReanimate(f"the arguments of call {self.call.id} are not there: {why}")
+        args, kwargs = found
+        return args, kwargs
+
+    def run(self) -> Any:
+        """Make the call; what it returned, or a list of what it yielded."""
+        return self._prepared(_as_it_is)[0]()
+
+    def compared(self) -> Reanimated:
+        """Make the call, and compare what comes of it with what did."""
+        call = self.call
+        made = Reanimated(call.id, call.function.key)
+        make, function, args, kwargs = self._prepared(as_it_was)
+        if not self._request.recorded_code:
+            made.changed = self._has_changed(function)
+        try:
+            made.value = make()
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            made.error = error
+        made.differences = list(self._differences(made, args, kwargs))
+        return made
+
+    def loaded(self, stored: Stored | None) -> Any:
+        """A value of the call, or of one that it has made; None where none was stored."""
+        if stored is None:
+            return None
+        return self._store.calls.load(stored, find_class=self._classes())
+
+    def _classes(self) -> Callable[[str, str], Any] | None:
+        """Where an unpickler finds the classes of the program that has recorded."""
+        if self._find_class is None and not self._is_our_program():
+            with contextlib.suppress(CannotReanimate):
+                self._find_class = self._definitions().find_class
+        return self._find_class
+
+    # The function.
+
+    def _is_our_program(self) -> bool:
+        """Whether `__main__` is here what it was there."""
+        facts = self.call.process.facts
+        here = recorder.main_file()
+        if here is None:
+            return bool(self.call.process.session == recorder.session())
+        return bool(facts["main"] == here)
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019 (it lives as long as one call takes)
+    def _definitions(self) -> Definitions:
+        facts = self.call.process.facts
+        file = facts["main"]
+        if file is None:
+            raise CannotReanimate(
+                f"call {self.call.id} was made in an interactive session or in `python -c`, whose "
+                "functions are in no file: reanimate it there"
+            )
+        try:
+            with open(file, encoding="utf-8") as source:
+                text = source.read()
+            return Definitions(text, file, package=facts.get("package"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise CannotReanimate(
+                f"{file}, in which it was called, cannot be read: {error}"
+            ) from None
+
+    def _module(self, key: str) -> ModuleType | None:
+        """That of the function, where it is no module to be imported."""
+        if key.startswith("__main__:") and not self._is_our_program():
+            return self._definitions().module
+        return None
+
+    def _function(self, surroundings: Mapping[str, Any]) -> FunctionType:
+        key, facts = self.call.function.key, self.call.function.facts
+        digest = bytes.fromhex(facts["code"])
+        module = self._module(key)
+        if self._request.recorded_code:
+            return self._from_source(key, facts, surroundings, module)
+        if "<locals>" in key or "<lambda>" in key:
+            code = find_code(key, digest=digest, module=module)
+            home = module or sys.modules[key.partition(":")[0]]
+            return _made(code, home.__dict__, surroundings)
+        return find(key, digest=digest, module=module)
+
+    def _from_source(
+        self,
+        key: str,
+        facts: Mapping[str, Any],
+        surroundings: Mapping[str, Any],
+        module: ModuleType | None,
+    ) -> FunctionType:
+        """The function as it was, from its text, among what is there now."""
+        if facts["source"] is None:
+            raise CannotReanimate(f"the source of {key} was not recorded: there was none")
+        cells = {**surroundings.get("cells", {})}
+        names = [*cells, *surroundings.get("itself", ())]
+        name, qualname = key.partition(":")[::2]
+        home = module or _imported(name, key)
+        lines = "".join(f"  {line}\n" for line in facts["source"].splitlines())
+        codes = codes_of(f"def around({', '.join(names)}):\n{lines}", facts["file"])
+        wanted = qualname.rpartition(".")[2]
+        found = [each for more in codes.values() for each in more if each.co_name == wanted]
+        if not found:
+            raise CannotReanimate(f"the recorded source of {key} has no function {wanted}")
+        begin = facts["line"] - found[0].co_firstlineno
+        code = _moved(found[0], begin)
+        function = _made(code, home.__dict__, surroundings)
+        if "defaults" not in surroundings:
+            with contextlib.suppress(FunctionNotFound):
+                now = find(key, module=module)
+                function.__defaults__, function.__kwdefaults__ = (
+                    now.__defaults__,
+                    now.__kwdefaults__,
+                )
+        return function
+
+    def _has_changed(self, function: FunctionType) -> bool:
+        here = ".".join(map(str, sys.version_info[:2]))
+        if not str(self.call.process.facts["python"]).startswith(here + "."):
+            return False  # bytecode is another one there
+        return version_of(function) != self.call.function.digest
+
+    # The call.
+
+    def _prepared(self, keep: Keep) -> tuple[Callable[[], Any], FunctionType, Args, Kwargs]:
+        """What makes the call, the function, and the arguments, which it may change.
+
+        keep: what is done with each value that a generator yields.
+        """
+        self._find_path()
+        overrides = dict(self._request.overrides)
+        surroundings = self.loaded(self.call.surroundings) or {}
+        if isinstance(surroundings, Placeholder):
+            surroundings = {}
+        function = self._function(surroundings)
+        args, kwargs = _bound(self, function, *self.arguments(), overrides)
+        _set_globals(function, {**surroundings.get("globals", {}), **overrides})
+        call = functools.partial(function, *args, **kwargs)
+        make = functools.partial(_made_call, call, self._yielded(), keep)
+        if self._request.debug is not None:
+            make = functools.partial(self._request.debug, make)
+        if self._request.mock:
+            make = functools.partial(self._mocked, make)
+        return make, function, args, kwargs
+
+    def _mocked(self, make: Callable[[], Any]) -> Any:
+        request = self._request
+        with mocked(self._store.calls, self.call, request.mock, self.loaded, self._found):
+            return make()
+
+    def _found(self, key: str) -> FunctionType:
+        return find(key, module=self._module(key))
+
+    def _find_path(self) -> None:
+        first = self._request.import_path
+        if first is not None:
+            sys.path.insert(0, os.path.abspath(os.fspath(first)))
+        folder = self.call.process.facts["folder"]
+        for each in self.call.process.facts["path"]:
+            place = os.path.join(folder or "", each)
+            if place not in sys.path and os.path.exists(place):
+                sys.path.append(place)
+
+    def _yielded(self) -> int | None:
+        """How many values to take of a generator; None for all of them."""
+        if self.call.outcome is not Outcome.closed:
+            return None
+        found = self.loaded(self.call.result)
+        return len(found) if isinstance(found, list) else None
+
+    def _differences(self, made: Reanimated, args: Args, kwargs: Kwargs) -> Iterator[str]:
+        call = self.call
+        if call.outcome is Outcome.running:
+            return  # it never ended: there is nothing to compare with
+        if call.outcome is Outcome.raised:
+            assert call.failure is not None
+            then = f"{call.failure.type}: {call.failure.text}"
+            now = "nothing" if made.error is None else _in_words(made.error)
+            if now != then:
+                yield f"exception: {then} then, {now} now"
+        elif made.error is not None:
+            yield f"exception: nothing then, {_in_words(made.error)} now"
+        else:
+            try:
+                then = self.loaded(call.result)
+            except NotPicklable as error:
+                yield f"value: what it was cannot be loaded: {error}"
+            else:
+                yield from differences(then, made.value)
+        if self._request.overrides:
+            return  # the arguments are others, too
+        before = self.arguments() if call.after is None else self.loaded(call.after)
+        if not isinstance(before, Placeholder):
+            yield from differences(tuple(before[0]), args, "arguments")
+            yield from differences(before[1], kwargs, "keywords")
+
+
+def _imported(name: str, key: str) -> ModuleType:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise FunctionNotFound(f"{key}: {name} cannot be imported: {error}", key=key) from error
+
+
+def _made(code: CodeType, home: dict[str, Any], surroundings: Mapping[str, Any]) -> FunctionType:
+    """A function that is found by no name, with its cells as they were recorded."""
+    cells = surroundings.get("cells", {})
+    closure = tuple(CellType(cells[n]) if n in cells else CellType() for n in code.co_freevars)
+    function = FunctionType(code, home, code.co_name, None, closure)
+    defaults, keywords = surroundings.get("defaults", (None, None))
+    function.__defaults__, function.__kwdefaults__ = defaults, keywords
+    for name, cell in zip(code.co_freevars, closure, strict=True):
+        if name in surroundings.get("itself", ()):
+            cell.cell_contents = function
+    return function
+
+
+def _moved(code: CodeType, lines: int) -> CodeType:
+    """The same code, so many lines further down."""
+    constants = tuple(
+        _moved(each, lines) if isinstance(each, CodeType) else each for each in code.co_consts
+    )
+    return code.replace(co_consts=constants, co_firstlineno=code.co_firstlineno + lines)
+
+
+def _bound(
+    self: Reanimation, function: FunctionType, args: Args, kwargs: Kwargs, overrides: dict[str, Any]
+) -> tuple[Args, Kwargs]:
+    """The arguments, with those of `overrides` that are parameters, which are taken out of it.
+
+    Raises `CannotReanimate` where they do not fit, or one was not stored.
+    """
+    key = self.call.function.key
+    signature = inspect.signature(function)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        was = (self.call.function.facts["source"] or "").partition("\n")[0]
+        raise CannotReanimate(
+            f"{key} does not take the recorded arguments any more ({error}): it is "
+            f"{function.__name__}{signature} now, and was: {was.strip()}; run what it was with "
+            "recorded_code=True, or give other arguments to it yourself"
+        ) from None
+    for name in [each for each in overrides if each in signature.parameters]:
+        bound.arguments[name] = overrides.pop(name)
+    for name, value in bound.arguments.items():
+        if isinstance(value, Placeholder):
+            raise CannotReanimate(
+                f"the argument {name} of call {self.call.id} was not stored ({value.reason}): "
+                f"give one, overrides={{{name!r}: ...}}"
+            )
+    return bound.args, bound.kwargs
+
+
+def _set_globals(function: FunctionType, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if not isinstance(value, Placeholder):
+            function.__globals__[name] = value
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _made_call(call: Callable[[], Any], count: int | None, keep: Keep) -> Any:
+    """What a call returns, when it has been awaited, or iterated so many times."""
+    value = call()
+    if inspect.iscoroutine(value):
+        return asyncio.run(value)
+    if inspect.isasyncgen(value):
+        return asyncio.run(_all_of(value, count, keep))
+    if inspect.isgenerator(value):
+        found: list[Any] = []
+        while count is None or len(found) < count:
+            try:
+                found.append(keep(next(value)))
+            except StopIteration:
+                break
+        value.close()
+        return found
+    return value
+
+
+async def _all_of(values: Any, count: int | None, keep: Keep) -> list[Any]:
+    found: list[Any] = []
+    while count is None or len(found) < count:
+        try:
+            found.append(keep(await anext(values)))
+        except StopAsyncIteration:
+            break
+    await values.aclose()
+    return found
+
+
+def _in_words(error: BaseException) -> str:
+    kind = type(error)
+    return f"{kind.__module__}.{kind.__qualname__}: {error}".removeprefix("builtins.")

@@ -1,0 +1,247 @@
+"""`record`: a function whose calls are stored, with all that is needed to make them again."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from types import FunctionType
+from typing import Any, TypeVar, overload
+
+from snapshot.errors import UsageError
+from snapshot.replay.recorder import Options, Recorded, Recorder
+from snapshot.replay.surroundings import without_recorder
+from snapshot.replay.yields import Yields
+from snapshot.store.events import Outcome
+
+_T = TypeVar("_T")
+
+
+@overload
+def record(fn: _T, /) -> _T: ...
+
+
+@overload
+def record(
+    *,
+    store: str | os.PathLike[str] | None = None,
+    redact: Iterable[str] = (),
+    max_value_bytes: int | None = None,
+    when: Callable[..., object] | None = None,
+    sample: float = 1.0,
+    keep_last: int | None = None,
+) -> Callable[[_T], _T]: ...
+
+
+def record(
+    fn: Any = None,
+    /,
+    *,
+    store: str | os.PathLike[str] | None = None,
+    redact: Iterable[str] = (),
+    max_value_bytes: int | None = None,
+    when: Callable[..., object] | None = None,
+    sample: float = 1.0,
+    keep_last: int | None = None,
+) -> Any:
+    """Store each call of a function: `@record`, or `@record(keep_last=100)`.
+
+    Of a call are stored its arguments as they were, and as they were afterwards where they had
+    changed; the globals and the cells of the closure that it reads; what it returned, raised or
+    yielded; when it began and how long it took; thread, process and the recorded call that made
+    it. The function may be a method (its instance is stored), a class or static method, a
+    property, nested, a coroutine function or a generator function. What cannot be stored has a
+    placeholder that says why.
+
+    A call costs a few microseconds, and pickling its arguments, twice if they may change: see
+    `benchmarks/README.md`. It is on the disk, in the sense of write(2), when it is entered and
+    when it is left, whatever becomes of the process. Nothing of the call is changed by it.
+
+    store: a file, or a `postgresql://` URL; None is what SNAPSHOT_STORE says, else
+        `.snapshot/store.db` of the project. It is made at the first call.
+    redact: names of parameters, keys and attributes whose values are never stored.
+    max_value_bytes: of arguments or results that are larger only a placeholder is stored; None,
+        the default, is without limit.
+    when: called with the arguments; only calls for which it returns something true are recorded.
+    sample: the part of the calls that is recorded, above 0 and up to 1.
+    keep_last: how many calls of the function are kept in the store; None, the default, is all.
+
+    Raises `UsageError` if `fn` is no function, or an argument means nothing.
+    """
+    options = _options(redact, max_value_bytes, when, sample, keep_last)
+    recorder = Recorder.of(store)
+
+    def decorate(fn: Any) -> Any:
+        return _decorated(fn, recorder, options)
+
+    return decorate if fn is None else decorate(fn)
+
+
+def _options(
+    redact: Iterable[str],
+    max_value_bytes: int | None,
+    when: Callable[..., object] | None,
+    sample: float,
+    keep_last: int | None,
+) -> Options:
+    names = (redact,) if isinstance(redact, str) else tuple(redact)
+    if not all(isinstance(each, str) and each for each in names):
+        raise UsageError(f"redact={redact!r}: give names, as in redact=['password']")
+    for name, number in (("max_value_bytes", max_value_bytes), ("keep_last", keep_last)):
+        if number is not None and not (type(number) is int and number > 0):
+            raise UsageError(f"{name}={number!r}: give a number from 1, or None")
+    if when is not None and not callable(when):
+        raise UsageError(f"when={when!r}: give a function that is told the arguments")
+    if not (isinstance(sample, int | float) and 0 < sample <= 1):
+        raise UsageError(f"sample={sample!r}: give the part to record, above 0 and up to 1")
+    return Options(names, max_value_bytes, when, float(sample), keep_last)
+
+
+def _decorated(fn: Any, recorder: Recorder, options: Options) -> Any:
+    if isinstance(fn, classmethod | staticmethod):
+        return type(fn)(_decorated(fn.__func__, recorder, options))
+    if isinstance(fn, property):
+        get, set_, delete = (
+            each and _decorated(each, recorder, options) for each in (fn.fget, fn.fset, fn.fdel)
+        )
+        return property(get, set_, delete, fn.__doc__)
+    if not isinstance(fn, FunctionType):
+        raise UsageError(
+            f"record({fn!r}): give a function that is written in Python, a method or a property"
+        )
+    if without_recorder(fn) is not fn:
+        raise UsageError(f"record({fn.__qualname__}): it is recorded already")
+    return _wrapped(fn, recorder, options)
+
+
+def _wrapped(fn: FunctionType, recorder: Recorder, options: Options) -> Any:
+    kind, wrap = next((kind, wrap) for is_one, kind, wrap in _KINDS if is_one(fn))
+    recorded = Recorded(fn, kind, options)
+    wrapper = functools.wraps(fn)(wrap(fn, recorder, recorded))
+    wrapper.__recorded__ = recorded  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _function(fn: Callable[..., Any], recorder: Recorder, recorded: Recorded) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        running = recorder.enter(recorded, args, kwargs)
+        if running is None:
+            return fn(*args, **kwargs)
+        try:
+            value = fn(*args, **kwargs)
+        except BaseException as error:
+            recorder.leave(recorded, running, args, kwargs, error, Outcome.raised)
+            raise
+        recorder.leave(recorded, running, args, kwargs, value)
+        return value
+
+    return wrapper
+
+
+def _coroutine(fn: Callable[..., Any], recorder: Recorder, recorded: Recorded) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        running = recorder.enter(recorded, args, kwargs)
+        if running is None:
+            return await fn(*args, **kwargs)
+        try:
+            value = await fn(*args, **kwargs)
+        except BaseException as error:
+            recorder.leave(recorded, running, args, kwargs, error, Outcome.raised)
+            raise
+        recorder.leave(recorded, running, args, kwargs, value)
+        return value
+
+    return wrapper
+
+
+def _generator(fn: Callable[..., Any], recorder: Recorder, recorded: Recorded) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        running = recorder.enter(recorded, args, kwargs)
+        if running is None:
+            return (yield from fn(*args, **kwargs))
+        recorder.outside(running)
+        yields = Yields()
+        result: Any = yields
+        outcome = Outcome.closed
+        body = fn(*args, **kwargs)
+        step = functools.partial(next, body)
+        try:
+            while True:
+                recorder.inside(running)
+                try:
+                    item = step()
+                except StopIteration as stop:
+                    outcome = Outcome.yielded
+                    return stop.value
+                finally:
+                    recorder.outside(running)
+                recorder.yields(recorded, running, yields, item)
+                try:
+                    step = functools.partial(body.send, (yield item))
+                except GeneratorExit:
+                    recorder.inside(running)
+                    body.close()
+                    raise
+                except BaseException as error:
+                    step = functools.partial(body.throw, error)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            outcome, result = Outcome.raised, error
+            raise
+        finally:
+            recorder.leave(recorded, running, args, kwargs, result, outcome)
+
+    return wrapper
+
+
+def _async_generator(fn: Callable[..., Any], recorder: Recorder, recorded: Recorded) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        running = recorder.enter(recorded, args, kwargs)
+        if running is not None:
+            recorder.outside(running)
+        yields = Yields()
+        result: Any = yields
+        outcome = Outcome.closed
+        body = fn(*args, **kwargs)
+        step = body.__anext__
+        try:
+            while True:
+                if running is not None:
+                    recorder.inside(running)
+                try:
+                    item = await step()
+                except StopAsyncIteration:
+                    outcome = Outcome.yielded
+                    return
+                finally:
+                    if running is not None:
+                        recorder.outside(running)
+                if running is not None:
+                    recorder.yields(recorded, running, yields, item)
+                try:
+                    step = functools.partial(body.asend, (yield item))
+                except GeneratorExit:
+                    await body.aclose()
+                    raise
+                except BaseException as error:
+                    step = functools.partial(body.athrow, error)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            outcome, result = Outcome.raised, error
+            raise
+        finally:
+            if running is not None:
+                recorder.leave(recorded, running, args, kwargs, result, outcome)
+
+    return wrapper
+
+
+_KINDS: tuple[tuple[Callable[[Any], bool], str, Callable[..., Any]], ...] = (
+    (inspect.isasyncgenfunction, "async generator", _async_generator),
+    (inspect.iscoroutinefunction, "coroutine", _coroutine),
+    (inspect.isgeneratorfunction, "generator", _generator),
+    (callable, "function", _function),
+)

@@ -1,0 +1,439 @@
+"""The recorder of a store: what a call was made with, and what came of it, into the spool.
+
+It never raises into the program, and never changes what comes of a call: what it cannot do is
+counted, and said once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import itertools
+import os
+import platform
+import random
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import FunctionType, TracebackType
+from typing import Any, ClassVar, NamedTuple
+
+from snapshot.errors import RecordingWarning
+from snapshot.replay.contents import ATOMS, Contents, Taken, instead_of
+from snapshot.replay.redaction import Redaction, Scrubbing
+from snapshot.replay.surroundings import Surroundings
+from snapshot.replay.yields import Yields
+from snapshot.store import Store, events, functions
+from snapshot.store.bytecode import code_digest
+from snapshot.store.events import Outcome
+from snapshot.store.place import Place, place
+from snapshot.store.sources import source_of
+from snapshot.store.versions import version_of
+
+_FOLD_AT = 1 << 26  # bytes of spool files from which on they are folded in by who records
+
+_all_atoms = ATOMS.issuperset
+
+_current: contextvars.ContextVar[int] = contextvars.ContextVar("snapshot_call", default=0)
+"""The number of the recorded call that we are in."""
+
+_session = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+_paused = False
+
+Args = tuple[Any, ...]
+Kwargs = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `record` is asked for; see there."""
+
+    redact: tuple[str, ...] = ()
+    max_value_bytes: int | None = None
+    when: Callable[..., object] | None = None
+    sample: float = 1.0
+    keep_last: int | None = None
+
+
+class Running(NamedTuple):
+    """A call that has been entered. parent: the number of the one that it was made in.
+
+    began: nanoseconds. before: the arguments, if they may change. secrets: what they hold that is
+    redacted.
+    """
+
+    number: int
+    parent: int
+    began: int
+    before: Taken | None
+    secrets: set[str | bytes]
+
+
+class Recorded:
+    """A function that is recorded: what of it is the same for all its calls.
+
+    kind: `function`, `coroutine`, `generator` or `async generator`.
+    """
+
+    def __init__(self, function: FunctionType, kind: str, options: Options) -> None:
+        self.function = function
+        self.options = options
+        self.redaction = Redaction(options.redact) if options.redact else None
+        self.surroundings = Surroundings(function)
+        self._kind = kind
+        self._chance = random.Random(os.urandom(8)) if options.sample < 1 else None
+        names = functions.parameters(function.__code__)
+        self._positional = names.positional_only + names.positional
+
+    def is_wanted(self, args: Args, kwargs: Kwargs) -> bool:
+        """Whether this call is to be recorded."""
+        when = self.options.when
+        if self._chance is not None and self._chance.random() >= self.options.sample:
+            return False
+        return when is None or bool(when(*args, **kwargs))
+
+    @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What is told of it once."""
+        function = self.function
+        source = source_of(function)
+        text = None if source is None else source.text
+        if text is not None and self.redaction is not None:
+            last = function.__defaults__ or ()
+            names = self._positional[len(self._positional) - len(last) :]
+            defaults = {**dict(zip(names, last, strict=True)), **(function.__kwdefaults__ or {})}
+            text = self.redaction.scrubbing(self.redaction.named(defaults)).text(text)
+        return {
+            "key": functions.key_of(function),
+            "digest": version_of(function).hex(),
+            "kind": self._kind,
+            "source": text,
+            "file": function.__code__.co_filename,
+            "line": function.__code__.co_firstlineno,
+            "code": code_digest(function.__code__).hex(),
+            "keep_last": self.options.keep_last,
+        }
+
+    def redacted(self, args: Args, kwargs: Kwargs, scrubbing: Scrubbing) -> tuple[Args, Kwargs]:
+        """Arguments of which those with one of the names are hidden."""
+        assert self.redaction is not None
+        hidden = self.redaction.hidden
+        named = dict(zip(self._positional, args, strict=False))
+        scrubbing.secrets |= self.redaction.named(named) | self.redaction.named(kwargs)
+        first = tuple(hidden(name, each) for name, each in named.items())
+        return first + args[len(first) :], {n: hidden(n, each) for n, each in kwargs.items()}
+
+
+class _Thread(threading.local):
+    """number: that it was told under, 0 if it was not. busy: whether it records."""
+
+    number = 0
+    busy = False
+
+
+class Recorder:
+    """That of a store, for all functions which are recorded there."""
+
+    _all: ClassVar[dict[Place, Recorder]] = {}
+
+    @classmethod
+    def of(cls, where: str | os.PathLike[str] | None) -> Recorder:
+        """The one of a store. Nothing is made before a call is recorded. Raises `UsageError`."""
+        found = place(where)
+        if found not in cls._all:
+            if not cls._all:
+                os.register_at_fork(after_in_child=cls._forked)
+            cls._all[found] = cls(found)
+        return cls._all[found]
+
+    def __init__(self, where: Place) -> None:
+        self._place = where
+        self._next = itertools.count(1).__next__
+        self._parent: str | None = None
+        self._forked_at = 0
+        self._store: Store | None = None
+        self.lost = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """What each process has for itself."""
+        self._lock = threading.RLock()
+        self._thread = _Thread()
+        self._threads = 0
+        self._functions: dict[Recorded, int] = {}
+        self._is_known = False
+        self._unfolded = 0
+
+    @classmethod
+    def _forked(cls) -> None:
+        for each in cls._all.values():
+            if each._is_known:
+                each._fork()
+            each._begin()
+
+    def _fork(self) -> None:
+        self._forked_at = self._next() - 1
+        self._next = itertools.count(self._forked_at + 1).__next__
+        self._parent = self._spool.writer
+        self._spool.close()
+
+    # A call.
+
+    def enter(self, recorded: Recorded, args: Args, kwargs: Kwargs) -> Running | None:
+        """A call begins. None if it is not recorded."""
+        thread = self._thread
+        if thread.busy or _paused:
+            return None  # code that runs because a call is recorded
+        thread.busy = True
+        try:
+            if not recorded.is_wanted(args, kwargs):
+                return None
+            if not self._is_known:
+                self._introduce()
+            before = None
+            secrets: set[str | bytes] = set()
+            if not kwargs and recorded.redaction is None and _all_atoms(map(type, args)):
+                arguments = self._contents.tell_atoms((args, {}))
+            else:
+                before, arguments = self._tell((args, kwargs), recorded, secrets)
+            number, parent = self._next(), _current.get()
+            record = events.entered(
+                number,
+                self._functions.get(recorded) or self._tell_function(recorded),
+                parent,
+                time.time_ns() // 1000,
+                thread.number or self._tell_thread(),
+                arguments,
+                self._surroundings(recorded, secrets) if recorded.surroundings.exist else b"",
+            )
+            self._append(record)
+            _current.set(number)
+            return Running(number, parent, time.perf_counter_ns(), before, secrets)
+        except Exception as error:
+            self._lose(error)
+            return None
+        finally:
+            thread.busy = False
+
+    def leave(
+        self,
+        recorded: Recorded,
+        running: Running,
+        args: Args,
+        kwargs: Kwargs,
+        value: Any,
+        outcome: Outcome = Outcome.returned,
+    ) -> None:
+        """A call ends. value: what it returned, raised or, as a list, yielded."""
+        duration = (time.perf_counter_ns() - running.began) // 1000
+        _current.set(running.parent)
+        thread = self._thread
+        was_busy, thread.busy = thread.busy, True
+        try:
+            number, _, _, before, secrets = running
+            after = b""
+            if before is not None:
+                now, told = self._tell((args, kwargs), recorded, secrets)
+                after = told if now != before else b""
+            if type(value) in ATOMS and not secrets:
+                result = self._contents.tell_atoms(value)
+            else:
+                _, result = self._tell(value, recorded, secrets)
+            error = None
+            if outcome is Outcome.raised:
+                error = _in_words(value, recorded, secrets)
+            self._append(events.left(number, outcome, duration, result, after, error))
+        except Exception as error:
+            self._lose(error)
+        finally:
+            thread.busy = was_busy
+
+    def inside(self, running: Running) -> None:
+        """The body of a generator goes on."""
+        _current.set(running.number)
+
+    def outside(self, running: Running) -> None:
+        """The body of a generator waits."""
+        _current.set(running.parent)
+
+    def yields(self, recorded: Recorded, running: Running, yields: Yields, value: Any) -> None:
+        """A generator yields a value."""
+        thread = self._thread
+        was_busy, thread.busy = thread.busy, True
+        try:
+            if recorded.redaction is None:
+                yields.add(value)
+            else:
+                scrubbing = recorded.redaction.scrubbing(running.secrets)
+                yields.add(scrubbing.value(value), scrubbing)
+        except Exception as error:
+            self._lose(error)
+        finally:
+            thread.busy = was_busy
+
+    # What is told.
+
+    def _tell(
+        self, value: Any, recorded: Recorded, secrets: set[str | bytes]
+    ) -> tuple[Taken, bytes]:
+        most = recorded.options.max_value_bytes
+        redaction = recorded.redaction
+        if redaction is None:
+            taken = self._contents.take(value, most)
+            return taken, self._contents.tell(taken, value)
+        for _ in range(2):  # what is found late in a value may be in its beginning, too
+            scrubbing = redaction.scrubbing(secrets)
+            clean = scrubbing.value(value)
+            if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], dict):
+                clean = scrubbing.value(recorded.redacted(*value, scrubbing))
+            taken = self._contents.take(clean, most, scrubbing)
+        if scrubbing.holds_secret(taken.data) or taken.buffers:
+            clean = instead_of(None, "it may hold a value that is redacted")
+            taken = self._contents.take(clean)
+        return taken, self._contents.tell(taken, clean)
+
+    def _surroundings(self, recorded: Recorded, secrets: set[str | bytes]) -> bytes:
+        values = recorded.surroundings.values()
+        if not any(values.values()):
+            return b""
+        if recorded.redaction is not None:
+            for each in ("globals", "cells"):
+                secrets |= recorded.redaction.named(values[each])
+        return self._tell(values, recorded, secrets)[1]
+
+    def _introduce(self) -> None:
+        """Make the store, if it is not there, and say which process this is."""
+        with self._lock:
+            if self._is_known:
+                return
+            if self._store is None:
+                self._store = Store(self._place, create=True)
+                self._contents = Contents(self._store.objects)
+            self._contents.forget()
+            self._spool = self._store.spool
+            facts = {
+                "session": _session,
+                "parent": self._parent,
+                "forked": self._forked_at,
+                "pid": os.getpid(),
+                "host": platform.node(),
+                "python": platform.python_version(),
+                "argv": sys.orig_argv,
+                "folder": _folder(),
+                "path": [each for each in sys.path if isinstance(each, str)],
+                "main": main_file(),
+                "package": getattr(sys.modules.get("__main__"), "__package__", None),
+                "started": time.time(),
+            }
+            self._spool.append(events.KIND, events.told("process", facts))
+            self._file = self._spool.file
+            self._is_known = True
+
+    def _tell_function(self, recorded: Recorded) -> int:
+        with self._lock:
+            if recorded not in self._functions:
+                number = len(self._functions) + 1
+                facts = {"number": number, **recorded.facts}
+                self._append(events.told("function", facts))
+                self._functions[recorded] = number
+            return self._functions[recorded]
+
+    def _tell_thread(self) -> int:
+        with self._lock:
+            self._threads += 1
+            number = self._threads
+            ident = threading.get_ident()
+            names = [each.name for each in threading.enumerate() if each.ident == ident]
+            facts = {"number": number, "ident": ident, "name": "".join(names[:1])}
+            self._append(events.told("thread", facts))
+            self._thread.number = number
+            return number
+
+    def _append(self, record: bytes) -> None:
+        self._spool.append(events.KIND, record)
+        if self._spool.file != self._file:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Another spool file was begun."""
+        with self._lock:
+            self._file = self._spool.file
+            self._contents.forget()
+            self._unfolded += self._spool.size
+            if self._unfolded > _FOLD_AT:
+                self._unfolded = 0
+                assert self._store is not None
+                self._store.fold()
+
+    def _lose(self, error: Exception) -> None:
+        """One call is not recorded, or not all of it; the program goes on."""
+        self.lost += 1
+        if self.lost == 1:
+            message = f"calls are not recorded in {self._place}: {error}"
+            try:
+                warnings.warn(message, RecordingWarning, stacklevel=4)
+            except RecordingWarning:  # warnings are errors here, and this one must be none
+                print(f"snapshot: {message}", file=sys.stderr)
+
+
+def session() -> str:
+    """The name of this process's session, the same in all its forks."""
+    return _session
+
+
+@contextlib.contextmanager
+def paused() -> Iterator[None]:
+    """In the block nothing is recorded: a call that is made again is none that happened."""
+    global _paused
+    before, _paused = _paused, True
+    try:
+        yield
+    finally:
+        _paused = before
+
+
+def lost() -> int:
+    """How many calls this process could not record, or not wholly."""
+    return sum(each.lost for each in Recorder._all.values())
+
+
+def _in_words(
+    error: BaseException, recorded: Recorded, secrets: set[str | bytes]
+) -> dict[str, str]:
+    kind = type(error)
+    place: TracebackType | None = error.__traceback__
+    lines = traceback.format_exception(kind, error, place.tb_next if place else None)
+    words = {
+        "type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
+        "text": _text(error),
+        "traceback": "".join(lines),
+    }
+    if recorded.redaction is None:
+        return words
+    scrubbing = recorded.redaction.scrubbing(secrets)
+    return {name: scrubbing.text(text) for name, text in words.items()}
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as other:
+        return f"<its str raised {type(other).__name__}>"
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def main_file() -> str | None:
+    """The file of the program that runs, None for an interactive session."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return os.path.abspath(file) if isinstance(file, str) else None

@@ -1,0 +1,173 @@
+"""What a recording process tells of its calls: the records of its spool.
+
+A process first says which it is, and of each function and thread once, under a number, what is
+known of it. A call is two records, one when it is entered and one when it is left, so that a
+process which is killed in a call has told of it. Times are microseconds.
+
+A value is told as its content:
+
+    nothing         none was stored
+    0x80 ...        its pickle
+    # digest        a value that this writer has told before, in the same spool file
+    @ head, pickle  one whose large buffers are in files already: their digests and sizes
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+KIND: Final = 1  # of a spool's records
+
+_ENTERED = struct.Struct("<cIQQqII")
+_LEFT = struct.Struct("<cBQQIII")
+_LENGTH = struct.Struct("<I")
+
+
+class Outcome(IntEnum):
+    """How a call ended. `yielded`: a generator that ran to its end; `closed`: one that did not."""
+
+    running = 0
+    returned = 1
+    raised = 2
+    yielded = 3
+    closed = 4
+
+
+class Entered(NamedTuple):
+    """A call begins. number: counted by the process, from 1. parent: that of another, 0 for none.
+
+    function, thread: numbers, told before. started: since 1970.
+    """
+
+    number: int
+    function: int
+    parent: int
+    started: int
+    thread: int
+    arguments: bytes
+    surroundings: bytes
+
+
+class Left(NamedTuple):
+    """A call has ended. after: the arguments, where they are not what they were.
+
+    error: of an exception, its type, text and traceback.
+    """
+
+    number: int
+    outcome: Outcome
+    duration: int
+    result: bytes
+    after: bytes
+    error: dict[str, str] | None
+
+
+class Told(NamedTuple):
+    """What is known of a process, a function or a thread. what: `process`, `function`, `thread`."""
+
+    what: str
+    facts: dict[str, Any]
+
+
+def entered(
+    number: int,
+    function: int,
+    parent: int,
+    started: int,
+    thread: int,
+    arguments: bytes,
+    surroundings: bytes,
+) -> bytes:
+    """The record of `Entered`."""
+    head = _ENTERED.pack(b"E", function, number, parent, started, thread, len(arguments))
+    return head + arguments + surroundings
+
+
+def left(
+    number: int,
+    outcome: int,
+    duration: int,
+    result: bytes,
+    after: bytes = b"",
+    error: dict[str, str] | None = None,
+) -> bytes:
+    """The record of `Left`."""
+    problem = b"" if error is None else json.dumps(error).encode()
+    head = _LEFT.pack(b"L", outcome, number, duration, len(result), len(after), len(problem))
+    return head + result + after + problem
+
+
+def told(what: str, facts: dict[str, Any]) -> bytes:
+    """The record of `Told`."""
+    return b"T" + json.dumps([what, facts]).encode()
+
+
+def read(record: bytes) -> Entered | Left | Told:
+    """What a record says. Raises ValueError if it says nothing."""
+    try:
+        if record[:1] == b"E":
+            _, function, number, parent, started, thread, length = _ENTERED.unpack_from(record)
+            end = _ENTERED.size + length
+            arguments, surroundings = record[_ENTERED.size : end], record[end:]
+            return Entered(number, function, parent, started, thread, arguments, surroundings)
+        if record[:1] == b"L":
+            _, outcome, number, duration, *lengths = _LEFT.unpack_from(record)
+            parts = []
+            begin = _LEFT.size
+            for each in lengths:
+                parts.append(record[begin : begin + each])
+                begin += each
+            result, after, problem = parts
+            error = json.loads(problem) if problem else None
+            return Left(number, Outcome(outcome), duration, result, after, error)
+        if record[:1] == b"T":
+            return Told(*json.loads(record[1:]))
+    except (struct.error, TypeError) as error:
+        raise ValueError(f"no record of a call: {error}") from None
+    raise ValueError(f"no record of a call: it begins with {record[:1]!r}")
+
+
+def reference(digest: bytes) -> bytes:
+    """The content of a value that was told before."""
+    return b"#" + digest
+
+
+def outside(data: bytes, buffers: Sequence[tuple[bytes, int]], type_: str, text: str) -> bytes:
+    """The content of a value whose buffers are in files: digest and size of each."""
+    named = [[digest.hex(), size] for digest, size in buffers]
+    head = json.dumps({"buffers": named, "type": type_, "text": text}).encode()
+    return b"@" + _LENGTH.pack(len(head)) + head + data
+
+
+class Content(NamedTuple):
+    """A value as it was told. digest: of one that was told before, with nothing else then.
+
+    type, text: what is shown of it, where the writer has said.
+    """
+
+    digest: bytes | None
+    data: bytes
+    buffers: Sequence[tuple[bytes, int]] = ()
+    type: str | None = None
+    text: str | None = None
+
+
+def content(told: bytes) -> Content | None:
+    """What the content of a value says; None where none was stored. Raises ValueError."""
+    if not told:
+        return None
+    if told[:1] == b"\x80":
+        return Content(None, told)
+    if told[:1] == b"#":
+        return Content(told[1:], b"")
+    if told[:1] == b"@":
+        (length,) = _LENGTH.unpack_from(told, 1)
+        begin = 1 + _LENGTH.size
+        head = json.loads(told[begin : begin + length])
+        buffers = [(bytes.fromhex(digest), int(size)) for digest, size in head["buffers"]]
+        return Content(None, told[begin + length :], buffers, head["type"], head["text"])
+    raise ValueError(f"no content of a value: it begins with {told[:1]!r}")
