@@ -369,9 +369,8 @@ def test_no_attribute_is_looked_up_and_nothing_is_changed() -> None:
     found = read(data)
     assert type_of(found) == f"{HERE}.Point"
     assert text_of(found).startswith("Point(__class__=None, __dict__=None, __reduce__=None, args=")
-    for module, name in (("snapshot.store.objects", "Placeholder"), ("uuid", "UUID")):
-        with pytest.raises(ValueError, match="no such state"):
-            read(opcodes(named(module, name), b")\x81}(", "__class__", b"Nub"))
+    with pytest.raises(ValueError, match="no such state"):
+        read(opcodes(named("uuid", "UUID"), b")\x81}(", "__class__", b"Nub"))
     with pytest.raises(ValueError, match="no such state"):
         read(opcodes(b"]}b"))
 
@@ -384,16 +383,12 @@ def test_nothing_is_imported(module: str) -> None:
     assert sys.modules == before
 
 
-def test_a_placeholder_that_has_a_state() -> None:
-    made: list[bytes | str] = [
-        named("snapshot.store.objects", "Placeholder"),
-        b")\x81](",
-        "a.B",
-        "no",
-        "<B>",
-        b"eb",
-    ]
-    assert read(opcodes(*made)) == Placeholder("a.B", "no", "<B>")
+def test_a_pickle_in_a_pickle_is_read_once() -> None:
+    # So a generator's values are told, each as it was when it was yielded.
+    inner = Called(pickle.loads, pickle.dumps([1]))
+    assert read(pickle.dumps([inner])) == [[1]]
+    twice = Called(pickle.loads, pickle.dumps(inner))
+    assert text_of(read(pickle.dumps(twice))).startswith("loads(b")
 
 
 def test_odd_names_are_escaped() -> None:
@@ -678,4 +673,4 @@ def test_changed_pickles_do_no_harm() -> None:
                     data[start:start] = other[begin : begin + chance.randrange(50)]
             data = data or bytearray(b"N")
         harmless(bytes(data))
-    assert set(sys.modules) == before
+    assert not [each for each in set(sys.modules) - before if not each.startswith("encodings.")]

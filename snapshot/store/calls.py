@@ -17,6 +17,7 @@ from snapshot.store.objects import Objects, Shown
 from snapshot.store.spool import Segment
 
 _INLINE = 100  # bytes up to which a pickle is stored with the call itself
+_READABLE = 1 << 20  # bytes up to which a pickle is read to be shown, at 2 MB a second
 
 
 class Stored(NamedTuple):
@@ -266,7 +267,10 @@ class Calls:
         if stored.data is not None:
             return showing.read(stored.data)
         assert stored.object is not None
-        return showing.read(*self._objects.pickle(self._objects.digest(stored.object)))
+        data, buffers = self._objects.pickle(self._objects.digest(stored.object))
+        if len(data) > _READABLE:
+            raise ValueError(f"{len(data)} bytes are too many to be read without loading them")
+        return showing.read(data, buffers)
 
     def arguments(self, call: Call) -> tuple[Sequence[object], Mapping[str, object]]:
         """What it was called with, with stand-ins; nothing is loaded. Empty where that is damaged,
@@ -325,6 +329,8 @@ def _stored(data: Any, object_: int | None) -> Stored | None:
 
 def _shown(data: bytes, buffers: Sequence[int] = ()) -> Shown:
     size = len(data) + sum(buffers)
+    if len(data) > _READABLE:
+        return Shown("?", f"<{len(data)} bytes>", size)
     try:
         value = showing.read(data, buffers)
     except ValueError as error:

@@ -229,7 +229,9 @@ class _Reader(pickle._Unpickler):
     pop_mark: Callable[[], list[Any]]
     proto: int
 
-    def __init__(self, data: Bytes, buffers: Sequence[int]) -> None:
+    def __init__(self, data: Bytes, buffers: Sequence[int], *, is_within: bool = False) -> None:
+        """is_within: a pickle that is in another one, as what a generator has yielded is."""
+        self._is_within = is_within
         self._source = _Source(data)
         self._left = _WORK + _WORK_PER_BYTE * memoryview(data).nbytes
         self._crowds: dict[int, tuple[object, Counter[int]]] = {}  # by the holder's id: its hashes
@@ -310,9 +312,6 @@ class _Reader(pickle._Unpickler):
         match target, state:
             case _Stand(), _:
                 target.state = state
-            case Placeholder(), [str(), str(), str()]:
-                for name, text in zip(Placeholder.__slots__, state, strict=True):
-                    object.__setattr__(target, name, text)
             case uuid.UUID(), {"int": int(number)} if 0 <= number < 1 << 128:
                 object.__setattr__(target, "int", number)
             case _Part() | OrderedDict() | Counter() | deque(), _:
@@ -427,6 +426,11 @@ class _Reader(pickle._Unpickler):
                 made: set[Any] = set()
                 self._add(made, members)
                 return made
+            case "builtins.list", (list(members),):
+                self._spend(len(members))
+                return list(members)
+            case ("_pickle.loads" | "pickle.loads"), (bytes(data),) if not self._is_within:
+                return _Reader(data, (), is_within=True).load()
             case "collections.OrderedDict", ():
                 return OrderedDict()
             case "collections.Counter", () | (dict(),):
@@ -454,8 +458,6 @@ class _Reader(pickle._Unpickler):
                 return kind(content, *[_zone(each) for each in zones])
             case "uuid.UUID", ():
                 return uuid.UUID(int=0)  # its state is to come
-            case "snapshot.store.objects.Placeholder", ():
-                return Placeholder("", "", "")  # its state is to come, in older pickles
             case "snapshot.store.objects.Placeholder", (str(), str(), str()):
                 return Placeholder(*args)
         if (kind := _PATHS.get(name)) is not None and all(type(each) is str for each in args):
