@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, TextIO
 
 import snapshot
@@ -21,7 +22,10 @@ from snapshot.errors import CannotRun, SnapshotError, UsageError
 if TYPE_CHECKING:
     from snapshot.repl.launcher import Program
 
-COMMANDS = ("doctor", "jupyter", "repl", "run")
+COMMANDS = (
+    *("calls", "delete", "doctor", "export", "import", "jupyter", "repl", "replay", "run"),
+    *("script", "show", "vacuum"),
+)
 
 PROGRAM_USAGE = "script [args...] | -m module [args...] | -c code [args...]"
 
@@ -38,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_version(parser)
     commands = parser.add_subparsers(metavar="command", required=True)
     for name in COMMANDS:
-        module = import_module(f"{__name__}.{name}")
+        module = import_module(f"{__name__}.{name}{'_' * iskeyword(name)}")
         command = commands.add_parser(name, **describe(f"snapshot {name}", module))
         module.add_arguments(command)
         command.set_defaults(execute=module.execute, prog=command.prog)

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from snapshot import pickling
 from snapshot.errors import CannotReanimate, FunctionNotFound, NotPicklable
+from snapshot.pickling import Bytes
 from snapshot.replay import recorder
 from snapshot.replay.comparing import differences
 from snapshot.replay.contents import as_it_was
@@ -80,10 +82,19 @@ class Request:
 class Reanimation:
     """A recorded call, on the way to be made again in this process."""
 
-    def __init__(self, store: Store, call: Call, request: Request) -> None:
+    def __init__(
+        self,
+        store: Store,
+        call: Call,
+        request: Request,
+        definitions: dict[str, Definitions] | None = None,
+    ) -> None:
+        """definitions: of scripts, by their file names, which several calls share."""
         self.call = call
         self._store = store
         self._request = request
+        self._scripts = {} if definitions is None else definitions
+        self._fetched: dict[Stored, tuple[bytes, list[Bytes]]] = {}
         self._find_class: Callable[[str, str], Any] | None = None
 
     def arguments(self) -> tuple[Args, Kwargs]:
@@ -119,6 +130,10 @@ class Reanimation:
         """A value of the call, or of one that it has made; None where none was stored."""
         if stored is None:
             return None
+        if stored in self._fetched:
+            data, buffers = self._fetched[stored]  # a value may be loaded twice, and changed
+            copies = [bytearray(each) for each in buffers]
+            return pickling.load(data, copies, find_class=self._classes())
         return self._store.calls.load(stored, find_class=self._classes())
 
     def _classes(self) -> Callable[[str, str], Any] | None:
@@ -138,10 +153,14 @@ class Reanimation:
             return bool(self.call.process.session == recorder.session())
         return bool(facts["main"] == here)
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 (it lives as long as one call takes)
     def _definitions(self) -> Definitions:
+        file = self.call.process.facts["main"]
+        if file not in self._scripts:
+            self._scripts[file] = self._read_script(file)
+        return self._scripts[file]
+
+    def _read_script(self, file: str | None) -> Definitions:
         facts = self.call.process.facts
-        file = facts["main"]
         if file is None:
             raise CannotReanimate(
                 f"call {self.call.id} was made in an interactive session or in `python -c`, whose "
@@ -206,6 +225,25 @@ class Reanimation:
                 )
         return function
 
+    def prefetch(self) -> None:
+        """Have all values of the call here, so that a fork needs no connection to the store."""
+        call = self.call
+        for each in (call.arguments, call.result, call.after, call.surroundings):
+            if each is not None:
+                self._fetched[each] = self._store.calls.fetch(each)
+
+    def warm_up(self) -> None:
+        """Import what the function is in. Raises `CannotReanimate`."""
+        self._find_path()
+        key = self.call.function.key
+        if self._module(key) is None:
+            find_code(key, digest=bytes.fromhex(self.call.function.facts["code"]))
+
+    def has_changed(self) -> bool:
+        """Whether the function is another one now. Raises `CannotReanimate`."""
+        self._find_path()
+        return self._has_changed(self._function(self.loaded(self.call.surroundings) or {}))
+
     def _has_changed(self, function: FunctionType) -> bool:
         here = ".".join(map(str, sys.version_info[:2]))
         if not str(self.call.process.facts["python"]).startswith(here + "."):
@@ -263,7 +301,8 @@ class Reanimation:
     def _differences(self, made: Reanimated, args: Args, kwargs: Kwargs) -> Iterator[str]:
         call = self.call
         if call.outcome is Outcome.running:
-            return  # it never ended: there is nothing to compare with
+            yield "outcome: it had not ended then, and has now"
+            return
         if call.outcome is Outcome.raised:
             assert call.failure is not None
             then = f"{call.failure.type}: {call.failure.text}"

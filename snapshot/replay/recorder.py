@@ -23,14 +23,15 @@ from dataclasses import dataclass
 from types import FunctionType, TracebackType
 from typing import Any, ClassVar, NamedTuple
 
-from snapshot.errors import RecordingWarning
-from snapshot.replay.contents import ATOMS, Contents, Taken, instead_of
+from snapshot.errors import NotPicklable, RecordingWarning
+from snapshot.replay.contents import ATOMS, Contents, Taken, pickled
 from snapshot.replay.redaction import Redaction, Scrubbing
 from snapshot.replay.surroundings import Surroundings
 from snapshot.replay.yields import Yields
 from snapshot.store import Store, events, functions
 from snapshot.store.bytecode import code_digest
 from snapshot.store.events import Outcome
+from snapshot.store.objects import Placeholder, type_name
 from snapshot.store.place import Place, place
 from snapshot.store.sources import source_of
 from snapshot.store.versions import version_of
@@ -38,9 +39,6 @@ from snapshot.store.versions import version_of
 _FOLD_AT = 1 << 26  # bytes of spool files from which on they are folded in by who records
 
 _all_atoms = ATOMS.issuperset
-
-_current: contextvars.ContextVar[int] = contextvars.ContextVar("snapshot_call", default=0)
-"""The number of the recorded call that we are in."""
 
 _session = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
 _paused = False
@@ -85,6 +83,7 @@ class Recorded:
         self.options = options
         self.redaction = Redaction(options.redact) if options.redact else None
         self.surroundings = Surroundings(function)
+        self.is_plain = self.redaction is None and options.max_value_bytes is None
         self._kind = kind
         self._chance = random.Random(os.urandom(8)) if options.sample < 1 else None
         names = functions.parameters(function.__code__)
@@ -104,10 +103,7 @@ class Recorded:
         source = source_of(function)
         text = None if source is None else source.text
         if text is not None and self.redaction is not None:
-            last = function.__defaults__ or ()
-            names = self._positional[len(self._positional) - len(last) :]
-            defaults = {**dict(zip(names, last, strict=True)), **(function.__kwdefaults__ or {})}
-            text = self.redaction.scrubbing(self.redaction.named(defaults)).text(text)
+            text = self.redaction.scrubbing({*self.secrets}).text(text)
         return {
             "key": functions.key_of(function),
             "digest": version_of(function).hex(),
@@ -115,9 +111,47 @@ class Recorded:
             "source": text,
             "file": function.__code__.co_filename,
             "line": function.__code__.co_firstlineno,
+            "parameters": self._positional,
             "code": code_digest(function.__code__).hex(),
             "keep_last": self.options.keep_last,
         }
+
+    @functools.cached_property
+    def secrets(self) -> frozenset[str | bytes]:
+        """What its defaults hold that is redacted."""
+        if self.redaction is None:
+            return frozenset()
+        last, keywords = self._defaults()
+        return frozenset(self.redaction.named(last) | self.redaction.named(keywords))
+
+    def _defaults(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """By name: of the last positional parameters, and of the keywords."""
+        last = self.function.__defaults__ or ()
+        names = self._positional[len(self._positional) - len(last) :]
+        return dict(zip(names, last, strict=True)), self.function.__kwdefaults__ or {}
+
+    def redacted_defaults(self) -> tuple[Args | None, Kwargs | None]:
+        """As the function has them, those with one of the names hidden."""
+        assert self.redaction is not None
+        last, keywords = map(self.redaction.by_name, self._defaults())
+        return tuple(last.values()) or None, keywords or None
+
+    def cleaned(
+        self, value: Any, secrets: set[str | bytes], *, of_call: bool = False
+    ) -> tuple[Scrubbing, Any]:
+        """A value without what is redacted, and what is needed to pickle it.
+
+        of_call: it is what a call is made with.
+        """
+        assert self.redaction is not None
+        for again in (True, False):  # what is found late in a value may be in its beginning, too
+            scrubbing = self.redaction.scrubbing(secrets)
+            clean = self.redacted(*value, scrubbing) if of_call else value
+            clean = scrubbing.value(clean)
+            if again:
+                with contextlib.suppress(NotPicklable):  # its parts will be looked at one by one
+                    pickled(clean, scrubbing)  # what is in objects is found as they are pickled
+        return scrubbing, clean
 
     def redacted(self, args: Args, kwargs: Kwargs, scrubbing: Scrubbing) -> tuple[Args, Kwargs]:
         """Arguments of which those with one of the names are hidden."""
@@ -154,6 +188,8 @@ class Recorder:
     def __init__(self, where: Place) -> None:
         self._place = where
         self._next = itertools.count(1).__next__
+        # The number of the recorded call that we are in, of those of this store.
+        self._current = contextvars.ContextVar("snapshot_call", default=0)
         self._parent: str | None = None
         self._forked_at = 0
         self._store: Store | None = None
@@ -196,12 +232,18 @@ class Recorder:
             if not self._is_known:
                 self._introduce()
             before = None
-            secrets: set[str | bytes] = set()
-            if not kwargs and recorded.redaction is None and _all_atoms(map(type, args)):
+            around = b""
+            secrets = set(recorded.secrets)
+            if recorded.redaction is not None and recorded.surroundings.exist:
+                self._surroundings(recorded, secrets)  # what it has under the names
+            if not kwargs and recorded.is_plain and _all_atoms(map(type, args)):
                 arguments = self._contents.tell_atoms((args, {}))
             else:
-                before, arguments = self._tell((args, kwargs), recorded, secrets)
-            number, parent = self._next(), _current.get()
+                before, clean = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
+                arguments = self._tell(before, clean, recorded)
+            if recorded.surroundings.exist and (found := self._surroundings(recorded, secrets)):
+                around = self._tell(*found, recorded)
+            number, parent = self._next(), self._current.get()
             record = events.entered(
                 number,
                 self._functions.get(recorded) or self._tell_function(recorded),
@@ -209,10 +251,10 @@ class Recorder:
                 time.time_ns() // 1000,
                 thread.number or self._tell_thread(),
                 arguments,
-                self._surroundings(recorded, secrets) if recorded.surroundings.exist else b"",
+                around,
             )
             self._append(record)
-            _current.set(number)
+            self._current.set(number)
             return Running(number, parent, time.perf_counter_ns(), before, secrets)
         except Exception as error:
             self._lose(error)
@@ -231,46 +273,48 @@ class Recorder:
     ) -> None:
         """A call ends. value: what it returned, raised or, as a list, yielded."""
         duration = (time.perf_counter_ns() - running.began) // 1000
-        _current.set(running.parent)
+        self._current.set(running.parent)
         thread = self._thread
         was_busy, thread.busy = thread.busy, True
         try:
             number, _, _, before, secrets = running
             after = b""
             if before is not None:
-                now, told = self._tell((args, kwargs), recorded, secrets)
-                after = told if now != before else b""
-            if type(value) in ATOMS and not secrets:
+                now, clean = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
+                after = self._tell(now, clean, recorded) if now != before else b""
+            if type(value) is Yields and recorded.redaction is not None:
+                value.hide(recorded.redaction.scrubbing(secrets))
+            if type(value) in ATOMS and recorded.is_plain:
                 result = self._contents.tell_atoms(value)
             else:
-                _, result = self._tell(value, recorded, secrets)
+                result = self._tell(*self._take(value, recorded, secrets), recorded)
             error = None
             if outcome is Outcome.raised:
                 error = _in_words(value, recorded, secrets)
             self._append(events.left(number, outcome, duration, result, after, error))
-        except Exception as error:
-            self._lose(error)
+        except Exception as problem:
+            self._lose(problem)
+            self._leave_at_least(running.number, value, outcome, duration)
         finally:
             thread.busy = was_busy
 
     def inside(self, running: Running) -> None:
         """The body of a generator goes on."""
-        _current.set(running.number)
+        self._current.set(running.number)
 
     def outside(self, running: Running) -> None:
         """The body of a generator waits."""
-        _current.set(running.parent)
+        self._current.set(running.parent)
 
     def yields(self, recorded: Recorded, running: Running, yields: Yields, value: Any) -> None:
         """A generator yields a value."""
         thread = self._thread
         was_busy, thread.busy = thread.busy, True
         try:
-            if recorded.redaction is None:
-                yields.add(value)
-            else:
-                scrubbing = recorded.redaction.scrubbing(running.secrets)
-                yields.add(scrubbing.value(value), scrubbing)
+            scrubbing = None
+            if recorded.redaction is not None:
+                scrubbing, value = recorded.cleaned(value, running.secrets)
+            yields.add(value, recorded.options.max_value_bytes, scrubbing)
         except Exception as error:
             self._lose(error)
         finally:
@@ -278,33 +322,51 @@ class Recorder:
 
     # What is told.
 
-    def _tell(
-        self, value: Any, recorded: Recorded, secrets: set[str | bytes]
-    ) -> tuple[Taken, bytes]:
-        most = recorded.options.max_value_bytes
-        redaction = recorded.redaction
-        if redaction is None:
-            taken = self._contents.take(value, most)
-            return taken, self._contents.tell(taken, value)
-        for _ in range(2):  # what is found late in a value may be in its beginning, too
-            scrubbing = redaction.scrubbing(secrets)
-            clean = scrubbing.value(value)
-            if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], dict):
-                clean = scrubbing.value(recorded.redacted(*value, scrubbing))
-            taken = self._contents.take(clean, most, scrubbing)
-        if scrubbing.holds_secret(taken.data) or taken.buffers:
-            clean = instead_of(None, "it may hold a value that is redacted")
-            taken = self._contents.take(clean)
-        return taken, self._contents.tell(taken, clean)
+    def _take(
+        self,
+        value: Any,
+        recorded: Recorded,
+        secrets: set[str | bytes],
+        levels: int = 0,
+        *,
+        of_call: bool = False,
+    ) -> tuple[Taken, Any]:
+        """A value, and what may be shown of it. levels: see `Contents.take`.
 
-    def _surroundings(self, recorded: Recorded, secrets: set[str | bytes]) -> bytes:
+        of_call: it is what a call is made with.
+        """
+        most, redaction = recorded.options.max_value_bytes, recorded.redaction
+        if redaction is None:
+            return self._contents.take(value, most, None, levels), value
+        scrubbing, clean = recorded.cleaned(value, secrets, of_call=of_call)
+        return self._contents.take(clean, most, scrubbing, levels), clean
+
+    def _tell(self, taken: Taken, value: Any, recorded: Recorded) -> bytes:
+        """The content of a value that was taken, which goes into a record now."""
+        text = None if recorded.redaction is None else f"<{type_name(value)}>"
+        return self._contents.tell(taken, value, text)
+
+    def _surroundings(
+        self, recorded: Recorded, secrets: set[str | bytes]
+    ) -> tuple[Taken, Any] | None:
         values = recorded.surroundings.values()
         if not any(values.values()):
-            return b""
+            return None
         if recorded.redaction is not None:
             for each in ("globals", "cells"):
                 secrets |= recorded.redaction.named(values[each])
-        return self._tell(values, recorded, secrets)[1]
+            if "defaults" in values:
+                values["defaults"] = recorded.redacted_defaults()
+        return self._take(values, recorded, secrets, 2)
+
+    def _leave_at_least(self, number: int, value: Any, outcome: Outcome, duration: int) -> None:
+        """Say that a call has ended, where more cannot be said."""
+        kind = type_name(value)
+        error = {"type": kind, "text": "", "traceback": ""} if outcome is Outcome.raised else None
+        with contextlib.suppress(Exception):
+            missing = Placeholder(kind, "it could not be recorded", f"<{kind}>")
+            result = self._contents.tell_atoms(missing)
+            self._append(events.left(number, outcome, duration, result, b"", error))
 
     def _introduce(self) -> None:
         """Make the store, if it is not there, and say which process this is."""
@@ -373,12 +435,15 @@ class Recorder:
     def _lose(self, error: Exception) -> None:
         """One call is not recorded, or not all of it; the program goes on."""
         self.lost += 1
+        if self._is_known:
+            self._contents.forget()  # what was told of it may be in no record
         if self.lost == 1:
-            message = f"calls are not recorded in {self._place}: {error}"
+            message = f"calls are not recorded in {self._place}: {_text(error) or error!r}"
             try:
                 warnings.warn(message, RecordingWarning, stacklevel=4)
-            except RecordingWarning:  # warnings are errors here, and this one must be none
-                print(f"snapshot: {message}", file=sys.stderr)
+            except Exception:  # warnings are errors here, and this one must be none
+                with contextlib.suppress(Exception):
+                    print(f"snapshot: {message}", file=sys.stderr)
 
 
 def session() -> str:

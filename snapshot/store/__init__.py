@@ -15,7 +15,7 @@ from types import TracebackType
 
 from snapshot.errors import NoStore, NotTrusted, StoreError
 from snapshot.store import events, sqlite
-from snapshot.store.calls import Calls
+from snapshot.store.calls import Calls, Writer
 from snapshot.store.database import Database
 from snapshot.store.objects import Objects
 from snapshot.store.place import FOLDER, Place, place, private
@@ -175,6 +175,16 @@ class Store:
                 self._database.rows("DELETE FROM spools WHERE name = ?", (name,))
                 self._database.rows("DELETE FROM held WHERE spool = ?", (name,))
         return sum(map(len, found.values()))
+
+    def take_in(self, groups: Iterable[tuple[Writer, list[bytes]]]) -> int:
+        """Fold in records of calls that come from no spool; how many calls those are."""
+        with self._database.transaction():
+            self._database.lock(exclusive=True)
+            before = self.calls.count()
+            for writer, records in groups:
+                self.calls.fold(writer, records)
+                self._database.rows("DELETE FROM held WHERE spool = ?", (writer.name,))
+            return self.calls.count() - before
 
     # Its life.
 

@@ -6,10 +6,12 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from snapshot import pickling
 from snapshot.errors import StoreError, UnknownCall
-from snapshot.pickling import FindClass
+from snapshot.pickling import Bytes, FindClass
 from snapshot.store import events, showing
 from snapshot.store.database import Database
 from snapshot.store.events import Outcome
@@ -18,6 +20,14 @@ from snapshot.store.spool import Segment
 
 _INLINE = 100  # bytes up to which a pickle is stored with the call itself
 _READABLE = 1 << 20  # bytes up to which a pickle is read to be shown, at 2 MB a second
+
+
+class Writer(NamedTuple):
+    """Somebody whose records come from no spool. path: where they come from."""
+
+    name: str
+    writer: str
+    path: Path
 
 
 class Stored(NamedTuple):
@@ -160,6 +170,11 @@ class Calls:
         some = "" if limit is None else f" LIMIT {int(limit)}"
         return self._found(f"{where} ORDER BY calls.started {way}, calls.id {way}{some}", values)
 
+    def count(self) -> int:
+        """How many there are."""
+        found = self._database.row("SELECT COUNT(*) FROM calls")
+        return 0 if found is None else int(found[0])
+
     def ids(self, function: str | None = None) -> list[int]:
         """The ids of all calls, or of those of a function, the oldest first; see `find`."""
         where = ""
@@ -245,12 +260,16 @@ class Calls:
             yield each
             yield from self.descendants(each.id)
 
+    def fetch(self, stored: Stored) -> tuple[bytes, list[Bytes]]:
+        """The pickle of a value and its buffers, to be loaded later; see `Objects.get`."""
+        if stored.data is not None:
+            return self._objects.trusted(stored.data), []
+        assert stored.object is not None
+        return self._objects.fetch(self._objects.digest(stored.object))
+
     def load(self, stored: Stored, *, find_class: FindClass | None = None) -> Any:
         """The value. Loading runs code that its pickle names; see `Objects.get`."""
-        if stored.data is not None:
-            return self._objects.load(stored.data, find_class=find_class)
-        assert stored.object is not None
-        return self._objects.get(self._objects.digest(stored.object), find_class=find_class)
+        return pickling.load(*self.fetch(stored), find_class=find_class)
 
     def show(self, stored: Stored) -> Shown:
         """What is shown of a value; nothing is loaded."""
@@ -272,13 +291,19 @@ class Calls:
             raise ValueError(f"{len(data)} bytes are too many to be read without loading them")
         return showing.read(data, buffers)
 
-    def arguments(self, call: Call) -> tuple[Sequence[object], Mapping[str, object]]:
+    def arguments(
+        self, call: Call, *, after: bool = False
+    ) -> tuple[Sequence[object], Mapping[str, object]]:
         """What it was called with, with stand-ins; nothing is loaded. Empty where that is damaged,
-        or too large to be read."""
+        or too large to be read.
+
+        after: what the arguments were when it ended, where they had changed.
+        """
+        stored = call.after if after else call.arguments
         found: object = None
-        if call.arguments is not None:
+        if stored is not None:
             with contextlib.suppress(ValueError, StoreError):
-                found = self.read(call.arguments)
+                found = self.read(stored)
         match found:
             case (tuple(args), dict(kwargs)):
                 return args, kwargs
@@ -310,7 +335,7 @@ class Calls:
 
     # What is folded in.
 
-    def fold(self, segment: Segment, records: list[bytes]) -> None:
+    def fold(self, segment: Segment | Writer, records: list[bytes]) -> None:
         """Take in records of one spool file, in a transaction."""
         _Folding(self._database, self._objects, segment).take(records)
 
@@ -341,7 +366,7 @@ def _shown(data: bytes, buffers: Sequence[int] = ()) -> Shown:
 class _Folding:
     """Takes in records of one writer."""
 
-    def __init__(self, database: Database, objects: Objects, segment: Segment) -> None:
+    def __init__(self, database: Database, objects: Objects, segment: Segment | Writer) -> None:
         self._database = database
         self._objects = objects
         self._segment = segment
@@ -351,6 +376,13 @@ class _Folding:
         self._ids: dict[bytes, int] = {}
 
     def take(self, records: list[bytes]) -> None:
+        """Raises `StoreError` where they tell of no calls."""
+        try:
+            self._take(records)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{self._segment.path} is damaged: {error}") from error
+
+    def _take(self, records: list[bytes]) -> None:
         entered: dict[int, events.Entered] = {}
         left: dict[int, events.Left] = {}
         for record in records:
@@ -439,6 +471,8 @@ class _Folding:
         if found.type is None:
             as_shown = _shown(found.data)
             shown = as_shown.type, as_shown.text
+        if found.parts:
+            return self._objects.keep(found.data, found.parts, *shown)
         return self._objects.adopt(found.data, found.buffers, *shown)
 
     def _hold(self) -> None:

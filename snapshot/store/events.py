@@ -10,15 +10,19 @@ A value is told as its content:
     0x80 ...        its pickle
     # digest        a value that this writer has told before, in the same spool file
     @ head, pickle  one whose large buffers are in files already: their digests and sizes
+    % head, pickle, buffers     one with all that belongs to it, for another store
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
+
+from snapshot.pickling import Bytes
 
 KIND: Final = 1  # of a spool's records
 
@@ -116,12 +120,7 @@ def read(record: bytes) -> Entered | Left | Told:
             return Entered(number, function, parent, started, thread, arguments, surroundings)
         if record[:1] == b"L":
             _, outcome, number, duration, *lengths = _LEFT.unpack_from(record)
-            parts = []
-            begin = _LEFT.size
-            for each in lengths:
-                parts.append(record[begin : begin + each])
-                begin += each
-            result, after, problem = parts
+            result, after, problem = _cut(record, _LEFT.size, lengths)
             error = json.loads(problem) if problem else None
             return Left(number, Outcome(outcome), duration, result, after, error)
         if record[:1] == b"T":
@@ -129,6 +128,11 @@ def read(record: bytes) -> Entered | Left | Told:
     except (struct.error, TypeError) as error:
         raise ValueError(f"no record of a call: {error}") from None
     raise ValueError(f"no record of a call: it begins with {record[:1]!r}")
+
+
+def _cut(record: bytes, begin: int, lengths: Sequence[int]) -> list[bytes]:
+    ends = list(itertools.accumulate(lengths, initial=begin))
+    return [record[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def reference(digest: bytes) -> bytes:
@@ -143,15 +147,24 @@ def outside(data: bytes, buffers: Sequence[tuple[bytes, int]], type_: str, text:
     return b"@" + _LENGTH.pack(len(head)) + head + data
 
 
+def whole(data: bytes, buffers: Sequence[Bytes], type_: str, text: str) -> bytes:
+    """The content of a value that another store is to have."""
+    sizes = [memoryview(each).nbytes for each in buffers]
+    head = json.dumps({"sizes": [len(data), *sizes], "type": type_, "text": text}).encode()
+    return b"".join([b"%", _LENGTH.pack(len(head)), head, data, *buffers])
+
+
 class Content(NamedTuple):
     """A value as it was told. digest: of one that was told before, with nothing else then.
 
+    buffers: digests and sizes of those that are in files. parts: buffers that are in none.
     type, text: what is shown of it, where the writer has said.
     """
 
     digest: bytes | None
     data: bytes
     buffers: Sequence[tuple[bytes, int]] = ()
+    parts: Sequence[bytes] = ()
     type: str | None = None
     text: str | None = None
 
@@ -164,10 +177,14 @@ def content(told: bytes) -> Content | None:
         return Content(None, told)
     if told[:1] == b"#":
         return Content(told[1:], b"")
-    if told[:1] == b"@":
+    if told[:1] in (b"@", b"%"):
         (length,) = _LENGTH.unpack_from(told, 1)
         begin = 1 + _LENGTH.size
         head = json.loads(told[begin : begin + length])
+        if told[:1] == b"%":
+            data, *parts = _cut(told, begin + length, head["sizes"])
+            return Content(None, data, (), parts, head["type"], head["text"])
         buffers = [(bytes.fromhex(digest), int(size)) for digest, size in head["buffers"]]
-        return Content(None, told[begin + length :], buffers, head["type"], head["text"])
+        data = told[begin + length :]
+        return Content(None, data, buffers, (), head["type"], head["text"])
     raise ValueError(f"no content of a value: it begins with {told[:1]!r}")

@@ -171,6 +171,15 @@ class Objects:
         self._join(number, [self._row(digest, size, None, None, None) for digest, size in named])
         return number
 
+    def keep(
+        self, data: bytes, buffers: Iterable[bytes], type_: str | None, text: str | None
+    ) -> int:
+        """Store a pickle with its buffers; its id. In a transaction."""
+        parts = [(hashlib.sha256(each).digest(), each) for each in buffers]
+        number = self._insert(digest_of(data, [digest for digest, _ in parts]), data, type_, text)
+        self._join(number, [self._insert(digest, each) for digest, each in parts])
+        return number
+
     def _join(self, number: int, buffers: Iterable[int]) -> None:
         for position, buffer in enumerate(buffers):
             self._database.rows(
@@ -239,10 +248,10 @@ class Objects:
         type_, text, size = found
         return Shown(type_ or "bytes", text or "", int(size))
 
-    def load(self, data: bytes, *, find_class: FindClass | None = None) -> Any:
-        """The value of a pickle that is stored elsewhere. Raises `NotPicklable`, `NotTrusted`."""
+    def trusted(self, data: bytes) -> bytes:
+        """A pickle that this store has elsewhere, if it may be loaded. Raises `NotTrusted`."""
         self._may_load()
-        return pickling.load(data, find_class=find_class)
+        return data
 
     def pickle(self, digest: bytes) -> tuple[bytes, list[int]]:
         """The pickle of an object, and the sizes of its buffers.
@@ -260,8 +269,15 @@ class Objects:
     def get(self, digest: bytes, *, find_class: FindClass | None = None) -> Any:
         """The value. Loading runs code that its pickle names. find_class: as for `pickling.load`.
 
-        Raises `UnknownObject`, `DamagedObject`, `NotPicklable` where it cannot be built here, and
-        `NotTrusted` where somebody else may have put it there.
+        Raises `NotPicklable` where it cannot be built here, and what `fetch` does.
+        """
+        return pickling.load(*self.fetch(digest), find_class=find_class)
+
+    def fetch(self, digest: bytes) -> tuple[bytes, list[pickling.Bytes]]:
+        """The pickle of a value and its buffers, to be loaded.
+
+        Raises `UnknownObject`, `DamagedObject`, and `NotTrusted` where somebody else may have put
+        it there.
         """
         self._may_load()
         number, data = self._read(digest)
@@ -273,8 +289,7 @@ class Objects:
         names = [bytes(each) for (each,) in parts]
         if digest_of(bytes(data), names) != digest:
             raise self._damaged(digest, "its content is not what its name says")
-        buffers = [self._buffer(each) for each in names]
-        return pickling.load(data, buffers, find_class=find_class)
+        return bytes(data), [self._buffer(each) for each in names]
 
     def _buffer(self, digest: bytes) -> pickling.Bytes:
         _, data = self._read(digest)

@@ -429,7 +429,7 @@ class _Reader(pickle._Unpickler):
             case "builtins.list", (list(members),):
                 self._spend(len(members))
                 return list(members)
-            case ("_pickle.loads" | "pickle.loads"), (bytes(data),) if not self._is_within:
+            case (("_pickle.loads" | "pickle.loads"), (bytes(data),)) if not self._is_within:
                 return _Reader(data, (), is_within=True).load()
             case "collections.OrderedDict", ():
                 return OrderedDict()

@@ -27,6 +27,28 @@ _FIRST, _MOST = 1 << 18, 1 << 24  # bytes of a file: the first one, and the larg
 _numbers = itertools.count()
 
 
+def framed(kind: int, content: bytes) -> bytes:
+    """A record as a file has it. kind: from 1 on."""
+    assert kind > 0, kind
+    return _HEAD.pack(len(content), zlib.crc32(content), kind) + content
+
+
+def framed_in(content: bytes | mmap.mmap, begin: int) -> Iterator[tuple[int, int, bytes]]:
+    """From a position on: kind, content, and the position after it, of each finished record."""
+    size = len(content)
+    position = begin
+    while position + _HEAD.size <= size:
+        length, checksum, kind = _HEAD.unpack_from(content, position)
+        end = position + _HEAD.size + length
+        if kind == 0 or end > size:
+            return
+        record = content[position + _HEAD.size : end]
+        if zlib.crc32(record) != checksum:
+            return  # it was being written when its process was killed
+        yield kind, end, record
+        position = end
+
+
 class Spool:
     """The one that this process writes. It belongs to no fork of it: each makes its own.
 
@@ -64,8 +86,7 @@ class Spool:
 
         kind: from 1 on.
         """
-        assert kind > 0, kind
-        record = _HEAD.pack(len(content), zlib.crc32(content), kind) + content
+        record = framed(kind, content)
         try:
             self._map.write(record)  # type: ignore[union-attr]
         except (AttributeError, ValueError):  # there is none yet, or it is full
@@ -143,17 +164,7 @@ class Segment:
         if size < begin + _HEAD.size:
             return
         with mmap.mmap(self._fd, size, access=mmap.ACCESS_READ) as content:
-            position = begin
-            while position + _HEAD.size <= size:
-                length, checksum, kind = _HEAD.unpack_from(content, position)
-                end = position + _HEAD.size + length
-                if kind == 0 or end > size:
-                    return
-                record = content[position + _HEAD.size : end]
-                if zlib.crc32(record) != checksum:
-                    return  # it was being written when its process was killed
-                yield kind, end, record
-                position = end
+            yield from framed_in(content, begin)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -1,0 +1,30 @@
+"""Take the calls of a file that `snapshot export` has written into a store, under new ids.
+
+The values in it are pickles: to load one later, as `snapshot replay` does, runs code that it names.
+Import what comes from those whom you trust.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snapshot.commands import stores
+from snapshot.store import Store
+
+USAGE = "FILE [--store WHERE]"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where from, and where to."""
+    parser.add_argument("file", metavar="FILE", help="the file")
+    stores.add_store(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Take it in, and say how many calls that were. Raises `CannotRead`, `StoreError`."""
+    from snapshot.store import archive
+
+    with Store(options.store, create=True, trust=options.trust) as store:
+        print(f"imported {stores.so_many(archive.read(store, Path(options.file)))}")
+    return 0

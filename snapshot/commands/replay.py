@@ -1,0 +1,180 @@
+"""Make recorded calls again, and compare what comes of them with what was recorded.
+
+Each runs in a disposable fork. Exit status 0: all are as they were; 1: some differ, or their
+process failed; 2: some could not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from snapshot.commands import stores
+from snapshot.errors import UsageError
+
+if TYPE_CHECKING:
+    from snapshot.replay.bulk import Verdict
+    from snapshot.replay.reanimation import Request
+    from snapshot.store import Store
+
+USAGE = (
+    "ID... | --function F | --all [--changed] [--jobs N] [--timeout S] [--memory SIZE] "
+    "[--files DIR] [--import-path DIR] [--recorded-code] [--mock F] [--json] [--store WHERE]"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which calls, and how to make them."""
+    stores.add_calls(parser)
+    parser.add_argument("--all", action="store_true", help="all calls that have ended")
+    parser.add_argument("--changed", action="store_true", help="those whose function has changed")
+    parser.add_argument("--jobs", metavar="N", help="how many at once (default: the processors)")
+    parser.add_argument("--timeout", metavar="TIME", help="for each call: 0.5, 90s, 2m")
+    parser.add_argument("--memory", metavar="SIZE", help="how much each may grow: 500M, 2G")
+    parser.add_argument(
+        "--files", action="append", metavar="DIR", help="what they do there is gone"
+    )
+    parser.add_argument("--import-path", metavar="DIR", help="where modules are looked for first")
+    parser.add_argument(
+        "--recorded-code", action="store_true", help="run the source that was recorded"
+    )
+    parser.add_argument(
+        "--mock", action="append", default=[], metavar="F", help="answer its calls as recorded"
+    )
+    parser.add_argument("--json", action="store_true", help="tell the verdicts as JSON")
+    stores.add_store(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Make them, and say what came of them. Raises `UsageError`, `StoreError`, `UnknownCall`."""
+    from snapshot.replay.reanimation import Request
+
+    request = Request(
+        options.import_path, {}, options.recorded_code, tuple(options.mock), debug=None
+    )
+    with stores.store(options) as store:
+        if len(options.ids) == 1 and options.function is None and not options.all:
+            return _one(options, store)
+        verdicts = []
+        numbers = list(_chosen(options, store, request))
+        progress = stores.Progress(len(numbers), "calls")
+        try:
+            for verdict in _all(options, store, numbers, request):
+                verdicts.append(verdict)
+                progress.step()
+        finally:
+            progress.close()
+    if options.json:
+        print(json.dumps([asdict(each) for each in verdicts], indent=2))
+    else:
+        _print_table(verdicts)
+    return _status(verdicts)
+
+
+def _one(options: argparse.Namespace, store: Store) -> int:
+    """One call alone, of which also the value and the output are of interest."""
+    from snapshot.errors import CannotReanimate, ForkError, NotPicklable
+    from snapshot.replay.executions import number_of, reanimate_function
+    from snapshot.store.objects import text_of
+
+    number = number_of(options.ids[0])
+    call = store.calls.get(number)
+    if options.changed or options.jobs is not None:
+        raise UsageError("--changed and --jobs go with several calls")
+    try:
+        made = reanimate_function(
+            number,
+            store,
+            options.import_path,
+            timeout=_seconds(options),
+            memory=options.memory,
+            recorded_code=options.recorded_code,
+            mock=options.mock,
+            files=options.files,
+            compare=True,
+        )
+    except ForkError as error:
+        status, lines, took, told = 1, [str(error)], 0.0, "failed"
+    except (CannotReanimate, NotPicklable) as error:
+        status, lines, took, told = 2, [str(error)], 0.0, "could not run"
+    else:
+        status, lines, took = (0 if made.matches else 1), made.differences, made.duration
+        told = "matched" if made.matches else "differed"
+    if options.json:
+        verdict = {"id": number, "function": call.function.key, "status": told}
+        print(json.dumps([verdict | {"differences": lines, "duration": took}], indent=2))
+        return status
+    if told in ("failed", "could not run"):
+        print(f"call {number} of {call.function.key}: {told}: {lines[0]}")
+        return status
+    print(made.output, end="")
+    raised = made.error
+    print(text_of(made.value) if raised is None else f"! {type(raised).__name__}: {raised}")
+    print(made)
+    return status
+
+
+def _chosen(options: argparse.Namespace, store: Store, request: Request) -> Iterator[int]:
+    from snapshot.replay.bulk import changed
+    from snapshot.store.events import Outcome
+
+    if options.all:
+        if options.ids or options.function:
+            raise UsageError("--all goes without ids and without --function")
+        running = {each.id for each in store.calls.find(outcome=Outcome.running)}
+        numbers = [each for each in store.calls.ids() if each not in running]
+    elif not options.ids and options.function is None:
+        raise UsageError("give the ids of calls, or --function, or --all")
+    else:
+        numbers = stores.chosen(options, store, everything=False)
+    return changed(store, numbers, request) if options.changed else iter(numbers)
+
+
+def _all(
+    options: argparse.Namespace, store: Store, numbers: list[int], request: Request
+) -> Iterator[Verdict]:
+    from snapshot.core.executor import ForkExecutor
+    from snapshot.replay.bulk import replay
+
+    jobs = options.jobs
+    if jobs is not None and not (jobs.isdecimal() and int(jobs) > 0):
+        raise UsageError(f"--jobs {jobs}: give a number from 1")
+    count = int(jobs) if jobs else len(os.sched_getaffinity(0))
+    with ForkExecutor(
+        count, timeout=_seconds(options), memory=options.memory, files=options.files, reseed=False
+    ) as executor:
+        yield from replay(store, numbers, request, executor, ahead=2 * count)
+
+
+def _seconds(options: argparse.Namespace) -> float | None:
+    return None if options.timeout is None else stores.seconds(options.timeout)
+
+
+def _print_table(verdicts: list[Verdict]) -> None:
+    from snapshot.replay.bulk import STATUSES
+
+    for each in verdicts:
+        if each.status != "matched":
+            print(f"call {each.id} of {each.function}: {each.status}")
+            print(*(f"  {line}" for line in each.differences), sep="\n")
+    keys = sorted({each.function for each in verdicts})
+    counts = Counter((each.function, each.status) for each in verdicts)
+    width = max([len("all"), *map(len, keys)])
+    print(" " * width, *(f"{each:>13}" for each in STATUSES))
+    for key in keys:
+        print(f"{key:<{width}}", *(f"{counts[key, each] or '':>13}" for each in STATUSES))
+    if len(keys) != 1:
+        total = Counter(each.status for each in verdicts)
+        print(f"{'all':<{width}}", *(f"{total[each] or '':>13}" for each in STATUSES))
+
+
+def _status(verdicts: list[Verdict]) -> int:
+    found = {each.status for each in verdicts}
+    if "could not run" in found:
+        return 2
+    return 1 if found & {"differed", "failed"} else 0

@@ -1,0 +1,154 @@
+"""What the commands on a store share: which store, which calls, and how they are told."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from snapshot.errors import UsageError
+from snapshot.replay.executions import number_of, opened
+
+if TYPE_CHECKING:
+    from snapshot.store import Store
+    from snapshot.store.calls import Call
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Which store, and whether its values may be loaded."""
+    parser.add_argument(
+        "--store",
+        metavar="WHERE",
+        help="a file, or a postgresql:// URL; default: SNAPSHOT_STORE, else .snapshot/store.db",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="load values though somebody else may have written them: that runs code they name",
+    )
+
+
+@contextmanager
+def store(options: argparse.Namespace) -> Iterator[Store]:
+    """The one that was asked for. Raises `StoreError`, `UsageError`."""
+    with opened(options.store, trust=options.trust) as found:
+        yield found
+
+
+def add_calls(parser: argparse.ArgumentParser) -> None:
+    """Which calls: by their ids, or all of a function, or all."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="the id of a call")
+    parser.add_argument("--function", metavar="F", help="all calls of a function: f, C.f, module:f")
+
+
+def chosen(options: argparse.Namespace, store: Store, *, everything: bool) -> list[int]:
+    """The ids of the calls that were asked for. Raises `UsageError`, `UnknownCall`."""
+    given = [bool(options.ids), options.function is not None, everything]
+    if sum(given) != 1:
+        raise UsageError("give the ids of calls, or --function, or all of them")
+    if options.ids:
+        numbers = list(dict.fromkeys(map(number_of, options.ids)))
+        for each in numbers:
+            store.calls.get(each)
+        return numbers
+    return of_function(store, options.function)
+
+
+def of_function(store: Store, function: str | None) -> list[int]:
+    """The ids of the calls of a function, or of all. Raises `UsageError` if there is none."""
+    found = store.calls.ids(function)
+    if not found and function is not None:
+        known = ", ".join(store.calls.functions()) or "none"
+        raise UsageError(f"there are no calls of {function!r}; functions that have some: {known}")
+    return found
+
+
+def seconds(text: str) -> float:
+    """`90`, `90s`, `15m`, `12h`, `7d`, `2w`. Raises `UsageError`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text)
+    if found is None:
+        raise UsageError(f"{text!r} is no duration: write 45s, 15m, 12h, 7d or 2w")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def moment(text: str) -> float:
+    """Seconds since 1970: a duration before now, or a date. Raises `UsageError`."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        pass
+    try:
+        return time.time() - seconds(text)
+    except UsageError:
+        raise UsageError(
+            f"{text!r} is no time: write 2026-01-31, 2026-01-31T12:00, or 15m, 12h, 7d (ago)"
+        ) from None
+
+
+def when(call: Call) -> str:
+    """When it began, in the time of this place."""
+    return datetime.fromtimestamp(call.started).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(value: float | None) -> str:
+    """`1.2 s`, `35 ms`, `7 µs`; nothing for a call that never ended."""
+    if value is None:
+        return ""
+    for factor, unit in ((1, "s"), (1e3, "ms")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e6:.0f} µs"
+
+
+def so_many(count: int) -> str:
+    """`1 call`, `2 calls`."""
+    return "1 call" if count == 1 else f"{count} calls"
+
+
+def in_words(store: Store, call: Call) -> str:
+    """`add(1, 2, c=4)`."""
+    from snapshot.store.showing import text_of
+
+    args, kwargs = store.calls.arguments(call)
+    shown = [*map(text_of, args), *(f"{name}={text_of(each)}" for name, each in kwargs.items())]
+    if call.arguments is None:
+        shown = ["not stored"]
+    return f"{call.function.key.partition(':')[2]}({', '.join(shown)})"
+
+
+def outcome(store: Store, call: Call) -> str:
+    """What came of it, in a few words."""
+    if call.failure is not None:
+        return f"! {call.failure.type}: {call.failure.text}"
+    if call.result is None:
+        return call.outcome.name
+    return store.calls.show(call.result).text
+
+
+class Progress:
+    """A line on a terminal that says how far a long work is; nothing elsewhere."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self._total, self._what = total, what
+        self._done = 0
+        self._shown = sys.stderr.isatty() and total > 1
+
+    def step(self) -> None:
+        """One more is done."""
+        self._done += 1
+        if self._shown:
+            width = 30 * self._done // self._total
+            bar = "█" * width + "░" * (30 - width)
+            print(f"\r{bar} {self._done}/{self._total} {self._what}", end="", file=sys.stderr)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,115 @@
+"""An archive of calls: one file, with all their values, for another store.
+
+It has the records by which a process tells of its calls, and is taken in as a spool is. A call
+that was made by one of another process has no parent in it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from snapshot.errors import CannotRead, StoreError
+from snapshot.store import Store, events
+from snapshot.store.calls import Call, Stored, Writer
+from snapshot.store.spool import framed, framed_in
+
+_HEAD = b"snapshot: an archive of calls, version 1\n"
+_PROCESS = 2  # the kind of the record that begins those of a process
+
+
+def write(store: Store, numbers: Iterable[int], path: Path) -> int:
+    """Write calls into a new file; how many. Raises `StoreError`, `UnknownCall`."""
+    calls = sorted(map(store.calls.get, numbers), key=lambda each: each.process.writer)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(_HEAD)
+            for writer, several in groupby(calls, key=lambda each: each.process.writer):
+                file.write(framed(_PROCESS, writer.encode()))
+                for record in _told(store, list(several)):
+                    file.write(framed(events.KIND, record))
+        os.link(temporary, path)  # unlike a rename, this replaces nothing
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(calls)
+
+
+def _told(store: Store, calls: list[Call]) -> Iterator[bytes]:
+    """The records of the calls of one process."""
+    process = calls[0].process
+    facts = {**process.facts, "session": process.session, "parent": None, "forked": 0}
+    yield events.told("process", facts)
+    functions: dict[tuple[str, bytes], int] = {}
+    threads: dict[str, int] = {}
+    numbers = {each.id for each in calls}
+    for call in sorted(calls, key=lambda each: each.id):
+        key = call.function.key, call.function.digest
+        if key not in functions:
+            functions[key] = len(functions) + 1
+            named = {"number": functions[key], "key": key[0], "digest": key[1].hex()}
+            yield events.told("function", {**call.function.facts, **named, "keep_last": None})
+        if call.thread not in threads:
+            threads[call.thread] = len(threads) + 1
+            yield events.told("thread", {"number": threads[call.thread], "name": call.thread})
+        yield events.entered(
+            call.id,
+            functions[key],
+            call.parent if call.parent in numbers else 0,
+            round(call.started * 1e6),
+            threads[call.thread],
+            _content(store, call.arguments),
+            _content(store, call.surroundings),
+        )
+        if call.duration is not None:
+            error: dict[str, Any] | None = None
+            if (failure := call.failure) is not None:
+                error = {
+                    "type": failure.type,
+                    "text": failure.text,
+                    "traceback": failure.traceback,
+                }
+            result, after = _content(store, call.result), _content(store, call.after)
+            took = round(call.duration * 1e6)
+            yield events.left(call.id, call.outcome, took, result, after, error)
+
+
+def _content(store: Store, stored: Stored | None) -> bytes:
+    if stored is None:
+        return b""
+    data, buffers = store.calls.fetch(stored)
+    shown = store.calls.show(stored)
+    return events.whole(data, buffers, shown.type, shown.text)
+
+
+def read(store: Store, path: Path) -> int:
+    """Take the calls of an archive into a store, under new ids; how many.
+
+    Raises `CannotRead`, `StoreError`; then nothing was taken.
+    """
+    salt = os.urandom(4).hex()
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as all_:
+            if all_[: len(_HEAD)] != _HEAD:
+                raise CannotRead(f"{path} is no archive of calls, or of another version")
+            groups: list[tuple[Writer, list[bytes]]] = []
+            end = len(_HEAD)
+            for kind, after, content in framed_in(all_, end):
+                end = after
+                if kind == _PROCESS:
+                    writer = f"{content.decode()}-{salt}"
+                    groups.append((Writer(f"{path.name}-{salt}", writer, path), []))
+                else:
+                    groups[-1][1].append(content)
+            if end != len(all_):
+                raise CannotRead(f"{path} is damaged, or not all of it is there")
+    except (OSError, ValueError, IndexError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise CannotRead(f"cannot read {path}: {why}") from None
+    return store.take_in(groups)
