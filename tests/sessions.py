@@ -55,7 +55,8 @@ def _shown(terminal: Terminal) -> Iterator[str]:
 def _plain(line: str) -> str:
     """The line without what differs from run to run."""
     line = " ".join(line.split())
-    line = re.sub(r"\b[\d.]+(?:e-?\d+)? (?:ms|s)\b", "<time>", line)
+    line = re.sub(r"\b[\d.]+(?:e-?\d+)? (?:µs|ms|s)\b", "<time>", line)
+    line = re.sub(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "<date>", line)
     line = re.sub(r"\b[\d.]+ [KM]iB", "<size>", line)
     line = re.sub(r"<(?:stdin|python-input-\d+)>(?=:\d)", "<input>", line)  # by version
     line = re.sub(r"\(\d+\)$", "(<pid>)", line)

@@ -63,8 +63,6 @@ class Reanimated:
         if self.matches:
             return head + "as it was recorded"
         lines = [head + "not as it was recorded", *(f"  {each}" for each in self.differences)]
-        if self.changed:
-            lines.append("  (the function has changed since)")
         return "\n".join(lines)
 
 
@@ -124,6 +122,8 @@ class Reanimation:
         except BaseException as error:
             made.error = error
         made.differences = list(self._differences(made, args, kwargs))
+        if made.differences and made.changed:
+            made.differences.append("(the function has changed since)")
         return made
 
     def loaded(self, stored: Stored | None) -> Any:

@@ -42,6 +42,8 @@ class Placeholder:
     text: str
 
     def __repr__(self) -> str:
+        if self.reason == "redacted":
+            return self.text
         return f"<not stored: {self.text}: {self.reason}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
