@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 USAGE = (
     "ID... | --function F | --all [--changed] [--jobs N] [--timeout S] [--memory SIZE] "
-    "[--files DIR] [--import-path DIR] [--recorded-code] [--mock F] [--json] [--store WHERE]"
+    "[--files DIR] [--import-path DIR] [--recorded-code] [--mock F] [--cluster ADDRESS] "
+    "[--json] [--store WHERE]"
 )
 
 
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mock", action="append", default=[], metavar="F", help="answer its calls as recorded"
     )
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS", help="of a dask scheduler, whose workers make the calls"
+    )
     parser.add_argument("--json", action="store_true", help="tell the verdicts as JSON")
     stores.add_store(parser)
 
@@ -58,7 +62,8 @@ def execute(options: argparse.Namespace) -> int:
         options.import_path, {}, options.recorded_code, tuple(options.mock), debug=None
     )
     with stores.store(options) as store:
-        if len(options.ids) == 1 and options.function is None and not options.all:
+        alone = len(options.ids) == 1 and options.function is None and not options.all
+        if alone and options.cluster is None:
             return _one(options, store)
         verdicts = []
         numbers = list(_chosen(options, store, request))
@@ -140,14 +145,21 @@ def _all(
 ) -> Iterator[Verdict]:
     from snapshot.core.executor import ForkExecutor
     from snapshot.replay.bulk import replay
+    from snapshot.replay.cluster import workers
 
     jobs = options.jobs
     if jobs is not None and not (jobs.isdecimal() and int(jobs) > 0):
         raise UsageError(f"--jobs {jobs}: give a number from 1")
+    limits = {"timeout": _seconds(options), "memory": options.memory, "files": options.files}
+    if options.cluster is not None:
+        if store.place.url is None:
+            raise UsageError("--cluster needs a store that its workers reach: a postgresql:// URL")
+        with workers(options.cluster) as (executor, threads):
+            ahead = 2 * (int(jobs) if jobs else threads)
+            yield from replay(store, numbers, request, executor, ahead=ahead, limits=limits)
+        return
     count = int(jobs) if jobs else len(os.sched_getaffinity(0))
-    with ForkExecutor(
-        count, timeout=_seconds(options), memory=options.memory, files=options.files, reseed=False
-    ) as executor:
+    with ForkExecutor(count, **limits, reseed=False) as executor:
         yield from replay(store, numbers, request, executor, ahead=2 * count)
 
 

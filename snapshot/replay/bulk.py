@@ -7,16 +7,18 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from snapshot.errors import CannotFork, ForkError, SnapshotError
+from snapshot.core.disposable import fork_call
+from snapshot.errors import ForkError, SnapshotError
 from snapshot.replay import recorder
 from snapshot.replay.definitions import Definitions
 from snapshot.replay.reanimation import Reanimation, Request
 from snapshot.store import Store
+from snapshot.store.place import Place
 
 Status = Literal["matched", "differed", "failed", "could not run"]
 STATUSES: tuple[Status, ...] = ("matched", "differed", "failed", "could not run")
@@ -39,22 +41,31 @@ class Verdict:
 
 
 def replay(
-    store: Store, numbers: Iterable[int], request: Request, executor: Executor, *, ahead: int
+    store: Store,
+    numbers: Iterable[int],
+    request: Request,
+    executor: Executor,
+    *,
+    ahead: int,
+    limits: Mapping[str, Any] | None = None,
 ) -> Iterator[Verdict]:
     """Make calls again, so many at once; their verdicts, in the order of the calls.
 
     An executor whose workers are forks of this process finds there what the store has of the call
-    and the modules of the functions; others open the store themselves.
+    and the modules of the functions. Others open the store themselves, and fork for each call.
+
+    limits: of such a fork, as for `fork_call`.
     """
     waiting: deque[tuple[int, str, float, Future[Verdict]]] = deque()
     warm = _Warm(store, request)
-    where = store.place.url or os.fspath(store.place.path)
     trust = store.trusted
     with recorder.paused():
         for number in numbers:
             key = warm.up(number)
             began = time.perf_counter()
-            future = executor.submit(_made_again, where, trust, number, request)
+            future = executor.submit(
+                _made_again, store.place, trust, number, request, dict(limits or {})
+            )
             waiting.append((number, key, began, future))
             if len(waiting) > ahead:
                 yield _verdict(*waiting.popleft())
@@ -105,34 +116,37 @@ class _Warm:
         return key
 
 
-def _made_again(where: str, trust: bool, number: int, request: Request) -> Verdict:
-    began = time.perf_counter()
+def _made_again(
+    where: Place, trust: bool, number: int, request: Request, limits: dict[str, Any]
+) -> Verdict:
+    """In a worker."""
     if (reanimation := _prepared.get(number)) is not None:
-        _be_silent()
-        found = reanimation.compared()
-    else:
-        with Store(where, trust=trust) as store:
-            found = Reanimation(store, store.calls.get(number), request).compared()
-    lines = tuple(found.differences)
-    status: Status = "matched" if found.matches else "differed"
-    return Verdict(number, found.function, status, lines, time.perf_counter() - began)
+        return _in_a_fork(reanimation)
+    with Store(where, trust=trust) as store:
+        reanimation = Reanimation(store, store.calls.get(number), request)
+        reanimation.prefetch()
+        return fork_call(_in_a_fork, reanimation, **limits)
 
 
-def _be_silent() -> None:
-    """In a fork: what many calls print at once is of no use to anybody."""
+def _in_a_fork(reanimation: Reanimation) -> Verdict:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 1)  # what many calls print at once is of no use to anybody
     os.dup2(nowhere, 2)
+    began = time.perf_counter()
+    with recorder.paused():
+        found = reanimation.compared()
+    took = time.perf_counter() - began
+    status: Status = "matched" if found.matches else "differed"
+    return Verdict(reanimation.call.id, found.function, status, tuple(found.differences), took)
 
 
 def _verdict(number: int, key: str, began: float, future: Future[Verdict]) -> Verdict:
-    try:
+    error = future.exception()  # Ctrl-C is raised here, and one that the fork has raised is not
+    if error is None:
         return future.result()
-    except CannotFork as error:
-        status: Status = "could not run"
-        why = str(error)
-    except ForkError as error:
-        status, why = "failed", str(error)
-    except SnapshotError as error:
-        status, why = "could not run", str(error)
+    ran = isinstance(error, ForkError) or not isinstance(error, SnapshotError)
+    status: Status = "failed" if ran else "could not run"
+    why = str(error) if isinstance(error, SnapshotError) else f"{type(error).__name__}: {error}"
+    for ours in (_made_again, _in_a_fork):
+        why = why.replace(f"{ours.__name__}, in fork", f"{key}, in fork", 1)
     return Verdict(number, key, status, (why,), time.perf_counter() - began)

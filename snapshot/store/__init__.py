@@ -17,6 +17,7 @@ from snapshot.errors import NoStore, NotTrusted, StoreError
 from snapshot.store import events, sqlite
 from snapshot.store.calls import Calls, Writer
 from snapshot.store.database import Database
+from snapshot.store.files import Files, Folder, Remote
 from snapshot.store.objects import Objects
 from snapshot.store.place import FOLDER, Place, place, private
 from snapshot.store.postgres import Postgres
@@ -51,7 +52,7 @@ class Store:
         self._database = self._open(create=create)
         self._trust = trust
         self._suspect = self._who_else_may_write()  # before it is opened, which changes its files
-        self.objects = Objects(self._database, self.place.folder / "objects", self._may_load)
+        self.objects = Objects(self._database, self._files(), self._may_load)
         self.calls = Calls(self._database, self.objects)
         self._folds: dict[int, Fold] = {events.KIND: self.calls.fold}
         self._spool = Spool(self.spools)
@@ -74,6 +75,11 @@ class Store:
             except OSError as error:
                 raise StoreError(f"cannot make {self.place}: {error.strerror}") from None
         return sqlite.Sqlite(self.place.path)
+
+    def _files(self) -> Files:
+        if self.place.objects is not None:
+            return Remote(self.place.objects)
+        return Folder(self.place.folder / "objects")
 
     @property
     def trusted(self) -> bool:

@@ -618,11 +618,13 @@ class _Folding:
 
 def _words(error: dict[str, str]) -> tuple[str, str, str]:
     """As a database takes it: PostgreSQL has no place for a null character."""
-    kind, text, traceback = (
-        error[each].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-        for each in ("type", "text", "traceback")
-    )
+    kind, text, traceback = (storable(error[each]) for each in ("type", "text", "traceback"))
     return kind, text, traceback
+
+
+def storable(text: str) -> str:
+    """A text as the words of an exception are stored."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _unframed(data: bytes) -> bytes:

@@ -6,21 +6,17 @@ array is stored once, whatever holds it. Small objects are in the database, larg
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import reprlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from snapshot import pickling
-from snapshot.errors import DamagedObject, NotPicklable, StoreError, UnknownObject
+from snapshot.errors import DamagedObject, NotPicklable, UnknownObject
 from snapshot.pickling import FindClass
 from snapshot.store.database import Database
-from snapshot.store.place import private
+from snapshot.store.files import Files
 
 _IN_FILE = 1 << 18  # bytes from which on an object has a file of its own
 _DIGEST = 32  # bytes of SHA-256
@@ -135,13 +131,13 @@ def _clean(text: str) -> str:
 class Objects:
     """Those of a store.
 
-    folder: where the large ones are. may_load: raises where a pickle of this store must not be
+    files: where the large ones are. may_load: raises where a pickle of this store must not be
     loaded.
     """
 
-    def __init__(self, database: Database, folder: Path, may_load: Callable[[], None]) -> None:
+    def __init__(self, database: Database, files: Files, may_load: Callable[[], None]) -> None:
         self._database = database
-        self._folder = folder
+        self._files = files
         self._may_load = may_load
 
     def put(self, value: object) -> bytes:
@@ -309,33 +305,15 @@ class Objects:
         if data is not None:
             return int(number), bytes(data)
         try:
-            with open(self.path(digest), "rb") as file:
-                if os.fstat(file.fileno()).st_size != size:
-                    raise self._damaged(digest, f"{self.path(digest)} has another size")
-                # Private: what is written to the value never reaches the file.
-                return int(number), memoryview(pickling.mapped(file.fileno(), size))
+            return int(number), self._files.read(digest, size)
         except FileNotFoundError:
-            raise self._damaged(digest, f"{self.path(digest)} is missing") from None
-        except OSError as error:
-            raise StoreError(f"cannot read {self.path(digest)}: {error.strerror}") from None
-
-    def path(self, digest: bytes) -> Path:
-        """Of the file that a large object has."""
-        name = digest.hex()
-        return self._folder / name[:2] / name[2:]
+            raise self._damaged(digest, f"{self._files.name(digest)} is missing") from None
+        except ValueError as error:
+            raise self._damaged(digest, f"{self._files.name(digest)} {error}") from None
 
     def write(self, digest: bytes, data: pickling.Bytes) -> None:
         """Make the file of a large object, or of a buffer. Raises `StoreError`."""
-        path = self.path(digest)
-        size = memoryview(data).nbytes
-        if path.exists() and path.stat().st_size == size:
-            return
-        try:
-            private(path.parent)
-            with _renamed(path) as file:
-                file.write(data)
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}") from None
+        self._files.write(digest, data)
 
     def _damaged(self, digest: bytes, why: str) -> DamagedObject:
         return DamagedObject(
@@ -365,25 +343,8 @@ class Objects:
             # file is left, to which nobody refers.
             for _, digest, in_file in going:
                 if in_file:
-                    with contextlib.suppress(OSError):
-                        self.path(bytes(digest)).unlink()
+                    self._files.delete(bytes(digest))
         return len(going)
-
-
-@contextlib.contextmanager
-def _renamed(path: Path) -> Iterator[Any]:
-    """A new file that gets its name when all of it is there."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with open(fd, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _unknown(digest: bytes, database: Database) -> UnknownObject:

@@ -13,6 +13,7 @@ from snapshot.errors import UsageError
 
 FOLDER = ".snapshot"
 VARIABLE = "SNAPSHOT_STORE"
+OBJECTS = "SNAPSHOT_OBJECTS"
 _PROJECT = (FOLDER, "pyproject.toml", "setup.cfg", ".git")
 _POSTGRESQL = ("postgresql://", "postgres://")
 
@@ -21,12 +22,14 @@ _POSTGRESQL = ("postgresql://", "postgres://")
 class Place:
     """url: of a PostgreSQL database, None for SQLite. path: SQLite's file.
 
-    folder: where the large objects and the spools are, whatever the database.
+    folder: where the large objects and the spools are, whatever the database. objects: the URL of
+    another place for the objects, which fsspec knows.
     """
 
     path: Path
     folder: Path
     url: str | None = None
+    objects: str | None = None
 
     def __str__(self) -> str:
         return str(self.path) if self.url is None else _without_secrets(self.url)
@@ -39,6 +42,9 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
     folder above the script, or above the working directory where there is none, that holds
     `.snapshot`, `pyproject.toml`, `setup.cfg` or `.git`; without such a one, that folder itself.
 
+    The large objects of a PostgreSQL store are where SNAPSHOT_OBJECTS says, if it says something:
+    a URL that fsspec knows, for several machines.
+
     Nothing is made. Raises `UsageError` for a directory, or an empty name.
     """
     if where is None:
@@ -47,7 +53,7 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
     if named.startswith(_POSTGRESQL):
         key = hashlib.sha256(_database_of(named).encode("utf-8", "replace")).hexdigest()[:16]
         folder = _project() / FOLDER / f"postgresql-{key}"
-        return Place(folder, folder, named)
+        return Place(folder, folder, named, os.environ.get(OBJECTS) or None)
     if not named:
         raise UsageError("a store has a name: give a file, or a postgresql:// URL")
     if "://" in named:
