@@ -285,6 +285,9 @@ def write_script(directory: Path, source: str) -> Path:
 _CACHE = Path(__file__).parents[1] / ".pytest_cache" / "programs"
 
 
+_KINDS = ("CACHE", "CONFIG", "DATA", "STATE")
+
+
 def environment(directory: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables a program under test gets: nothing of the user's own, a HOME in `directory`,
     a cache that outlives it, this interpreter's commands first on the path."""
@@ -299,7 +302,7 @@ def environment(directory: Path, extra: Mapping[str, str] | None = None) -> dict
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]),
         "PROMPT_TOOLKIT_NO_CPR": "1",
         "PYTHON_HISTORY": str(home / ".python_history"),
-        **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")},
+        **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in _KINDS},
         **(extra or {}),
     }
 

@@ -68,7 +68,7 @@ def where(
 
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("DROP SCHEMA IF EXISTS snapshot CASCADE")
-    (tmp_path / ".snapshot").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))  # as for its programs
     return server
 
 

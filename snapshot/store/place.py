@@ -42,8 +42,9 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
     folder above the script, or above the working directory where there is none, that holds
     `.snapshot`, `pyproject.toml`, `setup.cfg` or `.git`; without such a one, that folder itself.
 
-    The large objects of a PostgreSQL store are where SNAPSHOT_OBJECTS says, if it says something:
-    a URL that fsspec knows, for several machines.
+    What a PostgreSQL store has in files is in the user's state folder (XDG_STATE_HOME, by default
+    `~/.local/state`), wherever its processes run; its large objects are where SNAPSHOT_OBJECTS
+    says, if it says something: a URL that fsspec knows, for several machines.
 
     Nothing is made. Raises `UsageError` for a directory, or an empty name.
     """
@@ -52,7 +53,7 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
     named = os.fsdecode(where)
     if named.startswith(_POSTGRESQL):
         key = hashlib.sha256(_database_of(named).encode("utf-8", "replace")).hexdigest()[:16]
-        folder = _project() / FOLDER / f"postgresql-{key}"
+        folder = _state() / "snapshot" / f"postgresql-{key}"
         return Place(folder, folder, named, os.environ.get(OBJECTS) or None)
     if not named:
         raise UsageError("a store has a name: give a file, or a postgresql:// URL")
@@ -102,12 +103,17 @@ def _project() -> Path:
     return start
 
 
+def _state() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+
+
 def _start() -> Path:
     """The folder of the script that runs; the working directory for an installed command."""
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if script is not None and os.path.isfile(script):
         folder = Path(script).resolve().parent
-        installed = {Path(each).resolve() for each in (sys.prefix, sys.base_prefix)}
+        ours = Path(__file__).resolve().parent.parent
+        installed = {ours, *(Path(each).resolve() for each in (sys.prefix, sys.base_prefix))}
         if installed.isdisjoint((folder, *folder.parents)):
             return folder
     return Path.cwd()
