@@ -8,7 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-_NAMES = ("fork", "guards", "files", "compact", "call", "collect", "load", "timeline", "prompts")
+_NAMES = (
+    *("fork", "guards", "files", "compact", "call", "collect", "load", "timeline", "prompts"),
+    "replay",
+)
 _TOGETHER = {"timeline": ("timeline", "prompts", "checkouts")}
 
 

@@ -32,7 +32,7 @@ def fragile(x):
     return x
 """
 
-# A scheduler and two workers, as a person would start them; the address is said when they are there.
+# A scheduler and two workers; the address is said when they are there.
 CLUSTER = """
 import sys
 from distributed import LocalCluster

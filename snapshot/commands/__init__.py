@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from snapshot.repl.launcher import Program
 
 COMMANDS = (
-    *("calls", "delete", "doctor", "export", "import", "jupyter", "repl", "replay", "run"),
+    *(
+        "calls",
+        "delete",
+        "doctor",
+        "export",
+        "import",
+        "jupyter",
+        "record",
+        "repl",
+        "replay",
+        "run",
+    ),
     *("script", "show", "vacuum"),
 )
 
@@ -58,10 +69,10 @@ def perform(execute: Callable[[argparse.Namespace], int], options: argparse.Name
     try:
         return execute(options)
     except CannotRun as error:
-        print(f"{options.prog}: {error}", file=sys.stderr)
+        print(f"{options.prog}: {printable(str(error))}", file=sys.stderr)
         return 1
     except SnapshotError as error:
-        print(f"{options.prog}: {error}", file=sys.stderr)
+        print(f"{options.prog}: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read what it prints has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -69,6 +80,15 @@ def perform(execute: Callable[[argparse.Namespace], int], options: argparse.Name
     except SyntaxError as error:
         sys.excepthook(type(error), error.with_traceback(None), None)
         return 1
+
+
+def printable(text: str) -> str:
+    """With the escapes of Python in the place of control characters but line ends and tabs."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text
+    )
 
 
 def describe(prog: str, module: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 
-from snapshot.commands import stores
+from snapshot.commands import printable, stores
 from snapshot.errors import UsageError
 from snapshot.store.events import Outcome
 
@@ -35,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print them, the oldest first. Raises `UsageError`, `StoreError`."""
-    if not options.limit.isdecimal() or int(options.limit) < 1:
-        raise UsageError(f"--limit {options.limit}: give a number from 1")
+    limit = options.limit
+    if not (limit.isdecimal() and len(limit) < 19 and int(limit) > 0):
+        raise UsageError(f"--limit {limit}: give a number from 1")
     with stores.store(options) as store:
         if options.function is not None:
             stores.of_function(store, options.function)
@@ -48,7 +49,7 @@ def execute(options: argparse.Namespace) -> int:
                 slower=None if options.slower_than is None else stores.seconds(options.slower_than),
                 session=options.session,
                 newest=True,
-                limit=int(options.limit),
+                limit=int(limit),
             )
         )[::-1]
         rows = [
@@ -67,28 +68,29 @@ def execute(options: argparse.Namespace) -> int:
             for call in found
         ]
     if options.json:
-        print(json.dumps(rows, indent=2))
+        stores.tell(json.dumps(rows, indent=2))
         return 0
     if not rows:
-        print("no such calls")
+        stores.tell("no such calls")
         return 0
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    digits = len(str(found[-1].id))
+    digits = max(len(str(each.id)) for each in found)
+    lines = []
     for call, row in zip(found, rows, strict=True):
         took = stores.duration(call.duration)
-        result = str(row["result"]).partition("\n")[0]
+        result = printable(str(row["result"]).partition("\n")[0])
+        made = printable(str(row["call"])).replace("\n", "\\n").replace("\t", "\\t")
         head = f"{call.id:>{digits}}  {stores.when(call)}  {took:>7}  "
-        print(
-            head + _fitted(str(row["call"]), result, None if width is None else width - len(head))
-        )
+        lines.append(head + _fitted(made, result, None if width is None else width - len(head)))
+    stores.tell(*lines)
     return 0
 
 
 def _fitted(call: str, result: str, width: int | None) -> str:
     """Both in so many columns: of what is too long, the result has at least a third."""
-    if width is None or len(call) + len(result) + 3 <= width:
+    if width is None:
         return f"{call} → {result}"
-    room = max(10, width - 3 - min(len(result), width // 3))
-    call = call if len(call) <= room else call[: room - 2] + "…)"
-    line = f"{call} → {result}"
-    return line if len(line) <= width else line[: width - 1] + "…"
+    room = max(10, width - 3 - min(stores.columns(result), width // 3))
+    if stores.columns(call) + stores.columns(result) + 3 > width:
+        call = stores.cut(call, room, "…)")
+    return stores.cut(f"{call} → {result}", max(1, width))

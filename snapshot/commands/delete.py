@@ -41,7 +41,8 @@ def execute(options: argparse.Namespace) -> int:
             if keep is not None:
                 numbers = numbers[: max(0, len(numbers) - int(keep))]
         if options.dry_run:
-            print(f"would delete {stores.so_many(len(numbers))}", *numbers)
+            which = f": {', '.join(map(str, numbers))}" if numbers else ""
+            stores.tell(f"would delete {stores.so_many(len(numbers))}{which}")
         else:
-            print(f"deleted {stores.so_many(store.delete(numbers))}")
+            stores.tell(f"deleted {stores.so_many(store.delete(numbers))}")
     return 0

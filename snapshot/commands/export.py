@@ -28,5 +28,5 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(f"{path} is there already: name another file")
     with stores.store(options) as store:
         numbers = stores.chosen(options, store, everything=options.all)
-        print(f"wrote {stores.so_many(archive.write(store, numbers, path))} to {path}")
+        stores.tell(f"wrote {stores.so_many(archive.write(store, numbers, path))} to {path}")
     return 0

@@ -25,6 +25,7 @@ def execute(options: argparse.Namespace) -> int:
     """Take it in, and say how many calls that were. Raises `CannotRead`, `StoreError`."""
     from snapshot.store import archive
 
+    found = archive.records(Path(options.file))  # before a store is made
     with Store(options.store, create=True, trust=options.trust) as store:
-        print(f"imported {stores.so_many(archive.read(store, Path(options.file)))}")
+        stores.tell(f"imported {stores.so_many(store.take_in(found))}")
     return 0

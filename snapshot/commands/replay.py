@@ -9,6 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -56,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Make them, and say what came of them. Raises `UsageError`, `StoreError`, `UnknownCall`."""
+    try:
+        return _replay(options)
+    except KeyboardInterrupt:
+        print("snapshot replay: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _replay(options: argparse.Namespace) -> int:
     from snapshot.replay.reanimation import Request
 
     request = Request(
@@ -75,7 +86,7 @@ def execute(options: argparse.Namespace) -> int:
         finally:
             progress.close()
     if options.json:
-        print(json.dumps([asdict(each) for each in verdicts], indent=2))
+        stores.tell(json.dumps([asdict(each) for each in verdicts], indent=2))
     else:
         _print_table(verdicts)
     return _status(verdicts)
@@ -83,14 +94,16 @@ def execute(options: argparse.Namespace) -> int:
 
 def _one(options: argparse.Namespace, store: Store) -> int:
     """One call alone, of which also the value and the output are of interest."""
-    from snapshot.errors import CannotReanimate, ForkError, NotPicklable
+    from snapshot.errors import CannotReanimate, DamagedObject, ForkError, NotPicklable
     from snapshot.replay.executions import number_of, reanimate_function
-    from snapshot.store.objects import text_of
+    from snapshot.replay.reanimation import in_words
+    from snapshot.store.objects import Placeholder, text_of
 
     number = number_of(options.ids[0])
     call = store.calls.get(number)
     if options.changed or options.jobs is not None:
         raise UsageError("--changed and --jobs go with several calls")
+    began = time.perf_counter()
     try:
         made = reanimate_function(
             number,
@@ -105,22 +118,28 @@ def _one(options: argparse.Namespace, store: Store) -> int:
         )
     except ForkError as error:
         status, lines, took, told = 1, [str(error)], 0.0, "failed"
-    except (CannotReanimate, NotPicklable) as error:
+    except (KeyboardInterrupt, GeneratorExit, MemoryError) as error:
+        if error.__cause__ is None:  # it happened here, and not in the fork
+            raise
+        status, lines, took, told = 1, [f"{type(error).__name__}: {error}"], 0.0, "failed"
+    except (CannotReanimate, NotPicklable, DamagedObject) as error:
         status, lines, took, told = 2, [str(error)], 0.0, "could not run"
     else:
         status, lines, took = (0 if made.matches else 1), made.differences, made.duration
         told = "matched" if made.matches else "differed"
     if options.json:
+        took = took or time.perf_counter() - began
         verdict = {"id": number, "function": call.function.key, "status": told}
-        print(json.dumps([verdict | {"differences": lines, "duration": took}], indent=2))
+        stores.tell(json.dumps([verdict | {"differences": lines, "duration": took}], indent=2))
         return status
     if told in ("failed", "could not run"):
-        print(f"call {number} of {call.function.key}: {told}: {lines[0]}")
+        stores.tell(f"call {number} of {call.function.key}: {told}: {lines[0]}")
         return status
-    print(made.output, end="")
-    raised = made.error
-    print(text_of(made.value) if raised is None else f"! {type(raised).__name__}: {raised}")
-    print(made)
+    output = made.output
+    stores.write(output if output[-1:] in ("", "\n") else output + "\n")
+    value = made.value.text if isinstance(made.value, Placeholder) else text_of(made.value)
+    stores.tell(value if made.error is None else f"! {in_words(made.error)}")
+    stores.tell(str(made))
     return status
 
 
@@ -160,7 +179,7 @@ def _all(
         return
     count = int(jobs) if jobs else len(os.sched_getaffinity(0))
     with ForkExecutor(count, **limits, reseed=False) as executor:
-        yield from replay(store, numbers, request, executor, ahead=2 * count)
+        yield from replay(store, numbers, request, executor, ahead=count)
 
 
 def _seconds(options: argparse.Namespace) -> float | None:
@@ -172,17 +191,22 @@ def _print_table(verdicts: list[Verdict]) -> None:
 
     for each in verdicts:
         if each.status != "matched":
-            print(f"call {each.id} of {each.function}: {each.status}")
-            print(*(f"  {line}" for line in each.differences), sep="\n")
+            stores.tell(f"call {each.id} of {each.function}: {each.status}")
+            stores.tell(*(f"  {line}" for line in each.differences))
+    if not verdicts:
+        stores.tell("no such calls")
+        return
     keys = sorted({each.function for each in verdicts})
     counts = Counter((each.function, each.status) for each in verdicts)
     width = max([len("all"), *map(len, keys)])
-    print(" " * width, *(f"{each:>13}" for each in STATUSES))
+    stores.tell(" ".join([" " * width, *(f"{each:>13}" for each in STATUSES)]))
     for key in keys:
-        print(f"{key:<{width}}", *(f"{counts[key, each] or '':>13}" for each in STATUSES))
+        cells = (f"{counts[key, each] or '':>13}" for each in STATUSES)
+        stores.tell(" ".join([f"{key:<{width}}", *cells]).rstrip())
     if len(keys) != 1:
         total = Counter(each.status for each in verdicts)
-        print(f"{'all':<{width}}", *(f"{total[each] or '':>13}" for each in STATUSES))
+        cells = (f"{total[each] or '':>13}" for each in STATUSES)
+        stores.tell(" ".join([f"{'all':<{width}}", *cells]).rstrip())
 
 
 def _status(verdicts: list[Verdict]) -> int:

@@ -31,7 +31,7 @@ def execute(options: argparse.Namespace) -> int:
         call = store.calls.get(number_of(options.id))
         text = (pytest_script if options.pytest else reanimation_script)(store, call)
     if options.output is None:
-        print(text, end="")
+        stores.write(text)
         return 0
     try:
         with open(options.output, "x", encoding="utf-8") as file:
@@ -40,5 +40,5 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.output} is there already: name another file") from None
     except OSError as error:
         raise UsageError(f"cannot write {options.output}: {error.strerror}") from None
-    print(f"wrote {options.output}")
+    stores.tell(f"wrote {options.output}")
     return 0

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from snapshot.commands import stores
+from snapshot.errors import StoreError
 from snapshot.replay.executions import number_of
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def execute(options: argparse.Namespace) -> int:
     with stores.store(options) as store:
         call = store.calls.get(number_of(options.id))
         if options.json:
-            print(json.dumps(_facts(store, call), indent=2))
+            stores.tell(json.dumps(_facts(store, call), indent=2))
         else:
-            print("\n".join(_lines(store, call)))
+            stores.tell(*_lines(store, call))
     return 0
 
 
@@ -87,7 +88,9 @@ def _surroundings(store: Store, call: Call) -> dict[str, str]:
         return {}
     try:
         found: Any = store.calls.read(call.surroundings)
-    except ValueError:
+    except (ValueError, StoreError):
+        found = None
+    if not isinstance(found, dict):
         return {"?": store.calls.show(call.surroundings).text}
     told = {name: text_of(each) for name, each in found.get("globals", {}).items()}
     told |= {name: f"<{kind}, not stored>" for name, kind in found.get("named", {}).items()}
@@ -118,9 +121,12 @@ def _lines(store: Store, call: Call) -> list[str]:
         if values:
             lines += [f"{title}", *(f"  {name}: {text}" for name, text in values.items())]
     if call.failure is not None:
-        lines += ["raised", *(f"  {each}" for each in call.failure.traceback.splitlines())]
+        lines += [
+            "raised",
+            *(f"  {each}" for each in call.failure.traceback.rstrip("\n").split("\n")),
+        ]
     elif call.result is not None:
         lines += [call.outcome.name, f"  {facts['result']}"]
     if facts["source"]:
-        lines += ["source", *(f"  {each}" for each in facts["source"].splitlines())]
+        lines += ["source", *(f"  {each}" for each in facts["source"].rstrip("\n").split("\n"))]
     return lines

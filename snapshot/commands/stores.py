@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from snapshot.commands import printable
 from snapshot.errors import UsageError
 from snapshot.replay.executions import number_of, opened
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from snapshot.store.calls import Call
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LONG = 1e11  # seconds, or 3000 years: a database takes them in microseconds
+_NAMED = 20  # functions, in a message
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +68,12 @@ def of_function(store: Store, function: str | None) -> list[int]:
     """The ids of the calls of a function, or of all. Raises `UsageError` if there is none."""
     found = store.calls.ids(function)
     if not found and function is not None:
-        known = ", ".join(store.calls.functions()) or "none"
-        raise UsageError(f"there are no calls of {function!r}; functions that have some: {known}")
+        known = store.calls.functions()
+        shown = ", ".join(known[:_NAMED]) or "none"
+        more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+        raise UsageError(
+            f"there are no calls of {function!r}; functions that have some: {shown}{more}"
+        )
     return found
 
 
@@ -75,7 +82,10 @@ def seconds(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text)
     if found is None:
         raise UsageError(f"{text!r} is no duration: write 45s, 15m, 12h, 7d or 2w")
-    return float(found[1]) * _UNITS[found[2] or "s"]
+    value = float(found[1]) * _UNITS[found[2] or "s"]
+    if value > _LONG:
+        raise UsageError(f"{text!r} is too long")
+    return value
 
 
 def moment(text: str) -> float:
@@ -94,7 +104,10 @@ def moment(text: str) -> float:
 
 def when(call: Call) -> str:
     """When it began, in the time of this place."""
-    return datetime.fromtimestamp(call.started).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(call.started).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "at no time that there is"
 
 
 def duration(value: float | None) -> str:
@@ -120,6 +133,8 @@ def in_words(store: Store, call: Call) -> str:
     shown = [*map(text_of, args), *(f"{name}={text_of(each)}" for name, each in kwargs.items())]
     if call.arguments is None:
         shown = ["not stored"]
+    elif not shown and store.calls.show(call.arguments).text != "((), {})":
+        shown = ["…"]  # too large to be read, or damaged
     return f"{call.function.key.partition(':')[2]}({', '.join(shown)})"
 
 
@@ -130,6 +145,36 @@ def outcome(store: Store, call: Call) -> str:
     if call.result is None:
         return call.outcome.name
     return store.calls.show(call.result).text
+
+
+def tell(*lines: str) -> None:
+    """Print lines, in which only their ends are control characters."""
+    write("".join(f"{printable(each)}\n" for each in lines))
+
+
+def write(text: str) -> None:
+    """Print a text as it is, whatever the encoding. Raises BrokenPipeError at once."""
+    encoding = sys.stdout.encoding
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal it takes."""
+    from unicodedata import combining, east_asian_width
+
+    return sum(
+        0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text
+    )
+
+
+def cut(text: str, width: int, end: str = "…") -> str:
+    """A text in no more than so many columns; where it is longer, `end` says so."""
+    if columns(text) <= width:
+        return text
+    while text and columns(text) + columns(end) > width:
+        text = text[:-1]
+    return text + end
 
 
 class Progress:

@@ -18,5 +18,5 @@ def execute(options: argparse.Namespace) -> int:
     """Free it, and say how much. Raises `StoreError`."""
     with stores.store(options) as store:
         freed = store.vacuum()
-        print(f"{store.place}: freed {freed} value{'' if freed == 1 else 's'}")
+        stores.tell(f"{store.place}: freed {freed} value{'' if freed == 1 else 's'}")
     return 0

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from snapshot.replay.reanimation import Reanimated
     from snapshot.replay.record import record
     from snapshot.replay.recorder import lost
+    from snapshot.replay.recording import recording
     from snapshot.replay.tracker import FunctionCallTracker, ObjectManager, init_db
 
 _HOMES = {
@@ -26,6 +27,7 @@ _HOMES = {
     "lost": "snapshot.replay.recorder",
     "reanimate_function": "snapshot.replay.executions",
     "record": "snapshot.replay.record",
+    "recording": "snapshot.replay.recording",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "lost",
     "reanimate_function",
     "record",
+    "recording",
 ]
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,11 +52,14 @@ def replay(
     """Make calls again, so many at once; their verdicts, in the order of the calls.
 
     An executor whose workers are forks of this process finds there what the store has of the call
-    and the modules of the functions. Others open the store themselves, and fork for each call.
+    and the modules of the functions. Such a one forks when a call is submitted, and not while this
+    process uses the store, if `ahead` is the number of its workers. Others open the store
+    themselves, and fork for each call.
 
     limits: of such a fork, as for `fork_call`.
     """
     waiting: deque[tuple[int, str, float, Future[Verdict]]] = deque()
+    running: list[Future[Verdict]] = []
     warm = _Warm(store, request)
     trust = store.trusted
     with recorder.paused():
@@ -67,7 +70,10 @@ def replay(
                 _made_again, store.place, trust, number, request, dict(limits or {})
             )
             waiting.append((number, key, began, future))
-            if len(waiting) > ahead:
+            running.append(future)
+            while len(running := [each for each in running if not each.done()]) >= ahead:
+                wait(running, return_when=FIRST_COMPLETED)
+            while waiting and waiting[0][3].done():
                 yield _verdict(*waiting.popleft())
         while waiting:
             yield _verdict(*waiting.popleft())
@@ -125,7 +131,8 @@ def _made_again(
     with Store(where, trust=trust) as store:
         reanimation = Reanimation(store, store.calls.get(number), request)
         reanimation.prefetch()
-        return fork_call(_in_a_fork, reanimation, **limits)
+        found: Verdict = fork_call(_in_a_fork, reanimation, **limits)
+        return found
 
 
 def _in_a_fork(reanimation: Reanimation) -> Verdict:

@@ -61,7 +61,7 @@ class _Comparing:
             compare = self._errors
         elif (numpy := loaded("numpy")) is not None and isinstance(then, numpy.ndarray):
             compare = _arrays
-        elif loaded("pandas") is not None and hasattr(then, "equals") and hasattr(then, "iloc"):
+        elif type(then).__module__.partition(".")[0] == "pandas" and hasattr(then, "equals"):
             compare = _frames
         elif getattr(type(then), "__eq__", None) is object.__eq__:
             compare = self._objects
@@ -117,7 +117,7 @@ class _Comparing:
 
     def _others(self, then: Any, now: Any, place: str) -> Differences:
         try:
-            same = bool(then == now)
+            same = bool(then == now) or bool(then != then and now != now)  # NaN of any type
         except Exception as error:
             yield f"{place}: cannot be compared: {type(error).__name__}: {error}"
             return

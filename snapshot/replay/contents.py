@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import BuiltinMethodType, MethodType, MethodWrapperType, ModuleType
 from typing import Any, NamedTuple
 
 from snapshot import pickling
+from snapshot.errors import NotPicklable
 from snapshot.pickling import Change
+from snapshot.replay.redaction import Scrubbing
 from snapshot.store import events
 from snapshot.store.objects import Objects, Placeholder, text_of, type_name
 
@@ -20,14 +23,22 @@ _SMALL = 100  # bytes up to which a content is told again and again
 _LARGE = 1 << 16  # bytes from which on a buffer has a file, and a pickle says what it looks like
 _MOST = 1 << 24  # bytes of pickles that are remembered, to tell of them by their digest
 
+_METHODS = frozenset({BuiltinMethodType, MethodType, MethodWrapperType})
+
+_TOO_DEEP = "it is nested too deeply to be pickled"
+
 _dumps: Callable[..., bytes] = pickle.dumps
 
 
 class Taken(NamedTuple):
-    """A value as it was: its pickle, and the digests and sizes of its large buffers."""
+    """A value as it was: its pickle, and the digests and sizes of its large buffers.
+
+    shown: its type and what is shown of it, where it is too large to be looked into later.
+    """
 
     data: bytes
     buffers: tuple[tuple[bytes, int], ...] = ()
+    shown: tuple[str, str] | None = None
 
 
 class Contents:
@@ -43,30 +54,37 @@ class Contents:
         self._told.clear()
         self._size = 0
 
-    def take(self, value: object, most: int | None = None, change: Change | None = None) -> Taken:
+    def take(
+        self,
+        value: object,
+        most: int | None = None,
+        scrubbing: Scrubbing | None = None,
+        levels: int = 0,
+    ) -> Taken:
         """Pickle a value. What cannot be pickled has a `Placeholder` in its place.
 
-        most: bytes, None for no limit; of more, only the `Placeholder` is taken. change: see
-        `pickling.dump`. Raises `StoreError` where a large buffer cannot be written.
+        most: bytes, None for no limit; of more, only the `Placeholder` is taken. scrubbing: hides
+        what of it is redacted. levels: of tuples and dictionaries down to which each part is a
+        value of its own, which no other one's `Placeholder` stands for. Raises `StoreError` where
+        a large buffer cannot be written.
         """
-        data, buffers = pickled(value, change)
-        size = len(data) + sum(each.nbytes for each in buffers)
-        if most is not None and size > most:
-            return Taken(_dumps(instead_of(value, f"{size} bytes, more than {most}"), 5))
-        if not buffers:
+        data, buffers = acceptable(value, most, scrubbing, levels)
+        if not buffers and len(data) <= _LARGE:
             return Taken(data)
+        kind = type_name(value)
+        shown = kind, text_of(value) if scrubbing is None else f"<{kind}>"
         named = []
         for each in buffers:
             digest = hashlib.sha256(each).digest()
             self._objects.write(digest, each)
             named.append((digest, each.nbytes))
-        return Taken(data, tuple(named))
+        return Taken(data, tuple(named), shown)
 
-    def tell(self, taken: Taken, value: object) -> bytes:
-        """The content of a value, for a record."""
-        data, buffers = taken
-        if buffers:
-            return events.outside(data, buffers, type_name(value), text_of(value))
+    def tell(self, taken: Taken) -> bytes:
+        """The content of a value, for a record that is written before anything else is told."""
+        data, buffers, shown = taken
+        if shown is not None and buffers:
+            return events.outside(data, buffers, *shown)
         if len(data) <= _SMALL:
             return data
         if (found := self._told.get(data)) is not None:
@@ -75,14 +93,15 @@ class Contents:
             self.forget()
         self._told[data] = events.reference(hashlib.sha256(data).digest())
         self._size += len(data)
-        if len(data) > _LARGE:
-            return events.outside(data, (), type_name(value), text_of(value))
-        return data
+        return data if shown is None else events.outside(data, (), *shown)
 
-    def tell_atoms(self, value: object) -> bytes:
-        """The content of a value that holds atoms alone."""
-        data = _dumps(value, 5)
-        return data if len(data) <= _SMALL else self.tell(Taken(data), value)
+
+def taken_atoms(value: object) -> Taken:
+    """A value that holds atoms alone."""
+    data = _dumps(value, 5)
+    if len(data) <= _LARGE:
+        return Taken(data)
+    return Taken(data, (), (type_name(value), text_of(value)))
 
 
 def pickled(value: object, change: Change | None = None) -> tuple[bytes, list[memoryview]]:
@@ -102,28 +121,89 @@ def pickled(value: object, change: Change | None = None) -> tuple[bytes, list[me
             return _dumps(value, 5, buffer_callback=keep), buffers
         except (MemoryError, KeyboardInterrupt):
             raise
+        except RecursionError as error:
+            raise NotPicklable(_TOO_DEEP) from error
         except BaseException:
             pass
-    return pickling.dump(value, instead=_instead, change=change)
+    elif change is None:
+        try:
+            return pickling.dump(value)
+        except NotPicklable as error:
+            if isinstance(error.__cause__, RecursionError):
+                raise
+
+    def instead(value: object, error: BaseException) -> Placeholder:
+        return instead_of(value, type(error).__name__ if change else _reason(error), change)
+
+    def settled(obj: Any, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+        if type(obj) in _METHODS and not isinstance(obj.__self__, type | ModuleType):
+            obj.__self__.__reduce_ex__(5)  # what stands for something else has no such method
+        return reduced if change is None else change(obj, reduced)
+
+    return pickling.dump(value, instead=instead, change=settled)
 
 
-def pickled_whole(value: object, change: Change | None = None) -> bytes:
-    """As `pickled`, with all buffers in the pickle."""
-    data, buffers = pickled(value, change)
-    if not buffers:
-        return data
-    return _dumps(pickling.load(data, buffers), 5)
+def _reason(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:  # its str is anybody's code
+        return type(error).__name__
+
+
+def whole(data: bytes, buffers: Sequence[memoryview]) -> bytes:
+    """A pickle with all its buffers in it."""
+    return _dumps(pickling.load(data, buffers), 5) if buffers else data
 
 
 def as_it_was(value: Any) -> Any:
     """A copy of a value that may still change."""
-    return value if type(value) in ATOMS else pickling.load(pickled_whole(value))
+    return value if type(value) in ATOMS else pickling.load(whole(*pickled(value)))
 
 
-def _instead(value: object, error: BaseException) -> Placeholder:
-    return instead_of(value, f"{type(error).__name__}: {error}")
+def acceptable(
+    value: object, most: int | None, scrubbing: Scrubbing | None, levels: int = 0
+) -> tuple[bytes, list[memoryview]]:
+    """A value as `pickled` gives it, or what may be stored of it: see `Contents.take`."""
+    data, buffers, why = _weighed(value, most, scrubbing)
+    if why is None:
+        return data, buffers
+    data, buffers, why = _weighed(_parted(value, most, scrubbing, levels), None, scrubbing)
+    if why is None:
+        return data, buffers
+    return pickled(instead_of(value, why, scrubbing))
 
 
-def instead_of(value: Any, reason: str) -> Placeholder:
-    """Stands for a value that is not stored."""
-    return Placeholder(type_name(value), " ".join(reason.split()), text_of(value))
+def _weighed(
+    value: object, most: int | None, scrubbing: Scrubbing | None
+) -> tuple[bytes, list[memoryview], str | None]:
+    """A value as `pickled` gives it, and why it is not stored, None for no reason."""
+    try:
+        data, buffers = pickled(value, scrubbing)
+    except NotPicklable as error:  # it is nested too deeply
+        return b"", [], "it cannot be pickled" if scrubbing else str(error)
+    size = len(data) + sum(each.nbytes for each in buffers)
+    if most is not None and size > most:
+        return data, buffers, f"{size} bytes, more than {most}"
+    if scrubbing is not None and any(map(scrubbing.holds_secret, [data, *map(bytes, buffers)])):
+        return data, buffers, "it may hold a value that is redacted"
+    return data, buffers, None
+
+
+def _parted(value: Any, most: int | None, scrubbing: Scrubbing | None, levels: int) -> Any:
+    """A copy of a value in which something stands for each part that is not stored."""
+    if levels and type(value) is tuple:
+        return tuple(_parted(each, most, scrubbing, levels - 1) for each in value)
+    if levels and type(value) is dict:
+        return {key: _parted(each, most, scrubbing, levels - 1) for key, each in value.items()}
+    why = _weighed(value, most, scrubbing)[2]
+    return value if why is None else instead_of(value, why, scrubbing)
+
+
+def instead_of(value: Any, reason: str, change: Change | None = None) -> Placeholder:
+    """Stands for a value that is not stored.
+
+    change: where there is one, something of the value may have to be hidden, and its `repr`, which
+    may say anything, is not asked for.
+    """
+    text = text_of(value) if change is None else f"<{type_name(value)}>"
+    return Placeholder(type_name(value), " ".join(reason.split()), text)

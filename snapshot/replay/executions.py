@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, overload
 
+from snapshot import pickling
 from snapshot.core.disposable import fork_call
 from snapshot.core.rollback.wanted import Paths
-from snapshot.errors import UnknownCall, UsageError
+from snapshot.errors import NotPicklable, UnknownCall, UsageError
 from snapshot.replay import recorder
 from snapshot.replay.reanimation import Args, Kwargs, Reanimated, Reanimation, Request
 from snapshot.store import Store
+from snapshot.store.objects import Placeholder, text_of, type_name
 
 Where = str | os.PathLike[str] | Store | None
 Debug = Callable[[Callable[[], Any]], Any]
@@ -126,7 +128,7 @@ def reanimate_function(
     mock: functions (by key, or the end of one) whose recorded calls within this one are answered
         with what they returned then.
     compare: return a `Reanimated`, which has value, error, output and the differences to what was
-        recorded.
+        recorded. Of a value that cannot be brought back from the fork it has a `Placeholder`.
     debug: make the call under a debugger: True is pdb, at its first line. Else something that is
         called with what makes the call.
 
@@ -145,20 +147,41 @@ def reanimate_function(
         if not fork:
             with recorder.paused():
                 return make()
+        alone = _Alone(reanimation.call.function.key, make)
         if debug or not compare:  # a debugger needs the terminal
-            return fork_call(_alone, make, timeout=timeout, memory=memory, files=files)
+            return fork_call(alone, timeout=timeout, memory=memory, files=files)
         value, stdout, stderr = fork_call(
-            _alone, make, timeout=timeout, memory=memory, files=files, capture=True
+            alone, timeout=timeout, memory=memory, files=files, capture=True
         )
         assert isinstance(value, Reanimated)
         value.output = (stdout + stderr).decode(errors="backslashreplace")
         return value
 
 
-def _alone(make: Callable[[], Any]) -> Any:
-    """In the fork."""
-    with recorder.paused():
-        return make()
+class _Alone:
+    """Makes a call in the fork, which is told of by the name of the function."""
+
+    def __init__(self, key: str, make: Callable[[], Any]) -> None:
+        self.__qualname__ = key
+        self._make = make
+
+    def __call__(self) -> Any:
+        with recorder.paused():
+            found = self._make()
+        return _brought_back(found) if isinstance(found, Reanimated) else found
+
+
+def _brought_back(found: Reanimated) -> Reanimated:
+    """With something in the place of what another process cannot have."""
+    for name, value in (("value", found.value), ("error", found.error)):
+        try:
+            pickling.load(*pickling.dump(value))
+        except NotPicklable as problem:
+            instead: object = Placeholder(type_name(value), str(problem), text_of(value))
+            if name == "error":
+                instead = NotPicklable(f"{text_of(value)} was raised: {problem}")
+            setattr(found, name, instead)
+    return found
 
 
 def _debugger(debug: bool | Debug) -> Debug | None:

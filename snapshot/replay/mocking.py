@@ -13,6 +13,7 @@ from snapshot.errors import CannotReanimate
 from snapshot.replay.comparing import differences
 from snapshot.store.calls import Call, Calls, Stored, names
 from snapshot.store.events import Outcome
+from snapshot.store.objects import Placeholder
 
 Load = Callable[[Stored | None], Any]
 Find = Callable[[str], FunctionType]
@@ -71,6 +72,10 @@ class _Answers:
         if call.outcome is Outcome.running:
             raise CannotReanimate(f"call {call.id} of {self._key} never ended: it has no answer")
         value = self._load(call.result)
+        if isinstance(value, Placeholder):
+            raise CannotReanimate(
+                f"what call {call.id} of {self._key} gave was not stored: {value.reason}"
+            )
         if call.outcome is Outcome.raised:
             raise value
         return value

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib
 import inspect
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CellType, CodeType, FunctionType, ModuleType
@@ -21,12 +24,13 @@ from snapshot.replay.comparing import differences
 from snapshot.replay.contents import as_it_was
 from snapshot.replay.definitions import Definitions
 from snapshot.replay.mocking import mocked
+from snapshot.replay.sourcetext import SourceText
 from snapshot.store import Store
-from snapshot.store.calls import Call, Stored
+from snapshot.store.calls import Call, Stored, storable
 from snapshot.store.events import Outcome
-from snapshot.store.functions import find, find_code
+from snapshot.store.functions import find, find_code, underlying
 from snapshot.store.objects import Placeholder
-from snapshot.store.sources import codes_of
+from snapshot.store.sources import inner_codes
 from snapshot.store.versions import version_of
 
 Args = tuple[Any, ...]
@@ -95,9 +99,12 @@ class Reanimation:
         self._fetched: dict[Stored, tuple[bytes, list[Bytes]]] = {}
         self._find_class: Callable[[str, str], Any] | None = None
 
-    def arguments(self) -> tuple[Args, Kwargs]:
-        """What it was called with. Raises `CannotReanimate` where that was not stored."""
-        found = self.loaded(self.call.arguments)
+    def arguments(self, *, to_call: bool = False) -> tuple[Args, Kwargs]:
+        """What it was called with. Raises `CannotReanimate` where that was not stored.
+
+        to_call: see `loaded`.
+        """
+        found = self.loaded(self.call.arguments, to_call=to_call)
         if isinstance(found, Placeholder) or found is None:
             why = "they were not stored" if found is None else found.reason
             raise CannotReanimate(f"the arguments of call {self.call.id} are not there: {why}")
@@ -115,26 +122,40 @@ class Reanimation:
         make, function, args, kwargs = self._prepared(as_it_was)
         if not self._request.recorded_code:
             made.changed = self._has_changed(function)
+        began = time.perf_counter()
         try:
             made.value = make()
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
         except BaseException as error:
+            if self._is_ours(error):
+                raise
             made.error = error
+        made.duration = time.perf_counter() - began
         made.differences = list(self._differences(made, args, kwargs))
         if made.differences and made.changed:
             made.differences.append("(the function has changed since)")
         return made
 
-    def loaded(self, stored: Stored | None) -> Any:
-        """A value of the call, or of one that it has made; None where none was stored."""
+    def _is_ours(self, error: BaseException) -> bool:
+        """Whether something happened to us, and the call has not raised it."""
+        if isinstance(error, CannotReanimate):
+            return bool(self._request.mock)  # which has no answer
+        happens = isinstance(error, KeyboardInterrupt | GeneratorExit | MemoryError)
+        failure = self.call.failure
+        return happens and (failure is None or failure.type != type(error).__name__)
+
+    def loaded(self, stored: Stored | None, *, to_call: bool = False) -> Any:
+        """A value of the call, or of one that it has made; None where none was stored.
+
+        to_call: with new locks where there were locks, for a call with it.
+        """
         if stored is None:
             return None
+        find_class = _with_locks(self._classes()) if to_call else self._classes()
         if stored in self._fetched:
             data, buffers = self._fetched[stored]  # a value may be loaded twice, and changed
             copies = [bytearray(each) for each in buffers]
-            return pickling.load(data, copies, find_class=self._classes())
-        return self._store.calls.load(stored, find_class=self._classes())
+            return pickling.load(data, copies, find_class=find_class)
+        return self._store.calls.load(stored, find_class=find_class)
 
     def _classes(self) -> Callable[[str, str], Any] | None:
         """Where an unpickler finds the classes of the program that has recorded."""
@@ -203,26 +224,28 @@ class Reanimation:
         """The function as it was, from its text, among what is there now."""
         if facts["source"] is None:
             raise CannotReanimate(f"the source of {key} was not recorded: there was none")
-        cells = {**surroundings.get("cells", {})}
-        names = [*cells, *surroundings.get("itself", ())]
         name, qualname = key.partition(":")[::2]
         home = module or _imported(name, key)
-        lines = "".join(f"  {line}\n" for line in facts["source"].splitlines())
-        codes = codes_of(f"def around({', '.join(names)}):\n{lines}", facts["file"])
-        wanted = qualname.rpartition(".")[2]
-        found = [each for more in codes.values() for each in more if each.co_name == wanted]
-        if not found:
-            raise CannotReanimate(f"the recorded source of {key} has no function {wanted}")
-        begin = facts["line"] - found[0].co_firstlineno
-        code = _moved(found[0], begin)
+        names = [*surroundings.get("cells", {}), *surroundings.get("itself", ())]
+        try:
+            text = SourceText(facts["source"], qualname, facts["file"])
+            code = text.code(names, bytes.fromhex(facts["code"]))
+        except (SyntaxError, ValueError, LookupError) as error:
+            raise CannotReanimate(
+                f"the recorded source of {key} does not make it: {error}"
+            ) from None
+        code = _moved(code, facts["line"] - code.co_firstlineno)
         function = _made(code, home.__dict__, surroundings)
         if "defaults" not in surroundings:
-            with contextlib.suppress(FunctionNotFound):
-                now = find(key, module=module)
-                function.__defaults__, function.__kwdefaults__ = (
-                    now.__defaults__,
-                    now.__kwdefaults__,
-                )
+            try:
+                like = text.defaults(home.__dict__)
+            except Exception:  # they may be made of what is not there any more
+                like = None
+                with contextlib.suppress(FunctionNotFound):
+                    like = find(key, module=module)
+            if like is not None:
+                function.__defaults__ = like.__defaults__
+                function.__kwdefaults__ = like.__kwdefaults__
         return function
 
     def prefetch(self) -> None:
@@ -248,6 +271,8 @@ class Reanimation:
         here = ".".join(map(str, sys.version_info[:2]))
         if not str(self.call.process.facts["python"]).startswith(here + "."):
             return False  # bytecode is another one there
+        if (module := self._module(self.call.function.key)) is not None:
+            _define(function, module)
         return version_of(function) != self.call.function.digest
 
     # The call.
@@ -259,19 +284,32 @@ class Reanimation:
         """
         self._find_path()
         overrides = dict(self._request.overrides)
-        surroundings = self.loaded(self.call.surroundings) or {}
+        surroundings = self.loaded(self.call.surroundings, to_call=True) or {}
         if isinstance(surroundings, Placeholder):
             surroundings = {}
+        self._fill_cells(surroundings.get("cells", {}), overrides)
         function = self._function(surroundings)
-        args, kwargs = _bound(self, function, *self.arguments(), overrides)
-        _set_globals(function, {**surroundings.get("globals", {}), **overrides})
+        args, kwargs = _bound(self, function, *self.arguments(to_call=True), overrides)
+        values = {**surroundings.get("globals", {}), **overrides}
         call = functools.partial(function, *args, **kwargs)
         make = functools.partial(_made_call, call, self._yielded(), keep)
         if self._request.debug is not None:
             make = functools.partial(self._request.debug, make)
         if self._request.mock:
             make = functools.partial(self._mocked, make)
-        return make, function, args, kwargs
+        return functools.partial(_among, function, values, make), function, args, kwargs
+
+    def _fill_cells(self, cells: dict[str, Any], overrides: dict[str, Any]) -> None:
+        """Put what `overrides` has for a cell in its place, and take it out of there."""
+        for name, value in cells.items():
+            if name in overrides:
+                cells[name] = overrides.pop(name)
+            elif isinstance(value, Placeholder):
+                raise CannotReanimate(
+                    f"the variable {name}, which {self.call.function.key} has of the function "
+                    f"around it, was not stored ({value.reason}): give one, "
+                    f"overrides={{{name!r}: ...}}"
+                )
 
     def _mocked(self, make: Callable[[], Any]) -> Any:
         request = self._request
@@ -306,11 +344,11 @@ class Reanimation:
         if call.outcome is Outcome.raised:
             assert call.failure is not None
             then = f"{call.failure.type}: {call.failure.text}"
-            now = "nothing" if made.error is None else _in_words(made.error)
+            now = "nothing" if made.error is None else in_words(made.error)
             if now != then:
                 yield f"exception: {then} then, {now} now"
         elif made.error is not None:
-            yield f"exception: nothing then, {_in_words(made.error)} now"
+            yield f"exception: nothing then, {in_words(made.error)} now"
         else:
             try:
                 then = self.loaded(call.result)
@@ -326,9 +364,46 @@ class Reanimation:
             yield from differences(before[1], kwargs, "keywords")
 
 
-def _imported(name: str, key: str) -> ModuleType:
-    import importlib
+def _with_locks(find_class: Callable[[str, str], Any] | None) -> Callable[[str, str], Any]:
+    """The same, with which a lock comes into being in the place of what stands for one."""
 
+    def find(module: str, name: str) -> Any:
+        if (module, name) == (Placeholder.__module__, Placeholder.__name__):
+            return _lock_or_placeholder
+        if find_class is not None:
+            return find_class(module, name)
+        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+
+    return find
+
+
+def _lock_or_placeholder(kind: str, reason: str, text: str) -> Any:
+    found = Placeholder(kind, reason, text)
+    make = {"_thread.lock": threading.Lock, "_thread.RLock": threading.RLock}.get(kind)
+    return found if make is None else _Lock(make(), found)
+
+
+class _Lock:
+    """A new lock in the place of one that was not stored. Pickled, it is not stored either."""
+
+    def __init__(self, lock: Any, then: Placeholder) -> None:
+        self._lock, self._then = lock, then
+        self.acquire, self.release = lock.acquire, lock.release
+
+    def locked(self) -> bool:
+        return bool(self._lock.locked())
+
+    def __enter__(self) -> Any:
+        return self._lock.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._lock.__exit__(*error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._then.__reduce__()
+
+
+def _imported(name: str, key: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
@@ -376,7 +451,12 @@ def _bound(
         ) from None
     for name in [each for each in overrides if each in signature.parameters]:
         bound.arguments[name] = overrides.pop(name)
-    for name, value in bound.arguments.items():
+    defaults = {
+        name: each.default
+        for name, each in signature.parameters.items()
+        if name not in bound.arguments and isinstance(each.default, Placeholder)
+    }
+    for name, value in {**bound.arguments, **defaults}.items():
         if isinstance(value, Placeholder):
             raise CannotReanimate(
                 f"the argument {name} of call {self.call.id} was not stored ({value.reason}): "
@@ -385,10 +465,35 @@ def _bound(
     return bound.args, bound.kwargs
 
 
-def _set_globals(function: FunctionType, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        if not isinstance(value, Placeholder):
-            function.__globals__[name] = value
+def _define(function: FunctionType, module: ModuleType) -> None:
+    """Define what a function of a script reaches by its globals, and what that does."""
+    waiting: list[Any] = [function]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, type) and each.__module__ == module.__name__:
+            waiting += vars(each).values()
+        plain = underlying(each)
+        if plain is None or plain.__globals__ is not module.__dict__ or id(plain) in seen:
+            continue
+        seen.add(id(plain))
+        for name in {name for code in inner_codes(plain.__code__) for name in code.co_names}:
+            with contextlib.suppress(Exception):  # it is made by the body, or cannot be made
+                waiting.append(getattr(module, name))
+
+
+def _among(function: FunctionType, values: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+    """Make a call while the globals of its function have these values."""
+    home = function.__globals__
+    found = {name: each for name, each in values.items() if not isinstance(each, Placeholder)}
+    before = {name: home[name] for name in found if name in home}
+    home.update(found)
+    try:
+        return make()
+    finally:
+        for name in found:
+            home.pop(name, None)
+        home.update(before)
 
 
 def _as_it_is(value: Any) -> Any:
@@ -425,6 +530,12 @@ async def _all_of(values: Any, count: int | None, keep: Keep) -> list[Any]:
     return found
 
 
-def _in_words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
+    """`ValueError: no`, with the text as the store has it."""
     kind = type(error)
-    return f"{kind.__module__}.{kind.__qualname__}: {error}".removeprefix("builtins.")
+    try:
+        text = str(error)
+    except Exception as other:
+        text = f"<its str raised {type(other).__name__}>"
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    return f"{storable(name)}: {storable(text)}"

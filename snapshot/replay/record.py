@@ -157,34 +157,31 @@ def _coroutine(fn: Callable[..., Any], recorder: Recorder, recorded: Recorded) -
 
 def _generator(fn: Callable[..., Any], recorder: Recorder, recorded: Recorded) -> Any:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        body = fn(*args, **kwargs)
         running = recorder.enter(recorded, args, kwargs)
         if running is None:
-            return (yield from fn(*args, **kwargs))
-        recorder.outside(running)
+            return (yield from body)
+        recorder.outside(running.parent)
         yields = Yields()
         result: Any = yields
-        outcome = Outcome.closed
-        body = fn(*args, **kwargs)
+        outcome, end = Outcome.closed, Outcome.yielded
         step = functools.partial(next, body)
         try:
             while True:
-                recorder.inside(running)
+                before = recorder.inside(running)
                 try:
                     item = step()
                 except StopIteration as stop:
-                    outcome = Outcome.yielded
+                    outcome = end
                     return stop.value
                 finally:
-                    recorder.outside(running)
+                    recorder.outside(before)
                 recorder.yields(recorded, running, yields, item)
                 try:
                     step = functools.partial(body.send, (yield item))
-                except GeneratorExit:
-                    recorder.inside(running)
-                    body.close()
-                    raise
-                except BaseException as error:
+                except BaseException as error:  # also GeneratorExit, which the body may refuse
                     step = functools.partial(body.throw, error)
+                    end = Outcome.closed if isinstance(error, GeneratorExit) else end
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -198,35 +195,32 @@ def _generator(fn: Callable[..., Any], recorder: Recorder, recorded: Recorded) -
 
 def _async_generator(fn: Callable[..., Any], recorder: Recorder, recorded: Recorded) -> Any:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        body = fn(*args, **kwargs)
         running = recorder.enter(recorded, args, kwargs)
         if running is not None:
-            recorder.outside(running)
+            recorder.outside(running.parent)
         yields = Yields()
         result: Any = yields
-        outcome = Outcome.closed
-        body = fn(*args, **kwargs)
+        outcome, end = Outcome.closed, Outcome.yielded
         step = body.__anext__
         try:
             while True:
-                if running is not None:
-                    recorder.inside(running)
+                before = 0 if running is None else recorder.inside(running)
                 try:
                     item = await step()
                 except StopAsyncIteration:
-                    outcome = Outcome.yielded
+                    outcome = end
                     return
                 finally:
                     if running is not None:
-                        recorder.outside(running)
+                        recorder.outside(before)
                 if running is not None:
                     recorder.yields(recorded, running, yields, item)
                 try:
                     step = functools.partial(body.asend, (yield item))
-                except GeneratorExit:
-                    await body.aclose()
-                    raise
-                except BaseException as error:
+                except BaseException as error:  # also GeneratorExit, which the body may refuse
                     step = functools.partial(body.athrow, error)
+                    end = Outcome.closed if isinstance(error, GeneratorExit) else end
         except GeneratorExit:
             raise
         except BaseException as error:

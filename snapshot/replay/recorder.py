@@ -21,10 +21,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FunctionType, TracebackType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
-from snapshot.errors import NotPicklable, RecordingWarning
-from snapshot.replay.contents import ATOMS, Contents, Taken, pickled
+from snapshot.errors import NotPicklable, RecordingWarning, StoreError
+from snapshot.replay.contents import ATOMS, Contents, Taken, pickled, taken_atoms
 from snapshot.replay.redaction import Redaction, Scrubbing
 from snapshot.replay.surroundings import Surroundings
 from snapshot.replay.yields import Yields
@@ -82,12 +82,16 @@ class Recorded:
         self.function = function
         self.options = options
         self.redaction = Redaction(options.redact) if options.redact else None
-        self.surroundings = Surroundings(function)
+        self.surroundings = Surroundings(function.__code__)
         self.is_plain = self.redaction is None and options.max_value_bytes is None
+        self.is_generator = kind.endswith("generator")
         self._kind = kind
         self._chance = random.Random(os.urandom(8)) if options.sample < 1 else None
         names = functions.parameters(function.__code__)
         self._positional = names.positional_only + names.positional
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Recorded, (self.function, self._kind, self.options)
 
     def is_wanted(self, args: Args, kwargs: Kwargs) -> bool:
         """Whether this call is to be recorded."""
@@ -144,9 +148,10 @@ class Recorded:
         of_call: it is what a call is made with.
         """
         assert self.redaction is not None
+        args, kwargs = value if of_call else ((), {})
         for again in (True, False):  # what is found late in a value may be in its beginning, too
             scrubbing = self.redaction.scrubbing(secrets)
-            clean = self.redacted(*value, scrubbing) if of_call else value
+            clean = self.redacted(args, kwargs, scrubbing) if of_call else value
             clean = scrubbing.value(clean)
             if again:
                 with contextlib.suppress(NotPicklable):  # its parts will be looked at one by one
@@ -178,7 +183,10 @@ class Recorder:
     @classmethod
     def of(cls, where: str | os.PathLike[str] | None) -> Recorder:
         """The one of a store. Nothing is made before a call is recorded. Raises `UsageError`."""
-        found = place(where)
+        return cls._at(place(where))
+
+    @classmethod
+    def _at(cls, found: Place) -> Recorder:
         if found not in cls._all:
             if not cls._all:
                 os.register_at_fork(after_in_child=cls._forked)
@@ -195,6 +203,10 @@ class Recorder:
         self._store: Store | None = None
         self.lost = 0
         self._begin()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is recorded may be in a value that goes to another process."""
+        return Recorder._at, (self._place,)
 
     def _begin(self) -> None:
         """What each process has for itself."""
@@ -220,8 +232,17 @@ class Recorder:
 
     # A call.
 
-    def enter(self, recorded: Recorded, args: Args, kwargs: Kwargs) -> Running | None:
-        """A call begins. None if it is not recorded."""
+    def enter(
+        self,
+        recorded: Recorded,
+        args: Args,
+        kwargs: Kwargs,
+        function: FunctionType | None = None,
+    ) -> Running | None:
+        """A call begins. None if it is not recorded.
+
+        function: the one that is called, where several have the code that is recorded.
+        """
         thread = self._thread
         if thread.busy or _paused:
             return None  # code that runs because a call is recorded
@@ -231,29 +252,29 @@ class Recorder:
                 return None
             if not self._is_known:
                 self._introduce()
-            before = None
-            around = b""
+            before = around = None
             secrets = set(recorded.secrets)
             if recorded.redaction is not None and recorded.surroundings.exist:
-                self._surroundings(recorded, secrets)  # what it has under the names
+                self._surroundings(recorded, secrets, function)  # what it has under the names
             if not kwargs and recorded.is_plain and _all_atoms(map(type, args)):
-                arguments = self._contents.tell_atoms((args, {}))
+                arguments = taken_atoms((args, {}))
             else:
-                before, clean = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
-                arguments = self._tell(before, clean, recorded)
-            if recorded.surroundings.exist and (found := self._surroundings(recorded, secrets)):
-                around = self._tell(*found, recorded)
-            number, parent = self._next(), self._current.get()
-            record = events.entered(
-                number,
-                self._functions.get(recorded) or self._tell_function(recorded),
-                parent,
-                time.time_ns() // 1000,
-                thread.number or self._tell_thread(),
-                arguments,
-                around,
-            )
-            self._append(record)
+                arguments = before = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
+            if recorded.surroundings.exist:
+                around = self._surroundings(recorded, secrets, function)
+            parent = self._current.get()
+            with self._lock:
+                number = self._next()
+                record = events.entered(
+                    number,
+                    self._functions.get(recorded) or self._tell_function(recorded),
+                    parent,
+                    time.time_ns() // 1000,
+                    thread.number or self._tell_thread(),
+                    self._contents.tell(arguments),
+                    b"" if around is None else self._contents.tell(around),
+                )
+                self._append(record)
             self._current.set(number)
             return Running(number, parent, time.perf_counter_ns(), before, secrets)
         except Exception as error:
@@ -273,38 +294,44 @@ class Recorder:
     ) -> None:
         """A call ends. value: what it returned, raised or, as a list, yielded."""
         duration = (time.perf_counter_ns() - running.began) // 1000
-        self._current.set(running.parent)
+        if not recorded.is_generator:
+            self._current.set(running.parent)
         thread = self._thread
         was_busy, thread.busy = thread.busy, True
         try:
             number, _, _, before, secrets = running
-            after = b""
+            now = before
             if before is not None:
-                now, clean = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
-                after = self._tell(now, clean, recorded) if now != before else b""
+                now = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
             if type(value) is Yields and recorded.redaction is not None:
                 value.hide(recorded.redaction.scrubbing(secrets))
             if type(value) in ATOMS and recorded.is_plain:
-                result = self._contents.tell_atoms(value)
+                result = taken_atoms(value)
             else:
-                result = self._tell(*self._take(value, recorded, secrets), recorded)
+                result = self._take(value, recorded, secrets)
             error = None
             if outcome is Outcome.raised:
                 error = _in_words(value, recorded, secrets)
-            self._append(events.left(number, outcome, duration, result, after, error))
+            with self._lock:
+                told, after = self._contents.tell(result), b""
+                if now is not None and before is not None and now[:2] != before[:2]:
+                    after = self._contents.tell(now)
+                self._append(events.left(number, outcome, duration, told, after, error))
         except Exception as problem:
             self._lose(problem)
             self._leave_at_least(running.number, value, outcome, duration)
         finally:
             thread.busy = was_busy
 
-    def inside(self, running: Running) -> None:
-        """The body of a generator goes on."""
+    def inside(self, running: Running) -> int:
+        """The body of a generator goes on. The number of the call that it was asked in."""
+        before = self._current.get()
         self._current.set(running.number)
+        return before
 
-    def outside(self, running: Running) -> None:
-        """The body of a generator waits."""
-        self._current.set(running.parent)
+    def outside(self, before: int) -> None:
+        """The body of a generator waits: we are in the call of that number again."""
+        self._current.set(before)
 
     def yields(self, recorded: Recorded, running: Running, yields: Yields, value: Any) -> None:
         """A generator yields a value."""
@@ -330,26 +357,18 @@ class Recorder:
         levels: int = 0,
         *,
         of_call: bool = False,
-    ) -> tuple[Taken, Any]:
-        """A value, and what may be shown of it. levels: see `Contents.take`.
-
-        of_call: it is what a call is made with.
-        """
+    ) -> Taken:
+        """levels: see `Contents.take`. of_call: it is what a call is made with."""
         most, redaction = recorded.options.max_value_bytes, recorded.redaction
         if redaction is None:
-            return self._contents.take(value, most, None, levels), value
+            return self._contents.take(value, most, None, levels)
         scrubbing, clean = recorded.cleaned(value, secrets, of_call=of_call)
-        return self._contents.take(clean, most, scrubbing, levels), clean
-
-    def _tell(self, taken: Taken, value: Any, recorded: Recorded) -> bytes:
-        """The content of a value that was taken, which goes into a record now."""
-        text = None if recorded.redaction is None else f"<{type_name(value)}>"
-        return self._contents.tell(taken, value, text)
+        return self._contents.take(clean, most, scrubbing, levels)
 
     def _surroundings(
-        self, recorded: Recorded, secrets: set[str | bytes]
-    ) -> tuple[Taken, Any] | None:
-        values = recorded.surroundings.values()
+        self, recorded: Recorded, secrets: set[str | bytes], function: FunctionType | None
+    ) -> Taken | None:
+        values = recorded.surroundings.values(function or recorded.function)
         if not any(values.values()):
             return None
         if recorded.redaction is not None:
@@ -365,8 +384,9 @@ class Recorder:
         error = {"type": kind, "text": "", "traceback": ""} if outcome is Outcome.raised else None
         with contextlib.suppress(Exception):
             missing = Placeholder(kind, "it could not be recorded", f"<{kind}>")
-            result = self._contents.tell_atoms(missing)
-            self._append(events.left(number, outcome, duration, result, b"", error))
+            with self._lock:
+                result = self._contents.tell(taken_atoms(missing))
+                self._append(events.left(number, outcome, duration, result, b"", error))
 
     def _introduce(self) -> None:
         """Make the store, if it is not there, and say which process this is."""
@@ -417,26 +437,42 @@ class Recorder:
             return number
 
     def _append(self, record: bytes) -> None:
-        self._spool.append(events.KIND, record)
+        """With the lock, since what is told is told: later records refer to it."""
+        try:
+            self._spool.append(events.KIND, record)
+        except BaseException:
+            self._contents.forget()
+            raise
         if self._spool.file != self._file:
             self._turn()
 
     def _turn(self) -> None:
         """Another spool file was begun."""
         with self._lock:
+            assert self._store is not None
             self._file = self._spool.file
             self._contents.forget()
+            if not self._place.path.exists():
+                self._begin_anew()
             self._unfolded += self._spool.size
             if self._unfolded > _FOLD_AT:
                 self._unfolded = 0
-                assert self._store is not None
                 self._store.fold()
+
+    def _begin_anew(self) -> NoReturn:
+        """The store was deleted, with all that was told: the next call makes another one."""
+        store, file = self._store, self._file
+        assert store is not None
+        self._begin()
+        self._store = None
+        with contextlib.suppress(Exception):
+            store.close()
+            os.unlink(store.spools / f"{file}")
+        raise StoreError("it was deleted while this process recorded, and is made anew")
 
     def _lose(self, error: Exception) -> None:
         """One call is not recorded, or not all of it; the program goes on."""
         self.lost += 1
-        if self._is_known:
-            self._contents.forget()  # what was told of it may be in no record
         if self.lost == 1:
             message = f"calls are not recorded in {self._place}: {_text(error) or error!r}"
             try:
@@ -472,7 +508,9 @@ def _in_words(
 ) -> dict[str, str]:
     kind = type(error)
     place: TracebackType | None = error.__traceback__
-    lines = traceback.format_exception(kind, error, place.tb_next if place else None)
+    if place is not None and place.tb_frame.f_code is not recorded.function.__code__:
+        place = place.tb_next  # the first is the wrapper of `record`
+    lines = traceback.format_exception(kind, error, place)
     words = {
         "type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
         "text": _text(error),

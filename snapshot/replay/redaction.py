@@ -5,21 +5,27 @@ A name is that of a parameter, of a key in a dictionary or of an attribute, wher
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import dataclasses
+import functools
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from snapshot.errors import UsageError
 from snapshot.store.objects import Placeholder, type_name
 
+_DEEP = 100  # levels beyond which nothing is looked for
 _SHORT = 4  # characters below which a value is looked for under its name alone
 _MARK = "<redacted>"
 
 _T = TypeVar("_T", str, bytes)
 
 
-def _hidden(value: object) -> Placeholder:
+def _hidden(value: object) -> Any:
+    if type(value) is Placeholder:
+        return value
     return Placeholder(type_name(value), "redacted", _MARK)
 
 
@@ -59,6 +65,7 @@ class Scrubbing:
         self._names = names
         self.secrets = secrets
         self._copies: dict[int, tuple[object, Any]] = {}
+        self._level = 0
 
     def text(self, text: str) -> str:
         """A text, or what of it may be told."""
@@ -66,7 +73,7 @@ class Scrubbing:
 
     def holds_secret(self, data: bytes) -> bool:
         """Whether a secret is in a pickle all the same, in a way that nobody foresaw."""
-        return any(_bytes(each) in data for each in self.secrets)
+        return any(form in data for each in self.secrets for form in _forms(each))
 
     def __call__(self, obj: Any, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
         """What an object is to be reduced to, in place of `reduced`."""
@@ -93,6 +100,15 @@ class Scrubbing:
             return value
         if id(value) in self._copies:
             return self._copies[id(value)][1]
+        if self._level == _DEEP:
+            return Placeholder(type_name(value), "nested too deeply to be redacted", _MARK)
+        self._level += 1
+        try:
+            return self._copied(kind, value)
+        finally:
+            self._level -= 1
+
+    def _copied(self, kind: type, value: Any) -> Any:
         if kind is dict:
             copy: Any = {}
             self._copies[id(value)] = value, copy
@@ -121,23 +137,42 @@ class Scrubbing:
         return self.value(state)
 
     def _masked(self, text: _T) -> _T:
-        for secret in self.secrets:
-            if isinstance(text, str) and isinstance(secret, str):
-                text = text.replace(secret, _MARK).replace(repr(secret)[1:-1], _MARK)
-            elif isinstance(text, bytes):
-                text = text.replace(_bytes(secret), _MARK.encode())
+        for secret in sorted(self.secrets, key=len, reverse=True):  # one may hold another
+            if isinstance(text, str):
+                for form in _written(secret):
+                    text = text.replace(form, _MARK)
+            else:
+                for form in _forms(secret):
+                    text = text.replace(form, _MARK.encode())
         return text
 
 
-def _bytes(secret: str | bytes) -> bytes:
-    return secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
+@functools.lru_cache(maxsize=64)
+def _written(secret: str | bytes) -> list[str]:
+    """What a text has of a secret: itself, and its `repr` without the quotes, either kind."""
+    shown = repr(secret).lstrip("b")[1:-1]
+    if isinstance(secret, bytes):
+        with contextlib.suppress(UnicodeDecodeError):
+            return [secret.decode(), shown]
+        return [shown]
+    quoted = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+    return [secret, *{shown, shown.replace("\\'", "'"), *quoted} - {secret}]
+
+
+@functools.lru_cache(maxsize=64)
+def _forms(secret: str | bytes) -> list[bytes]:
+    """The same, in bytes."""
+    found = [each.encode("utf-8", "surrogatepass") for each in _written(secret)]
+    return [secret, *found] if isinstance(secret, bytes) else found
 
 
 def _searched(value: object) -> set[str | bytes]:
     """The texts by which a value would be known elsewhere."""
     found: set[str | bytes] = set()
-    if isinstance(value, str | bytes):
-        found.add(value)
+    if isinstance(value, str):
+        found.add(str.__str__(value))  # of a subclass, too, whatever that says
+    elif isinstance(value, bytes):
+        found.add(b"".join([value]))
     elif isinstance(value, int | float) and not isinstance(value, bool):
         found.add(repr(value))
     elif isinstance(value, dict):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from datetime import datetime
+from keyword import iskeyword
 from typing import Any
 
 from snapshot.errors import StoreError
@@ -13,6 +15,7 @@ from snapshot.store.calls import Call, Stored
 from snapshot.store.events import Outcome
 
 _LONG = 1000  # characters up to which a value is written as a literal
+_OURS = ("asyncio", "monkeypatch", "pytest")  # names in a test
 
 
 def reanimation_script(store: Store, call: Call) -> str:
@@ -25,9 +28,13 @@ def reanimation_script(store: Store, call: Call) -> str:
 
 import sys
 
+from snapshot.errors import SnapshotError
 from snapshot.replay import reanimate_function
 
-found = reanimate_function({str(call.id)!r}, {_where(store)!r}, compare=True)
+try:
+    found = reanimate_function({str(call.id)!r}, {_where(store)!r}, compare=True)
+except SnapshotError as error:
+    sys.exit(f"It could not be made: {{error}}")
 print(found.output, end="")
 print(f"Result: {{found.value!r}}" if found.error is None else f"Error: {{found.error!r}}")
 print(found)
@@ -54,7 +61,10 @@ def test_{_name(call)}() -> None:
 
 def _described(call: Call, *, capital: bool = False) -> str:
     when = datetime.fromtimestamp(call.started).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{'Call' if capital else 'call'} {call.id} of {call.function.key}, recorded {when}"
+    key = "".join(
+        each if each.isprintable() and each not in '"\\' else "?" for each in call.function.key
+    )
+    return f"{'Call' if capital else 'call'} {call.id} of {key}, recorded {when}"
 
 
 def _where(store: Store) -> str:
@@ -63,7 +73,7 @@ def _where(store: Store) -> str:
 
 def _name(call: Call) -> str:
     name = call.function.key.partition(":")[2]
-    plain = "".join(each if each.isalnum() else "_" for each in name).strip("_")
+    plain = "".join(each if f"_{each}".isidentifier() else "_" for each in name).strip("_")
     return f"{plain or 'call'}_{call.id}"
 
 
@@ -71,7 +81,9 @@ def _literal_test(store: Store, call: Call) -> str | None:
     """None where something of it can be no literal, or no import leads to the function."""
     module, _, name = call.function.key.partition(":")
     kind = call.function.facts["kind"]
-    if module == "__main__" or not name.isidentifier() or kind == "async generator":
+    if module == "__main__" or kind == "async generator" or name in _OURS:
+        return None
+    if name.startswith(("test", "Test")) or not all(map(_is_name, (*module.split("."), name))):
         return None
     if call.outcome in (Outcome.running, Outcome.closed):
         return None
@@ -80,46 +92,48 @@ def _literal_test(store: Store, call: Call) -> str | None:
         after = None if call.after is None else _plain(store, call.after)
         result = None if call.outcome is Outcome.raised else _plain(store, call.result)
         read = {} if call.surroundings is None else _plain(store, call.surroundings)
+        if not (isinstance(read, dict) and all(map(_is_name, kwargs))):
+            return None
         if read.get("named") or read.get("cells"):
             return None
+        if read.get("globals") and name in module.split("."):
+            return None  # the name of the module would be that of the function
         globals_ = {each: _literal(value) for each, value in read.get("globals", {}).items()}
         before = [f"    {_variable(n)} = {_literal(each)}" for n, each in enumerate(args)]
-        before += [f"    {each} = {_literal(value)}" for each, value in kwargs.items()]
+        before += [f"    argument_{each} = {_literal(v)}" for each, v in kwargs.items()]
         names = [_variable(n) for n in range(len(args))]
         written = [_literal(each) for each in args]
         words = [f"{each}={_literal(value)}" for each, value in kwargs.items()]
         if after is not None:
-            written, words = names, [f"{each}={each}" for each in kwargs]
-        expected = _literal(result)
-    except (_NoLiteral, StoreError):
+            written, words = names, [f"{each}=argument_{each}" for each in kwargs]
+        changed = {} if after is None else dict(zip(names, after[0], strict=True))
+        if after is not None:
+            changed |= {f"argument_{each}": value for each, value in after[1].items()}
+        made = f"{name}({', '.join(written + words)})"
+        if kind == "coroutine":
+            made = f"asyncio.run({made})"
+        if kind == "generator":
+            made = f"list({made})"
+        ended = [_compared(made, result), *(_compared(*each) for each in changed.items())]
+    except (_NoLiteral, StoreError, TypeError, ValueError):  # or the store holds something else
         return None
-    made = f"{name}({', '.join(written + words)})"
     imports = [f"import {module}" if globals_ else "", f"from {module} import {name}"]
     if kind == "coroutine":
-        made, imports = f"asyncio.run({made})", ["import asyncio", "", *imports]
-    if kind == "generator":
-        made = f"list({made})"
+        imports = ["import asyncio", "", *imports]
     lines = [f"    monkeypatch.setattr({module}, {each!r}, {v})" for each, v in globals_.items()]
     lines += before if after is not None else []
     parameter = "monkeypatch: pytest.MonkeyPatch" if globals_ else ""
     if call.outcome is Outcome.raised:
         assert call.failure is not None
         error = _exception(call.failure.type)
-        if error is None:
+        if error is None or re.search(r"\\(0|ud)", call.failure.text):  # stored as escapes
             return None
         lines.append(f"    with pytest.raises({error[0]}) as raised:")
         lines.append(f"        {made}")
         lines.append(f"    assert str(raised.value) == {call.failure.text!r}")
-        imports = [*imports, error[1]]
-    elif isinstance(result, float) and math.isnan(result):
-        lines.append(f"    assert str({made}) == 'nan'")
-    else:
-        operator = "is" if result is None or isinstance(result, bool) else "=="
-        lines.append(f"    assert {made} {operator} {expected}")
-    if after is not None:
-        for each, value in zip(names, after[0], strict=True):
-            lines.append(f"    assert {each} == {_literal(value)}")
-        lines += [f"    assert {each} == {_literal(value)}" for each, value in after[1].items()]
+        imports = [*imports, *filter(None, error[1:])]
+        ended = ended[1:]
+    lines += [f"    assert {each}" for each in ended]
     if globals_ or call.outcome is Outcome.raised:
         imports = ["import pytest", "", *imports]
     head = "\n".join(each for n, each in enumerate(imports) if each or (n and imports[n - 1]))
@@ -139,13 +153,30 @@ def _variable(n: int) -> str:
     return f"argument_{n + 1}"
 
 
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and text.isidentifier() and not iskeyword(text)
+
+
+def _compared(made: str, value: Any) -> str:
+    """A comparison with a value. Raises `_NoLiteral`."""
+    if value is None or isinstance(value, bool):
+        return f"{made} is {value}"
+    if isinstance(value, float) and (math.isnan(value) or str(value) == "-0.0"):
+        return f"str({made}) == {str(value)!r}"
+    text = _literal(value)
+    if "float('nan')" in text or "complex('" in text:  # no NaN is equal to another
+        raise _NoLiteral
+    return f"{made} == {text}"
+
+
 def _exception(name: str) -> tuple[str, str] | None:
     """How to write the class, and the import that this needs."""
     module, _, last = name.rpartition(".")
     if not module:
         return name, ""
-    if "<locals>" in name or "__main__" in module:
-        return None
+    parts = name.split(".")
+    if module == "__main__" or not all(map(_is_name, parts)) or not module.islower():
+        return None  # a class in a class, perhaps
     return last, f"from {module} import {last}"
 
 
@@ -165,18 +196,26 @@ def _plain(store: Store, stored: Stored | None) -> Any:
 
 def _literal(value: Any) -> str:
     """How a value is written in Python. Raises `_NoLiteral`."""
-    text = _written(value, 0)
-    if len(text) > _LONG:
+    return _written(value, 0)
+
+
+def _written(value: Any, depth: int) -> str:
+    text = _in_parts(value, depth)
+    if len(text) > _LONG:  # its parts may be the same again and again
         raise _NoLiteral
     return text
 
 
-def _written(value: Any, depth: int) -> str:
+def _in_parts(value: Any, depth: int) -> str:
     kind = type(value)
     if depth > 20:  # it may hold itself
         raise _NoLiteral
     if kind is float and not math.isfinite(value):
         return f"float({str(value)!r})"
+    if kind is complex and not (math.isfinite(value.real) and math.isfinite(value.imag)):
+        return f"complex({str(value)!r})"
+    if kind is int and value.bit_length() > 3 * _LONG:
+        raise _NoLiteral  # Python refuses to write it
     if value is None or kind in (bool, int, float, complex, str, bytes):
         return repr(value)
     if kind is dict:

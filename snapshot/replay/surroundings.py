@@ -16,24 +16,26 @@ _BY_NAME = (ModuleType, FunctionType, BuiltinFunctionType, type)
 
 
 class Surroundings:
-    """Those of one function. exist: whether it reads anything but what importing would bring."""
+    """Those of the functions of one code.
 
-    def __init__(self, function: FunctionType) -> None:
-        self._function = function
-        code = function.__code__
+    exist: whether they read anything but what importing would bring.
+    """
+
+    def __init__(self, code: CodeType) -> None:
         self._names = tuple(sorted(set(_read(code))))
-        self._cells = tuple(zip(code.co_freevars, function.__closure__ or (), strict=True))
-        # A function in a function is found by no name: all that its making gave it must be told.
-        self._is_nested = "<locals>" in code.co_qualname
-        self.exist = bool(self._names or self._cells or self._is_nested)
+        self._free = code.co_freevars
+        # A function in a function is found by no name, nor is a lambda: all that its making gave
+        # it must be told.
+        self._is_nested = "<locals>" in code.co_qualname or "<lambda>" in code.co_qualname
+        self.exist = bool(self._names or self._free or self._is_nested)
         self._weighed: dict[str, tuple[int, bool]] = {}
 
-    def values(self) -> dict[str, Any]:
-        """What is told: `globals` and `cells`, by name; `named`, the types of those that are too
-        large; `itself`, the cells that hold the function; `defaults` of a nested function."""
+    def values(self, function: FunctionType) -> dict[str, Any]:
+        """What is told of one: `globals` and `cells`, by name; `named`, the types of those that are
+        too large; `itself`, the cells that hold the function; `defaults` of a nested one."""
         inside: dict[str, Any] = {}
         named: dict[str, str] = {}
-        module = self._function.__globals__
+        module = function.__globals__
         for name in self._names:
             if name not in module:
                 continue
@@ -46,13 +48,13 @@ class Surroundings:
                 named[name] = type_name(value)
         cells: dict[str, Any] = {}
         itself: list[str] = []
-        for name, cell in self._cells:
+        for name, cell in zip(self._free, function.__closure__ or (), strict=True):
             try:
                 value = cell.cell_contents
             except ValueError:
                 continue  # nothing was assigned yet
             value = without_recorder(value)
-            if value is self._function:
+            if value is function:
                 itself.append(name)
             else:
                 cells[name] = value
@@ -60,7 +62,7 @@ class Surroundings:
         if itself:
             found["itself"] = itself
         if self._is_nested:
-            found["defaults"] = (self._function.__defaults__, self._function.__kwdefaults__)
+            found["defaults"] = (function.__defaults__, function.__kwdefaults__)
         return found
 
     def _is_small(self, name: str, value: Any) -> bool:

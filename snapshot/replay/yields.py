@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from snapshot.pickling import Change
-from snapshot.replay.contents import ATOMS, instead_of, pickled_whole
+from snapshot.replay.contents import ATOMS, acceptable, instead_of, whole
+from snapshot.replay.redaction import Scrubbing
 
 MOST = 10_000
 """How many values are kept; the others are counted."""
@@ -19,12 +19,21 @@ class Yields:
         self._values: list[Any] = []
         self._more = 0
 
-    def add(self, value: Any, change: Change | None = None) -> None:
-        """The next one. What may still change is pickled now; for `change`, see `pickling.dump`."""
+    def add(self, value: Any, most: int | None = None, scrubbing: Scrubbing | None = None) -> None:
+        """The next one. What may still change is pickled now; see `Contents.take`."""
         if len(self._values) >= MOST:
             self._more += 1
+        elif type(value) in ATOMS and most is None:
+            self._values.append(value)
         else:
-            self._values.append(value if type(value) in ATOMS else _Copy(value, change))
+            self._values.append(_Copy(whole(*acceptable(value, most, scrubbing))))
+
+    def hide(self, scrubbing: Scrubbing) -> None:
+        """Leave out values that hold what was not known to be secret when they were added."""
+        for index, each in enumerate(self._values):
+            if type(each) is _Copy and scrubbing.holds_secret(each.data):
+                why = "it holds a value that is redacted"
+                self._values[index] = instead_of(each.value(), why, scrubbing)
 
     def __reduce__(self) -> Any:
         more = [instead_of(self, f"{self._more} more were yielded")] if self._more else []
@@ -37,8 +46,11 @@ class Yields:
 class _Copy:
     """A value as it was when this was made. Pickled, it is that value."""
 
-    def __init__(self, value: Any, change: Change | None) -> None:
-        self._data = pickled_whole(value, change)
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def value(self) -> Any:
+        return pickle.loads(self.data)
 
     def __reduce__(self) -> Any:
-        return pickle.loads, (self._data,)
+        return pickle.loads, (self.data,)

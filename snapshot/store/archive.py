@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from snapshot.errors import CannotRead, StoreError
@@ -20,6 +22,34 @@ from snapshot.store.spool import framed, framed_in
 
 _HEAD = b"snapshot: an archive of calls, version 1\n"
 _PROCESS = 2  # the kind of the record that begins those of a process
+_END = 3  # the kind of the last record, which says how many there are before it
+
+# What is read of what is known of a process, a function and a thread.
+_FACTS: dict[str, dict[str, tuple[type, ...]]] = {
+    "process": {
+        "session": (str,),
+        "parent": (NoneType,),
+        "forked": (int,),
+        "pid": (int,),
+        "host": (str,),
+        "python": (str,),
+        "folder": (str, NoneType),
+        "path": (list,),
+        "main": (str, NoneType),
+    },
+    "function": {
+        "number": (int,),
+        "key": (str,),
+        "digest": (str,),
+        "kind": (str,),
+        "source": (str, NoneType),
+        "file": (str,),
+        "line": (int,),
+        "parameters": (list,),
+        "code": (str,),
+    },
+    "thread": {"number": (int,), "name": (str,)},
+}
 
 
 def write(store: Store, numbers: Iterable[int], path: Path) -> int:
@@ -29,10 +59,14 @@ def write(store: Store, numbers: Iterable[int], path: Path) -> int:
     try:
         with open(temporary, "xb") as file:
             file.write(_HEAD)
+            count = 0
             for writer, several in groupby(calls, key=lambda each: each.process.writer):
                 file.write(framed(_PROCESS, writer.encode()))
+                count += 1
                 for record in _told(store, list(several)):
                     file.write(framed(events.KIND, record))
+                    count += 1
+            file.write(framed(_END, str(count).encode()))
         os.link(temporary, path)  # unlike a rename, this replaces nothing
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from None
@@ -93,23 +127,66 @@ def read(store: Store, path: Path) -> int:
 
     Raises `CannotRead`, `StoreError`; then nothing was taken.
     """
+    return store.take_in(records(path))
+
+
+def records(path: Path) -> list[tuple[Writer, list[bytes]]]:
+    """Those of an archive, by the processes, as `Store.take_in` wants them. Raises `CannotRead`."""
     salt = os.urandom(4).hex()
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as all_:
             if all_[: len(_HEAD)] != _HEAD:
                 raise CannotRead(f"{path} is no archive of calls, or of another version")
             groups: list[tuple[Writer, list[bytes]]] = []
-            end = len(_HEAD)
+            end, count, told = len(_HEAD), -1, None
             for kind, after, content in framed_in(all_, end):
                 end = after
+                count += 1
+                told = int(content) if kind == _END else None
                 if kind == _PROCESS:
                     writer = f"{content.decode()}-{salt}"
                     groups.append((Writer(f"{path.name}-{salt}", writer, path), []))
-                else:
+                elif kind != _END:
+                    _check(content)
                     groups[-1][1].append(content)
-            if end != len(all_):
+            if end != len(all_) or told != count:
                 raise CannotRead(f"{path} is damaged, or not all of it is there")
-    except (OSError, ValueError, IndexError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise CannotRead(f"cannot read {path}: {why}") from None
-    return store.take_in(groups)
+    except OSError as error:
+        raise CannotRead(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, struct.error, RecursionError) as error:
+        raise CannotRead(f"{path} is damaged: {error}") from None
+    return groups
+
+
+def _check(record: bytes) -> None:
+    """Raises ValueError, or another error, for what no archive has that was written here."""
+    event = events.read(record)
+    if isinstance(event, events.Told):
+        wanted = _FACTS.get(event.what, {})
+        wrong = [each for each in wanted if not isinstance(event.facts[each], wanted[each])]
+        if wrong or event.facts.get("forked"):
+            raise ValueError(f"what it says of a {event.what} cannot be")
+        return
+    times = [event.number]
+    if isinstance(event, events.Entered):
+        if event.parent >= event.number:
+            raise ValueError("a call is made by a later one")
+        contents = [event.arguments, event.surroundings]
+        times.append(event.started)
+    else:
+        contents = [event.result, event.after]
+        times.append(event.duration)
+        if event.error is not None and not all(
+            isinstance(event.error[each], str) for each in ("type", "text", "traceback")
+        ):
+            raise ValueError("what it says of an exception cannot be")
+    if max(times) >= 1 << 62:
+        raise ValueError("a number is too large")
+    for each in contents:
+        found = events.content(each)
+        if found is not None and (found.digest is not None or found.buffers):
+            raise ValueError("it refers to values that it has not")
+        if found is not None and not all(
+            isinstance(t, str | None) for t in (found.type, found.text)
+        ):
+            raise ValueError("what it says of a value cannot be")

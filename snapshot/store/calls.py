@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -379,7 +380,7 @@ class _Folding:
         """Raises `StoreError` where they tell of no calls."""
         try:
             self._take(records)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, struct.error) as error:
             raise StoreError(f"{self._segment.path} is damaged: {error}") from error
 
     def _take(self, records: list[bytes]) -> None:
@@ -389,8 +390,10 @@ class _Folding:
             event = events.read(record)
             if isinstance(event, events.Entered):
                 entered[event.number] = event
+                self._store_first(event.arguments, event.surroundings)
             elif isinstance(event, events.Left):
                 left[event.number] = event
+                self._store_first(event.result, event.after)
             elif event.what == "process":
                 self._tell_process(event.facts)
             elif event.what == "function":
@@ -446,6 +449,12 @@ class _Folding:
         return end.duration, int(end.outcome), *self._value(end.result), self._object(end.after)
 
     # Values.
+
+    def _store_first(self, *contents: bytes) -> None:
+        """Store what is told in full: an earlier call may refer to it, which ended later."""
+        for told in contents:
+            if told[:1] != b"#" and len(_unframed(told)) > _INLINE:
+                self._object(told)
 
     def _value(self, told: bytes) -> tuple[bytes | None, int | None]:
         data = _unframed(told)

@@ -1,0 +1,239 @@
+"""Recording calls, and making them again: `python -m benchmarks.replay`.
+
+MonkeyType, VizTracer and Kolo are measured beside it where they are installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.harness import bare, by_turns, check, check_time, compare, main, show, timed
+
+_CALLS = 20_000
+_ROUNDS = 15
+
+
+def _identity(x: Any) -> Any:
+    return x
+
+
+@contextlib.contextmanager
+def _store() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SNAPSHOT_STORE"] = f"{folder}/calls.db"
+        yield Path(folder)
+
+
+def _bytes(folder: Path) -> int:
+    """On the disk."""
+    return sum(512 * each.stat().st_blocks for each in folder.rglob("*") if each.is_file())
+
+
+def _each(function: Callable[[Any], Any], values: list[Any]) -> Callable[[], float]:
+    def run() -> float:
+        begun = time.perf_counter()
+        for value in values:
+            function(value)
+        return (time.perf_counter() - begun) / len(values)
+
+    return run
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:.2f} µs"
+
+
+def calls() -> None:
+    """What a recorded call costs the program, beside a bare pickle of its argument."""
+    from snapshot.replay import record
+    from snapshot.store import Store
+
+    table = {f"key {n}": {"name": f"value {n}", "count": n, "tags": ["a", n]} for n in range(22)}
+    for what, values, most in (
+        ("a call of an int", list(range(_CALLS)), None),
+        ("a call of a 1 KB dict", [table] * (_CALLS // 10), 2.5),
+    ):
+        with _store() as folder:
+            recorded = record(_identity)
+            pickled = _each(lambda value: pickle.dumps(value, 5), values)
+            ours, floor, plain = by_turns(
+                _ROUNDS, _each(recorded, values), pickled, _each(_identity, values)
+            )
+            added = ours - plain
+            if most is None:
+                verdict = "met" if added <= 5e-6 else "missed"
+                figure = f"{_microseconds(added)}, its bare pickle {_microseconds(floor)}"
+                show(f"{what}: recording adds", f"{figure} (at most 5 µs: {verdict})")
+            else:
+                met = "met" if added <= most * floor else "missed"
+                figure = f"{_microseconds(added)}, its bare pickle {_microseconds(floor)}"
+                verdict = f"ratio {added / floor:.2f} (at most {most}: {met})"
+                show(f"{what}: recording adds", f"{figure}, {verdict}")
+            with Store() as store:
+                begun = time.perf_counter()
+                folded = store.fold()
+                took = (time.perf_counter() - begun) / max(1, folded / 2)
+                store._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+                spools = sum(512 * each.stat().st_blocks for each in store.spools.iterdir())
+                count = store.calls.count()
+            show(f"{what}: folding it in", _microseconds(took))
+            check(f"{what}: 1,000 of them hold", 1000 * (_bytes(folder) - spools) // count, 150_000)
+    _peers()
+
+
+def _peers() -> None:
+    values = list(range(_CALLS))
+    plain = median(_each(_identity, values)() for _ in range(_ROUNDS))
+    for name, make in (("monkeytype", _monkeytype), ("viztracer", _viztracer), ("kolo", _kolo)):
+        if find_spec(name) is None:
+            show(f"a call of an int: {name}", "not installed")
+            continue
+        took = median(make(values) for _ in range(3))
+        show(f"a call of an int: {name} adds", _microseconds(took - plain))
+
+
+def _monkeytype(values: list[Any]) -> float:
+    import monkeytype
+    from monkeytype.config import DefaultConfig
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MT_DB_PATH"] = f"{folder}/types.db"
+        begun = time.perf_counter()
+        with monkeytype.trace(DefaultConfig()):
+            for value in values:
+                _identity(value)
+        return (time.perf_counter() - begun) / len(values)
+
+
+def _viztracer(values: list[Any]) -> float:
+    from viztracer import VizTracer
+
+    tracer = VizTracer(log_func_args=True, verbose=0, tracer_entries=4 * len(values))
+    tracer.start()
+    took = _each(_identity, values)()
+    tracer.stop()
+    return took
+
+
+def _kolo(values: list[Any]) -> float:
+    import kolo
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        begun = time.perf_counter()
+        with kolo.enable(one_trace_per_test=False):
+            for value in values:
+                _identity(value)
+        return (time.perf_counter() - begun) / len(values)
+
+
+def equal_calls() -> None:
+    """A million of them, and what one costs to be found among them."""
+    from snapshot.replay import load_execution_data, record
+    from snapshot.store import Store
+
+    with _store() as folder:
+        recorded = record(_identity)
+        begun = time.perf_counter()
+        for _ in range(1_000_000):
+            recorded(5)
+        show("a million equal calls", _microseconds((time.perf_counter() - begun) / 1e6) + " each")
+        with Store() as store:
+            store.fold()
+        check("a million equal calls hold", _bytes(folder), 60_000_000)
+        small = Path(folder / "small.db")
+        few = record(store=small)(_identity)
+        for _ in range(1000):
+            few(5)
+        with Store(small) as store:
+            store.fold()
+        many, little = by_turns(
+            50,
+            lambda: timed(lambda: load_execution_data(500_000)),
+            lambda: timed(lambda: load_execution_data(500, small)),
+        )
+        check_time("loading by id, of a million", many, 0.002)
+        compare("loading by id, of a million", many, little, "of a thousand", at_most=1.5)
+
+
+def arrays() -> None:
+    """The same 8 MB again and again."""
+    import numpy as np
+
+    from snapshot.replay import record
+
+    array = np.random.default_rng(1).random(1_000_000)
+    with _store():
+        recorded = record(_identity_of_size)
+        ours, floor = by_turns(
+            21, lambda: timed(lambda: recorded(array)), lambda: timed(lambda: _hashed(array))
+        )
+        compare("a call of the same 8 MB", ours, floor, "pickle and sha256", at_most=1.5)
+
+
+def _identity_of_size(array: Any) -> int:
+    return int(array.size)
+
+
+def _hashed(array: Any) -> None:
+    hashlib.sha256(pickle.dumps(array, 5)).digest()
+
+
+_MODULE = """
+import json, decimal, email.message  # as large as modules are
+from snapshot.replay import record
+
+@record
+def total(values):
+    return sum(values)
+"""
+
+
+def replays() -> None:
+    """One call at the command line, and many."""
+    with _store() as folder:
+        (folder / "sums.py").write_text(_MODULE)
+        environment = os.environ | {"PYTHONPATH": str(folder)}
+        python = [sys.executable]
+
+        def run(*words: str) -> None:
+            subprocess.run(
+                [*python, *words], cwd=folder, env=environment, check=True, capture_output=True
+            )
+
+        run("-c", "import sums\nfor n in range(2000): sums.total([n, n + 1])")
+        run("-m", "snapshot", "calls")
+        one, fresh = by_turns(
+            21,
+            lambda: timed(lambda: run("-m", "snapshot", "replay", "7")),
+            lambda: timed(lambda: run("-c", "import sums")),
+        )
+        compare("replay of one call", one, fresh, "python and the import", at_most=1.3)
+        many, floor = by_turns(
+            5,
+            lambda: timed(lambda: run("-m", "snapshot", "replay", "--all")) / 2000,
+            lambda: timed(_bare_forks) / 500,
+        )
+        compare("each of 2,000 replays", many, floor, "bare", at_most=1 / 0.7)
+        compare("each of 2,000 replays", many, fresh, "a fresh interpreter", at_most=1 / 20)
+
+
+def _bare_forks() -> None:
+    for _ in range(500):
+        bare()
+
+
+if __name__ == "__main__":
+    cases = {"calls": calls, "equal": equal_calls, "arrays": arrays, "replays": replays}
+    raise SystemExit(main("benchmarks.replay", cases))

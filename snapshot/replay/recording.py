@@ -1,0 +1,318 @@
+"""`recording`: the calls of all functions of some names are stored, without touching their code."""
+
+from __future__ import annotations
+
+import contextlib
+import opcode
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from types import CodeType, FrameType, TracebackType
+from typing import Any, Self
+
+from snapshot.errors import UsageError
+from snapshot.replay import record as record  # by its name in the package, before its module is
+from snapshot.replay.frames import Call, Calls, Code
+from snapshot.replay.record import _options
+from snapshot.replay.recorder import Recorder
+from snapshot.store import functions
+
+_OURS = "snapshot"
+_TOOLS = (3, 4, 5)  # 0, 1 and 2 are those of debuggers, coverage and profilers
+_OPTIMIZED = 0x1  # a flag of code that is neither a module's nor a class's
+
+
+def recording(
+    include: str | Iterable[str],
+    *,
+    exclude: str | Iterable[str] = (),
+    store: str | os.PathLike[str] | None = None,
+    redact: Iterable[str] = (),
+    max_value_bytes: int | None = None,
+    when: Callable[..., object] | None = None,
+    sample: float = 1.0,
+    keep_last: int | None = None,
+) -> Recording:
+    """Store each call of the functions of some names: `with recording("package.*"):`.
+
+    What is stored, and the other arguments, are those of `record`, except that arguments are
+    stored as they were bound: by position where they can be, defaults included. Calls are recorded
+    that begin in the block; one that has not ended with it stays `running`. Functions under
+    `@record`, those of this package, bodies of modules and classes, and comprehensions are left
+    out. Python 3.12 and later record all threads; 3.11 this one, and those that it starts.
+
+    include, exclude: patterns of fnmatch for the name of a module, `module.qualname` or
+        `module:qualname`; a module's name includes the modules in it. What is excluded is not
+        recorded, even if it is included.
+
+    Raises `UsageError` if an argument means nothing, and on entry if it is entered already, or no
+    tool id of `sys.monitoring` is free.
+    """
+    options = _options(redact, max_value_bytes, when, sample, keep_last)
+    names = _Names(_patterns("include", include), _patterns("exclude", exclude))
+    if not names.included:
+        raise UsageError("include=(): give names of functions, as in include='package.*'")
+    return Recording(Calls(names.__contains__, Recorder.of(store), options))
+
+
+def _patterns(name: str, given: str | Iterable[str]) -> tuple[str, ...]:
+    patterns = (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(each, str) and each for each in patterns):
+        raise UsageError(f"{name}={given!r}: give names of functions, as in {name}='package.*'")
+    return patterns
+
+
+class Recording:
+    """Made by `recording`; see there. It may be entered again when it was left."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._events: _Events | None = None
+
+    def start(self) -> Self:
+        """Record from here on."""
+        if self._events is not None:
+            raise UsageError("it records already: make another recording, or stop this one first")
+        self._events = _Events(self._calls)
+        return self
+
+    def stop(self) -> None:
+        """Record no more. Nothing happens if it does not record."""
+        if self._events is not None:
+            self._events.stop()
+            self._events = None
+            self._calls.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class _Names:
+    """Those that are recorded."""
+
+    def __init__(self, included: tuple[str, ...], excluded: tuple[str, ...]) -> None:
+        self.included = included
+        self._excluded = excluded
+
+    def __contains__(self, frame: FrameType) -> bool:
+        """Whether a frame is that of a function of these names."""
+        code = frame.f_code
+        if not code.co_flags & _OPTIMIZED:
+            return False
+        if code.co_name.startswith("<") and code.co_name != "<lambda>":
+            return False
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] == _OURS:
+            return False
+        names = (module, f"{module}.{code.co_qualname}", functions.key_of(code, module))
+        return not _match(self._excluded, names) and _match(self.included, names)
+
+
+def _match(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    return any(
+        names[0].startswith(f"{each}.") or any(fnmatchcase(name, each) for name in names)
+        for each in patterns
+    )
+
+
+if sys.version_info >= (3, 12):
+    _monitoring = sys.monitoring
+    _EVENTS = _monitoring.events
+    _EVERYWHERE = _EVENTS.PY_START | _EVENTS.PY_UNWIND | _EVENTS.PY_THROW
+
+    class _Events:
+        """Events from `sys.monitoring`: of a code that is not recorded the first one alone."""
+
+        def __init__(self, calls: Calls) -> None:
+            self._calls = calls
+            self._watched: set[int] = set()
+            self._callbacks: dict[int, Callable[..., Any]] = {
+                _EVENTS.PY_START: self._start,
+                _EVENTS.PY_RESUME: self._resume,
+                _EVENTS.PY_YIELD: self._yield,
+                _EVENTS.PY_RETURN: self._return,
+                _EVENTS.PY_THROW: self._throw,
+                _EVENTS.PY_UNWIND: self._unwind,
+            }
+            self._tool = self._free_tool()
+            for event, callback in self._callbacks.items():
+                _monitoring.register_callback(self._tool, event, callback)
+            _monitoring.set_events(self._tool, _EVERYWHERE)
+            _monitoring.restart_events()
+
+        def _free_tool(self) -> int:
+            for each in _TOOLS:
+                if _monitoring.get_tool(each) is None:
+                    _monitoring.use_tool_id(each, _OURS)
+                    return each
+            holders = ", ".join(f"{each} by {_monitoring.get_tool(each)}" for each in _TOOLS)
+            raise UsageError(f"no tool id of sys.monitoring is free: {holders}; stop one of them")
+
+        def stop(self) -> None:
+            _monitoring.set_events(self._tool, 0)
+            for code in self._calls.codes():
+                _monitoring.set_local_events(self._tool, code, 0)
+            for event in self._callbacks:
+                _monitoring.register_callback(self._tool, event, None)
+            _monitoring.free_tool_id(self._tool)
+
+        def _start(self, code: CodeType, _: int) -> Any:
+            frame = sys._getframe(1)
+            recorded = self._calls.code(frame)
+            if recorded is None:
+                return _monitoring.DISABLE
+            if id(code) not in self._watched:
+                self._watch(code, recorded)
+            self._calls.begin(frame, recorded)
+            return None
+
+        def _watch(self, code: CodeType, recorded: Code) -> None:
+            events = _EVENTS.PY_RETURN
+            if recorded.is_generator:
+                events |= _EVENTS.PY_YIELD | _EVENTS.PY_RESUME
+            with contextlib.suppress(ValueError):  # another thread has stopped it
+                _monitoring.set_local_events(self._tool, code, events)
+                self._watched.add(id(code))
+
+        def _resume(self, code: CodeType, _: int) -> None:
+            self._calls.goes_on(sys._getframe(1))
+
+        def _yield(self, code: CodeType, _: int, value: object) -> None:
+            self._calls.waits(sys._getframe(1), value)
+
+        def _return(self, code: CodeType, _: int, value: object) -> None:
+            self._calls.returns(sys._getframe(1), value)
+
+        def _throw(self, code: CodeType, _: int, error: BaseException) -> None:
+            self._calls.goes_on(sys._getframe(1), error)
+
+        def _unwind(self, code: CodeType, _: int, error: BaseException) -> None:
+            self._calls.raises(sys._getframe(1), error)
+
+else:
+    _OPCODES = opcode.opmap
+    _SWALLOWING = (_OPCODES["FOR_ITER"], _OPCODES["SEND"])  # StopIteration, which is an event
+    _RAISING = (_OPCODES["COPY"], _OPCODES["SWAP"])  # before a POP_EXCEPT that ends no handler
+    _Trace = Callable[..., Any]
+
+    class _Events:
+        """Events from `sys.settrace`, which alone tells what is raised.
+
+        Each call of any function is an event, and each opcode of a recorded one while it handles an
+        exception. Another trace function is called along.
+        """
+
+        def __init__(self, calls: Calls) -> None:
+            self._calls = calls
+            self._is_on = True
+            self._before = sys.gettrace(), threading.gettrace()
+            self._ours = [self._following(each) for each in self._before]
+            sys.settrace(self._ours[0])
+            threading.settrace(self._ours[1])
+
+        def stop(self) -> None:
+            self._is_on = False
+            if sys.gettrace() is self._ours[0]:
+                sys.settrace(self._before[0])
+            if threading.gettrace() is self._ours[1]:
+                threading.settrace(self._before[1])
+
+        def _following(self, before: _Trace | None) -> _Trace:
+            """The trace function of a thread, where there was another one."""
+
+            def trace(frame: FrameType, event: str, arg: Any) -> Any:
+                if not self._is_on:
+                    sys.settrace(before)
+                    return before and before(frame, event, arg)
+                theirs = before and before(frame, event, arg)
+                if before is not None and sys.gettrace() is before:
+                    sys.settrace(trace)  # one that is written in C has put itself there
+                if not self._begins(frame):
+                    return theirs
+                frame.f_trace_lines = theirs is not None
+                return self._inside(theirs)
+
+            return trace
+
+        def _begins(self, frame: FrameType) -> bool:
+            """Whether a frame that begins, or goes on, is recorded."""
+            code = frame.f_code
+            recorded = self._calls.code(frame)
+            if recorded is None:
+                if code.co_name == "set_trace" and frame.f_globals.get("__name__") == "bdb":
+                    self._give_lines(frame)
+                return False
+            last = frame.f_lasti
+            if code.co_code[last] == _OPCODES["RESUME"] and code.co_code[last + 1] == 0:
+                self._calls.begin(frame, recorded)
+            else:
+                self._calls.goes_on(frame)
+            call = self._calls.find(frame)
+            if call is not None and call.error is None:
+                call.around = sys.exc_info()[1]
+            return call is not None
+
+        def _give_lines(self, frame: FrameType | None) -> None:
+            """A debugger begins: it wants to stop at the lines of all that runs."""
+            while frame is not None:
+                frame.f_trace_lines = True
+                frame = frame.f_back
+
+        def _inside(self, theirs: _Trace | None) -> _Trace:
+            """The trace function of a frame, where there is another one."""
+            if theirs is None:
+                return self._event
+
+            def trace(frame: FrameType, event: str, arg: Any) -> None:
+                nonlocal theirs
+                if theirs is not None and event != "opcode":
+                    theirs = theirs(frame, event, arg) or theirs
+                self._event(frame, event, arg)
+
+            return trace
+
+        def _event(self, frame: FrameType, event: str, arg: Any) -> None:
+            call = self._calls.find(frame) if self._is_on else None
+            if call is not None:
+                self._take(call, frame, event, arg)
+
+        def _take(self, call: Call, frame: FrameType, event: str, arg: Any) -> None:
+            last = frame.f_lasti
+            code = frame.f_code.co_code
+            operation = code[last]
+            if event == "exception":
+                if operation in _SWALLOWING and isinstance(arg[1], StopIteration):
+                    return
+                call.error, call.last = arg[1], -1
+                call.error.with_traceback(arg[2])  # which it gets when it is caught
+                frame.f_trace_opcodes = True
+                if operation == _OPCODES["YIELD_VALUE"] and call.yields is not None:
+                    call.closing |= isinstance(call.error, GeneratorExit)
+            elif event == "opcode":
+                if call.handled and operation != _OPCODES["PUSH_EXC_INFO"]:
+                    error = sys.exc_info()[1]
+                    call.error = None if error is call.around else error
+                    frame.f_trace_opcodes = call.error is not None
+                call.last = last
+                call.handled = operation == _OPCODES["END_ASYNC_FOR"] or (
+                    operation == _OPCODES["POP_EXCEPT"] and code[last - 2] not in _RAISING
+                )
+            elif event == "return":
+                if operation == _OPCODES["RETURN_VALUE"]:
+                    self._calls.returns(frame, arg)
+                elif operation == _OPCODES["YIELD_VALUE"] and (
+                    call.error is None or call.last == last
+                ):
+                    self._calls.waits(frame, arg)
+                else:
+                    self._calls.raises(frame, call.error)
