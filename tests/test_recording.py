@@ -82,7 +82,7 @@ def told(where: Path) -> list[tuple[Any, ...]]:
         ]
 
 
-WRAPPER = r'  File ".*/snapshot/replay/record.py", .*\n(    .*\n)*'
+WRAPPER = r'  File ".*/snapshot/replay/decorator.py", .*\n(    .*\n)*'
 FACTS = ("kind", "source", "file", "line", "parameters", "code")
 
 

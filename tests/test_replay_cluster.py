@@ -116,6 +116,8 @@ def test_two_workers_make_the_calls(server: str | None, tmp_path: Path) -> None:
         assert json.loads(again.stdout)[:1][0]["status"] == "matched"
     gone = run(*replay, "tcp://127.0.0.1:1")
     assert gone.returncode == 2
-    assert gone.stderr.startswith("snapshot replay: no dask scheduler answers at 'tcp://127.0.0.1:1'")
+    assert gone.stderr.startswith(
+        "snapshot replay: no dask scheduler answers at 'tcp://127.0.0.1:1'"
+    )
     here = run(*replay, "tcp://127.0.0.1:1", "--store", "calls.db")
     assert here.stderr.startswith("snapshot replay: there is no store")

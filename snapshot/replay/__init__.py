@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snapshot.replay.decorator import record
     from snapshot.replay.executions import (
         delete_function_execution,
         load_execution_data,
         reanimate_function,
     )
     from snapshot.replay.reanimation import Reanimated
-    from snapshot.replay.record import record
     from snapshot.replay.recorder import lost
-    from snapshot.replay.recording import recording
     from snapshot.replay.tracker import FunctionCallTracker, ObjectManager, init_db
+    from snapshot.replay.watching import recording
 
 _HOMES = {
     "FunctionCallTracker": "snapshot.replay.tracker",
@@ -26,8 +26,8 @@ _HOMES = {
     "load_execution_data": "snapshot.replay.executions",
     "lost": "snapshot.replay.recorder",
     "reanimate_function": "snapshot.replay.executions",
-    "record": "snapshot.replay.record",
-    "recording": "snapshot.replay.recording",
+    "record": "snapshot.replay.decorator",
+    "recording": "snapshot.replay.watching",
 }
 
 __all__ = [

@@ -70,7 +70,7 @@ class Contents:
         """
         data, buffers = acceptable(value, most, scrubbing, levels)
         if not buffers and len(data) <= _LARGE:
-            return Taken(data)
+            return _as_taken(data)
         kind = type_name(value)
         shown = kind, text_of(value) if scrubbing is None else f"<{kind}>"
         named = []
@@ -96,11 +96,36 @@ class Contents:
         return data if shown is None else events.outside(data, (), *shown)
 
 
+def _as_taken(data: bytes) -> Taken:
+    """As fast as a tuple is made."""
+    return tuple.__new__(Taken, (data, (), None))
+
+
+def taken_at_once(value: object) -> Taken | None:
+    """A value all of which can be pickled, into one piece; None for any other."""
+    if "multiprocessing.connection" in sys.modules:
+        return None  # see `pickled`
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        data = _dumps(value, 5, buffer_callback=buffers.append)
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except BaseException:  # code of the value's own may raise anything
+        return None
+    return None if buffers or len(data) > _LARGE else _as_taken(data)
+
+
+def small_atoms(value: object) -> bytes | None:
+    """The content of a value that holds atoms alone, if that is no matter for `Contents`."""
+    data = _dumps(value, 5)
+    return data if len(data) <= _SMALL else None
+
+
 def taken_atoms(value: object) -> Taken:
     """A value that holds atoms alone."""
     data = _dumps(value, 5)
     if len(data) <= _LARGE:
-        return Taken(data)
+        return _as_taken(data)
     return Taken(data, (), (type_name(value), text_of(value)))
 
 
@@ -109,6 +134,7 @@ def pickled(value: object, change: Change | None = None) -> tuple[bytes, list[me
     # Of a pipe's end, a plain pickle has the number, and its copy would close what has that then.
     if change is None and "multiprocessing.connection" not in sys.modules:
         buffers: list[memoryview] = []
+        there_are: list[pickle.PickleBuffer] = []
 
         def keep(buffer: pickle.PickleBuffer) -> bool:
             raw = buffer.raw()
@@ -118,7 +144,10 @@ def pickled(value: object, change: Change | None = None) -> tuple[bytes, list[me
             return False
 
         try:
-            return _dumps(value, 5, buffer_callback=keep), buffers
+            data = _dumps(value, 5, buffer_callback=there_are.append)
+            if there_are:
+                data = _dumps(value, 5, buffer_callback=keep)
+            return data, buffers
         except (MemoryError, KeyboardInterrupt):
             raise
         except RecursionError as error:

@@ -17,7 +17,7 @@ from snapshot.store import functions
 from snapshot.store.bytecode import code_digest
 from snapshot.store.events import Outcome
 
-_RECORD = "snapshot.replay.record"
+_RECORD = "snapshot.replay.decorator"
 _KINDS = {0x20: "generator", 0x80: "coroutine", 0x200: "async generator"}
 _HAS_MONITORING = sys.version_info >= (3, 12)
 _IS_QUIET = sys.version_info >= (3, 13)  # a generator may be closed with no event at all

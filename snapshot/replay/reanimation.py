@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import importlib
@@ -504,9 +503,9 @@ def _made_call(call: Callable[[], Any], count: int | None, keep: Keep) -> Any:
     """What a call returns, when it has been awaited, or iterated so many times."""
     value = call()
     if inspect.iscoroutine(value):
-        return asyncio.run(value)
+        return _awaited(value)
     if inspect.isasyncgen(value):
-        return asyncio.run(_all_of(value, count, keep))
+        return _awaited(_all_of(value, count, keep))
     if inspect.isgenerator(value):
         found: list[Any] = []
         while count is None or len(found) < count:
@@ -517,6 +516,12 @@ def _made_call(call: Callable[[], Any], count: int | None, keep: Keep) -> Any:
         value.close()
         return found
     return value
+
+
+def _awaited(value: Any) -> Any:
+    import asyncio  # what makes few calls wait, and each fork dearer
+
+    return asyncio.run(value)
 
 
 async def _all_of(values: Any, count: int | None, keep: Keep) -> list[Any]:

@@ -24,7 +24,15 @@ from types import FunctionType, TracebackType
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from snapshot.errors import NotPicklable, RecordingWarning, StoreError
-from snapshot.replay.contents import ATOMS, Contents, Taken, pickled, taken_atoms
+from snapshot.replay.contents import (
+    ATOMS,
+    Contents,
+    Taken,
+    pickled,
+    small_atoms,
+    taken_at_once,
+    taken_atoms,
+)
 from snapshot.replay.redaction import Redaction, Scrubbing
 from snapshot.replay.surroundings import Surroundings
 from snapshot.replay.yields import Yields
@@ -42,6 +50,8 @@ _all_atoms = ATOMS.issuperset
 
 _session = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
 _paused = False
+
+_NO_SECRETS: set[str | bytes] = set()  # of calls in which nothing is redacted
 
 Args = tuple[Any, ...]
 Kwargs = Mapping[str, Any]
@@ -84,6 +94,7 @@ class Recorded:
         self.redaction = Redaction(options.redact) if options.redact else None
         self.surroundings = Surroundings(function.__code__)
         self.is_plain = self.redaction is None and options.max_value_bytes is None
+        self.is_simple = self.is_plain and options.when is None and options.sample == 1
         self.is_generator = kind.endswith("generator")
         self._kind = kind
         self._chance = random.Random(os.urandom(8)) if options.sample < 1 else None
@@ -246,9 +257,13 @@ class Recorder:
         thread = self._thread
         if thread.busy or _paused:
             return None  # code that runs because a call is recorded
+        if recorded.is_simple and not kwargs and thread.number and _all_atoms(map(type, args)):
+            running = self._enter_simply(recorded, args, thread.number, function)
+            if running is not None:
+                return running
         thread.busy = True
         try:
-            if not recorded.is_wanted(args, kwargs):
+            if not recorded.is_simple and not recorded.is_wanted(args, kwargs):
                 return None
             if not self._is_known:
                 self._introduce()
@@ -260,7 +275,9 @@ class Recorder:
                 arguments = taken_atoms((args, {}))
             else:
                 arguments = before = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
-            if recorded.surroundings.exist:
+            if recorded.surroundings.exist and not recorded.surroundings.are_empty(
+                function or recorded.function
+            ):
                 around = self._surroundings(recorded, secrets, function)
             parent = self._current.get()
             with self._lock:
@@ -283,6 +300,51 @@ class Recorder:
         finally:
             thread.busy = False
 
+    def _enter_simply(
+        self, recorded: Recorded, args: Args, thread: int, function: FunctionType | None
+    ) -> Running | None:
+        """What `enter` does where no code of the user's runs, and nothing refers to what was told.
+
+        None where that is not so: then nothing was done.
+        """
+        told = self._functions.get(recorded)
+        arguments = small_atoms((args, {}))
+        if told is None or arguments is None or not self._is_known:
+            return None
+        if recorded.surroundings.exist and not recorded.surroundings.are_empty(
+            function or recorded.function
+        ):
+            return None
+        number, parent = self._next(), self._current.get()
+        started = time.time_ns() // 1000
+        try:
+            spool = self._spool
+            spool.append(
+                events.KIND, events.entered(number, told, parent, started, thread, arguments, b"")
+            )
+            if spool.file != self._file:
+                self._turn()
+        except Exception as error:
+            self._lose(error)
+            return None
+        self._current.set(number)
+        # As fast as a tuple is made.
+        return tuple.__new__(Running, (number, parent, time.perf_counter_ns(), None, _NO_SECRETS))
+
+    def _leave_simply(self, number: int, duration: int, value: Any) -> bool:
+        """What `leave` does where nothing refers to what was told. False where that is not so."""
+        result = small_atoms(value)
+        if result is None:
+            return False
+        try:
+            spool = self._spool
+            spool.append(events.KIND, events.left(number, Outcome.returned, duration, result))
+            if spool.file != self._file:
+                self._turn()
+        except Exception as error:
+            self._lose(error)
+        return True
+
     def leave(
         self,
         recorded: Recorded,
@@ -296,10 +358,18 @@ class Recorder:
         duration = (time.perf_counter_ns() - running.began) // 1000
         if not recorded.is_generator:
             self._current.set(running.parent)
+        number, _, _, before, secrets = running
+        if (
+            before is None
+            and recorded.is_simple
+            and type(value) in ATOMS
+            and outcome is Outcome.returned
+            and self._leave_simply(number, duration, value)
+        ):
+            return
         thread = self._thread
         was_busy, thread.busy = thread.busy, True
         try:
-            number, _, _, before, secrets = running
             now = before
             if before is not None:
                 now = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
@@ -359,6 +429,8 @@ class Recorder:
         of_call: bool = False,
     ) -> Taken:
         """levels: see `Contents.take`. of_call: it is what a call is made with."""
+        if recorded.is_plain and (taken := taken_at_once(value)) is not None:
+            return taken
         most, redaction = recorded.options.max_value_bytes, recorded.redaction
         if redaction is None:
             return self._contents.take(value, most, None, levels)
@@ -405,7 +477,6 @@ class Recorder:
                 "pid": os.getpid(),
                 "host": platform.node(),
                 "python": platform.python_version(),
-                "argv": sys.orig_argv,
                 "folder": _folder(),
                 "path": [each for each in sys.path if isinstance(each, str)],
                 "main": main_file(),

@@ -30,6 +30,13 @@ class Surroundings:
         self.exist = bool(self._names or self._free or self._is_nested)
         self._weighed: dict[str, tuple[int, bool]] = {}
 
+    def are_empty(self, function: FunctionType) -> bool:
+        """Whether there is nothing to tell, as far as is soon seen."""
+        if self._free or self._is_nested:
+            return False
+        module = function.__globals__
+        return all(type(module.get(each, len)) in _BY_NAME for each in self._names)
+
     def values(self, function: FunctionType) -> dict[str, Any]:
         """What is told of one: `globals` and `cells`, by name; `named`, the types of those that are
         too large; `itself`, the cells that hold the function; `defaults` of a nested one."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from snapshot import pickling
-from snapshot.errors import StoreError, UnknownCall
+from snapshot.errors import StoreError, UnknownCall, UnknownObject
 from snapshot.pickling import Bytes, FindClass
-from snapshot.store import events, showing
+from snapshot.store import events
 from snapshot.store.database import Database
 from snapshot.store.events import Outcome
 from snapshot.store.objects import Objects, Shown
@@ -56,7 +56,7 @@ class Process:
     """A process that has recorded.
 
     session: the same for all processes that were forked from one. facts: what the recorder has
-    said of it, among it `pid`, `host`, `python`, `argv` and `started`.
+    said of it, among it `pid`, `host`, `python`, `main` and `started`.
     """
 
     writer: str
@@ -284,6 +284,8 @@ class Calls:
 
         Raises ValueError where it is too large for that, or damaged.
         """
+        from snapshot.store import showing  # not needed to make a call again
+
         if stored.data is not None:
             return showing.read(stored.data)
         assert stored.object is not None
@@ -354,6 +356,8 @@ def _stored(data: Any, object_: int | None) -> Stored | None:
 
 
 def _shown(data: bytes, buffers: Sequence[int] = ()) -> Shown:
+    from snapshot.store import showing
+
     size = len(data) + sum(buffers)
     if len(data) > _READABLE:
         return Shown("?", f"<{len(data)} bytes>", size)
@@ -374,7 +378,7 @@ class _Folding:
         self._process, self._parent, self._forked = self._find_process()
         self._numbers: dict[tuple[str, int], int] = {}
         self._held: set[int] = set()
-        self._ids: dict[bytes, int] = {}
+        self._ids: dict[bytes, int | None] = {}
 
     def take(self, records: list[bytes]) -> None:
         """Raises `StoreError` where they tell of no calls."""
@@ -427,6 +431,8 @@ class _Folding:
             rows,
         )
         for number, end in left.items():  # of calls that were entered before
+            if number <= self._forked:
+                continue  # a fork comes out of a call of the process that it was forked from, too
             if (call := self._call(number, ids)) is None:
                 continue
             self._database.rows(
@@ -438,7 +444,9 @@ class _Folding:
             if end.error is not None and there is not None:
                 errors.append((call, *_words(end.error)))
         self._database.many(
-            "INSERT INTO errors (call, type, text, traceback) VALUES (?, ?, ?, ?)", errors
+            "INSERT INTO errors (call, type, text, traceback) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            errors,
         )
         self._hold()
         self._keep_last()
@@ -470,12 +478,16 @@ class _Folding:
             assert found is not None
             self._ids[told] = self._stored(found)
         number = self._ids[told]
-        self._held.add(number)
+        if number is not None:
+            self._held.add(number)
         return number
 
-    def _stored(self, found: events.Content) -> int:
+    def _stored(self, found: events.Content) -> int | None:
         if found.digest is not None:
-            return self._objects.id(found.digest)
+            try:
+                return self._objects.id(found.digest)
+            except UnknownObject:  # it was deleted just as the writer began another file
+                return None
         shown = found.type, found.text
         if found.type is None:
             as_shown = _shown(found.data)
@@ -565,6 +577,8 @@ class _Folding:
 
     def _ids_for(self, numbers: list[int]) -> dict[int, int]:
         """New ids, which never were another call's."""
+        if not numbers:
+            return {}
         found = self._database.row("SELECT MAX(call + count) FROM ranges")
         free = int(found[0]) if found is not None and found[0] is not None else 1
         ids = {number: free + position for position, number in enumerate(numbers)}

@@ -13,6 +13,7 @@ import itertools
 import mmap
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,8 @@ def framed_in(content: bytes | mmap.mmap, begin: int) -> Iterator[tuple[int, int
 class Spool:
     """The one that this process writes. It belongs to no fork of it: each makes its own.
 
-    writer: the name that all its files begin with.
+    writer: the name that all its files begin with. file: the name of the one that is written to,
+    None before there is one.
 
     From any thread and from signal handlers: a record is written in one step.
     """
@@ -62,9 +64,10 @@ class Spool:
         self._folder = folder
         self._pid = os.getpid()
         self.writer = f"{self._pid}-{os.urandom(6).hex()}"
+        self._lock = threading.RLock()
         self._size = _FIRST
         self._map: mmap.mmap | None = None
-        self._file: str | None = None
+        self.file: str | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -76,23 +79,22 @@ class Spool:
         """Of that file, in bytes."""
         return 0 if self._map is None else len(self._map)
 
-    @property
-    def file(self) -> str | None:
-        """The name of the file that is written to; None before there is one."""
-        return self._file
-
     def append(self, kind: int, content: bytes) -> None:
         """Write a record. Raises `StoreError` where there is no room: then nothing was written.
 
         kind: from 1 on.
         """
-        record = framed(kind, content)
-        try:
-            self._map.write(record)  # type: ignore[union-attr]
-        except (AttributeError, ValueError):  # there is none yet, or it is full
-            self._next(len(record))
-            assert self._map is not None
-            self._map.write(record)
+        record = _HEAD.pack(len(content), zlib.crc32(content), kind) + content
+        while True:
+            current = self._map
+            try:
+                current.write(record)  # type: ignore[union-attr]
+            except (AttributeError, ValueError):  # there is none yet, or it is full, or closed
+                with self._lock:
+                    if self._map is current:  # else another thread was faster
+                        self._next(len(record))
+            else:
+                return
 
     def _next(self, length: int) -> None:
         size = max(self._size, length + _HEAD.size)
@@ -103,7 +105,7 @@ class Spool:
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
         self.close()
-        self._map, self._file = new, path.name
+        self._map, self.file = new, path.name
         self._size = min(2 * size, _MOST)
 
     def close(self) -> None:
@@ -171,9 +173,9 @@ class Segment:
 
 
 def segments(folder: Path) -> Iterator[Segment]:
-    """Those of a store, the oldest first."""
+    """Those of a store: of a process before those of its forks, else the oldest first."""
     with contextlib.suppress(FileNotFoundError):
-        for path in sorted(folder.glob(f"*{SUFFIX}"), key=_made):
+        for path in sorted(folder.glob(f"*{SUFFIX}"), key=_age):
             try:
                 segment = Segment(path)
             except OSError:
@@ -184,8 +186,10 @@ def segments(folder: Path) -> Iterator[Segment]:
                 segment.close()
 
 
-def _made(path: Path) -> float:
+def _age(path: Path) -> tuple[int, float]:
+    """A fork goes on counting its files where its parent was; times are those of the last write."""
+    number = path.stem.rpartition("-")[2]
     try:
-        return path.stat().st_mtime
+        return int(number) if number.isdecimal() else 0, path.stat().st_mtime
     except OSError:
-        return 0.0
+        return 0, 0.0

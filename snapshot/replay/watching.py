@@ -13,9 +13,8 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
 from snapshot.errors import UsageError
-from snapshot.replay import record as record  # by its name in the package, before its module is
+from snapshot.replay.decorator import _options
 from snapshot.replay.frames import Call, Calls, Code
-from snapshot.replay.record import _options
 from snapshot.replay.recorder import Recorder
 from snapshot.store import functions
 
