@@ -116,6 +116,10 @@ class UnknownCall(StoreError, LookupError):
     """There is no recorded call of that id."""
 
 
+class DamagedSpool(StoreError):
+    """What a process has told for a store cannot be read. It is left as it is."""
+
+
 class CannotReanimate(SnapshotError):
     """A recorded call cannot be made again here."""
 

@@ -11,13 +11,17 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from snapshot import commands
 from snapshot.errors import CannotRead, SnapshotError
+from snapshot.replay.executions import opened
+from snapshot.replay.scripts import reanimation_script
 from snapshot.store import Store, archive, events
+from snapshot.store.place import Place
 from snapshot.store.spool import framed, framed_in
 from tests import postgres
 from tests.processes import Program, Result, environment, run_python, start_python
@@ -630,9 +634,33 @@ def test_delete(shop: Path) -> None:
     assert "of shop:sum_of" in say("show", str(ids_of_store(shop, "sum_of")))
 
 
+def test_a_script_has_no_password(recorded: Path) -> None:
+    with opened(recorded / ".snapshot" / "store.db") as store:
+        call = store.calls.get(store.calls.ids("refuse")[0])
+    for url in ("postgresql://me:secret@host/db", "postgresql://host/db?password=secret"):
+        elsewhere: Any = SimpleNamespace(place=Place(recorded, recorded, url))
+        text = reanimation_script(elsewhere, call)
+        assert "secret" not in text
+        assert f"reanimate_function('{call.id}', os.environ['SNAPSHOT_STORE'], " in text
+        compile(text, "script", "exec")
+
+
 def ids_of_store(shop: Path, name: str) -> int:
     found = json.loads(snapshot(shop, "calls", name, "--json").stdout)
     return int(found[0]["id"])
+
+
+def test_a_damaged_spool_costs_no_other_calls(shop: Path) -> None:
+    spool = shop / ".snapshot" / "store.db.files" / "spool" / "1-0-0.spool"
+    spool.write_bytes(framed(events.KIND, b"no record"))
+    spool.chmod(0o600)
+    for words in (["calls", "add"], ["show", "1"], ["replay", "--function", "add"]):
+        result = snapshot(shop, *words)
+        assert result.code == 0, result
+        assert re.fullmatch(f"snapshot: {spool} is damaged: .*; its calls .*\n", result.stderr), (
+            result
+        )
+    assert spool.exists()
 
 
 # Archives.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, overload
@@ -10,7 +11,7 @@ from typing import Any, Literal, overload
 from snapshot import pickling
 from snapshot.core.disposable import fork_call
 from snapshot.core.rollback.wanted import Paths
-from snapshot.errors import NotPicklable, UnknownCall, UsageError
+from snapshot.errors import DamagedSpool, NotPicklable, UnknownCall, UsageError
 from snapshot.replay import recorder
 from snapshot.replay.reanimation import Args, Kwargs, Reanimated, Reanimation, Request
 from snapshot.store import Store
@@ -24,13 +25,21 @@ Debug = Callable[[Callable[[], Any]], Any]
 def opened(where: Where, *, trust: bool = False) -> Iterator[Store]:
     """A store, with what processes have recorded for it until now. Raises `StoreError`."""
     if isinstance(where, Store):
-        where.fold()
+        take_in(where)
         yield where
         return
     with Store(where, trust=trust) as store:
         if store.trusted:
-            store.fold()
+            take_in(store)
         yield store
+
+
+def take_in(store: Store) -> None:
+    """Fold in what was recorded; what cannot be read is said. Raises `StoreError`."""
+    try:
+        store.fold()
+    except DamagedSpool as error:  # the other calls are there all the same
+        print(f"snapshot: {error}; its calls are left out", file=sys.stderr)
 
 
 def number_of(function_execution_id: int | str) -> int:

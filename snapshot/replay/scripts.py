@@ -8,11 +8,13 @@ import re
 from datetime import datetime
 from keyword import iskeyword
 from typing import Any
+from urllib.parse import urlsplit
 
 from snapshot.errors import StoreError
 from snapshot.store import Store
 from snapshot.store.calls import Call, Stored
 from snapshot.store.events import Outcome
+from snapshot.store.place import VARIABLE
 
 _LONG = 1000  # characters up to which a value is written as a literal
 _OURS = ("asyncio", "monkeypatch", "pytest")  # names in a test
@@ -26,13 +28,13 @@ def reanimation_script(store: Store, call: Call) -> str:
     return f'''\
 """Make {_described(call)} again, in a disposable fork."""
 
-import sys
+{_imports(store)}import sys
 
 from snapshot.errors import SnapshotError
 from snapshot.replay import reanimate_function
 
 try:
-    found = reanimate_function({str(call.id)!r}, {_where(store)!r}, compare=True)
+    found = reanimate_function({str(call.id)!r}, {_where(store)}, compare=True)
 except SnapshotError as error:
     sys.exit(f"It could not be made: {{error}}")
 print(found.output, end="")
@@ -49,11 +51,11 @@ def pytest_script(store: Store, call: Call) -> str:
         or f'''\
 """{_described(call, capital=True)}, made again."""
 
-from snapshot.replay import reanimate_function
+{_imports(store)}from snapshot.replay import reanimate_function
 
 
 def test_{_name(call)}() -> None:
-    found = reanimate_function({str(call.id)!r}, {_where(store)!r}, compare=True)
+    found = reanimate_function({str(call.id)!r}, {_where(store)}, compare=True)
     assert found.matches, found
 '''
     )
@@ -68,7 +70,19 @@ def _described(call: Call, *, capital: bool = False) -> str:
 
 
 def _where(store: Store) -> str:
-    return store.place.url or os.fspath(store.place.path)
+    """How the store is written; a URL with a password is left to the environment."""
+    if _has_secrets(store):
+        return f"os.environ[{VARIABLE!r}]"
+    return repr(store.place.url or os.fspath(store.place.path))
+
+
+def _imports(store: Store) -> str:
+    return "import os\n" if _has_secrets(store) else ""
+
+
+def _has_secrets(store: Store) -> bool:
+    url = store.place.url
+    return url is not None and ("password" in url or bool(urlsplit(url).password))
 
 
 def _name(call: Call) -> str:

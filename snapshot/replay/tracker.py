@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from snapshot.errors import UnknownObject, UsageError
-from snapshot.replay.executions import number_of
+from snapshot.replay.executions import number_of, take_in
 from snapshot.replay.reanimation import Reanimation, Request
 from snapshot.store import Store
 
@@ -44,7 +44,7 @@ def init_db(db_path: str | os.PathLike[str] | None = None) -> Callable[[], Sessi
 
     def session() -> Session:
         store = Store(db_path)
-        store.fold()
+        take_in(store)
         return Session(store)
 
     return session

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from snapshot import pickling
-from snapshot.errors import StoreError, UnknownCall, UnknownObject
+from snapshot.errors import DamagedSpool, StoreError, UnknownCall, UnknownObject
 from snapshot.pickling import Bytes, FindClass
 from snapshot.store import events
 from snapshot.store.database import Database
@@ -381,11 +381,11 @@ class _Folding:
         self._ids: dict[bytes, int | None] = {}
 
     def take(self, records: list[bytes]) -> None:
-        """Raises `StoreError` where they tell of no calls."""
+        """Raises `DamagedSpool` where they tell of no calls."""
         try:
             self._take(records)
         except (ValueError, KeyError, TypeError, OverflowError, struct.error) as error:
-            raise StoreError(f"{self._segment.path} is damaged: {error}") from error
+            raise DamagedSpool(f"{self._segment.path} is damaged: {error}") from error
 
     def _take(self, records: list[bytes]) -> None:
         entered: dict[int, events.Entered] = {}
@@ -567,7 +567,7 @@ class _Folding:
     def _one(self, sql: str, *values: Any) -> int:
         found = self._database.row(sql, values)
         if found is None:
-            raise StoreError(
+            raise DamagedSpool(
                 f"{self._segment.path} refers to what is not in {self._database.name}: "
                 "an earlier spool file is missing"
             )
