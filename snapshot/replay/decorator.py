@@ -69,33 +69,13 @@ def record(
 
     Raises `UsageError` if `fn` is no function, or an argument means nothing.
     """
-    options = _options(redact, max_value_bytes, when, sample, keep_last)
+    options = Options.of(redact, max_value_bytes, when, sample, keep_last)
     recorder = Recorder.of(store)
 
     def decorate(fn: Any) -> Any:
         return _decorated(fn, recorder, options)
 
     return decorate if fn is None else decorate(fn)
-
-
-def _options(
-    redact: Iterable[str],
-    max_value_bytes: int | None,
-    when: Callable[..., object] | None,
-    sample: float,
-    keep_last: int | None,
-) -> Options:
-    names = (redact,) if isinstance(redact, str) else tuple(redact)
-    if not all(isinstance(each, str) and each for each in names):
-        raise UsageError(f"redact={redact!r}: give names, as in redact=['password']")
-    for name, number in (("max_value_bytes", max_value_bytes), ("keep_last", keep_last)):
-        if number is not None and not (type(number) is int and number > 0):
-            raise UsageError(f"{name}={number!r}: give a number from 1, or None")
-    if when is not None and not callable(when):
-        raise UsageError(f"when={when!r}: give a function that is told the arguments")
-    if not (isinstance(sample, int | float) and 0 < sample <= 1):
-        raise UsageError(f"sample={sample!r}: give the part to record, above 0 and up to 1")
-    return Options(names, max_value_bytes, when, float(sample), keep_last)
 
 
 def _decorated(fn: Any, recorder: Recorder, options: Options) -> Any:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, overload
+from typing import Any
 
 from snapshot import pickling
 from snapshot.core.disposable import fork_call
@@ -67,42 +67,6 @@ def load_execution_data(
     with opened(db_path) as store:
         call = store.calls.get(number_of(function_execution_id))
         return Reanimation(store, call, Request()).arguments()
-
-
-@overload
-def reanimate_function(
-    function_execution_id: int | str,
-    db_path: Where = None,
-    import_path: str | os.PathLike[str] | None = None,
-    *,
-    fork: bool = True,
-    timeout: float | None = None,
-    memory: int | str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    recorded_code: bool = False,
-    mock: str | Sequence[str] = (),
-    files: Paths | None = None,
-    compare: Literal[False] = False,
-    debug: bool | Debug = False,
-) -> Any: ...
-
-
-@overload
-def reanimate_function(
-    function_execution_id: int | str,
-    db_path: Where = None,
-    import_path: str | os.PathLike[str] | None = None,
-    *,
-    fork: bool = True,
-    timeout: float | None = None,
-    memory: int | str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    recorded_code: bool = False,
-    mock: str | Sequence[str] = (),
-    files: Paths | None = None,
-    compare: Literal[True],
-    debug: bool | Debug = False,
-) -> Reanimated: ...
 
 
 def reanimate_function(

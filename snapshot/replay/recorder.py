@@ -18,12 +18,12 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FunctionType, TracebackType
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
-from snapshot.errors import NotPicklable, RecordingWarning, StoreError
+from snapshot.errors import NotPicklable, RecordingWarning, StoreError, UsageError
 from snapshot.replay.contents import (
     ATOMS,
     Contents,
@@ -66,6 +66,28 @@ class Options:
     when: Callable[..., object] | None = None
     sample: float = 1.0
     keep_last: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        redact: Iterable[str],
+        max_value_bytes: int | None,
+        when: Callable[..., object] | None,
+        sample: float,
+        keep_last: int | None,
+    ) -> Options:
+        """Raises `UsageError` if one of them means nothing."""
+        names = (redact,) if isinstance(redact, str) else tuple(redact)
+        if not all(isinstance(each, str) and each for each in names):
+            raise UsageError(f"redact={redact!r}: give names, as in redact=['password']")
+        for name, number in (("max_value_bytes", max_value_bytes), ("keep_last", keep_last)):
+            if number is not None and not (type(number) is int and number > 0):
+                raise UsageError(f"{name}={number!r}: give a number from 1, or None")
+        if when is not None and not callable(when):
+            raise UsageError(f"when={when!r}: give a function that is told the arguments")
+        if not (isinstance(sample, int | float) and 0 < sample <= 1):
+            raise UsageError(f"sample={sample!r}: give the part to record, above 0 and up to 1")
+        return cls(names, max_value_bytes, when, float(sample), keep_last)
 
 
 class Running(NamedTuple):

@@ -13,7 +13,6 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from snapshot.errors import UsageError
 from snapshot.store.objects import Placeholder, type_name
 
 _DEEP = 100  # levels beyond which nothing is looked for
@@ -33,10 +32,7 @@ class Redaction:
     """Hides what has one of some names."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Raises `UsageError` if they are no names."""
-        self._names = frozenset([names] if isinstance(names, str) else names)
-        if not all(isinstance(each, str) and each for each in self._names):
-            raise UsageError(f"redact={names!r}: give names, as in redact=['password']")
+        self._names = frozenset(names)
 
     def by_name(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The same, those of these names hidden."""

@@ -13,9 +13,8 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
 from snapshot.errors import UsageError
-from snapshot.replay.decorator import _options
 from snapshot.replay.frames import Call, Calls, Code
-from snapshot.replay.recorder import Recorder
+from snapshot.replay.recorder import Options, Recorder
 from snapshot.store import functions
 
 _OURS = "snapshot"
@@ -49,7 +48,7 @@ def recording(
     Raises `UsageError` if an argument means nothing, and on entry if it is entered already, or no
     tool id of `sys.monitoring` is free.
     """
-    options = _options(redact, max_value_bytes, when, sample, keep_last)
+    options = Options.of(redact, max_value_bytes, when, sample, keep_last)
     names = _Names(_patterns("include", include), _patterns("exclude", exclude))
     if not names.included:
         raise UsageError("include=(): give names of functions, as in include='package.*'")
