@@ -369,7 +369,7 @@ def test_a_callback_of_a_widget_travels_and_is_interrupted(notebook: Notebook) -
     assert notebook.value("heard") == "[]"
     assert notebook.run("present()").ok
     assert notebook.value("heard") == "[1]"
-    call_back("print('asleep') or time.sleep(1000)")
+    call_back("print('asleep') or [time.sleep(0.1) for _ in iter(int, 1)]")
     while "asleep" not in (shown := client.get_iopub_msg(timeout=30))["content"].get("text", ""):
         assert shown["msg_type"] != "error"
     notebook.manager.interrupt_kernel()
@@ -379,7 +379,7 @@ def test_a_callback_of_a_widget_travels_and_is_interrupted(notebook: Notebook) -
 def test_all_that_is_asked_can_be_interrupted(notebook: Notebook) -> None:
     notebook.run(
         "import os, time\n%config IPCompleter.use_jedi = False\n"
-        "def sleep():\n    os.write(1, b'asleep')\n    time.sleep(1000)\n"
+        "def sleep():\n    os.write(1, b'asleep')\n    while True: time.sleep(0.1)\n"
         "class Slow:\n    __dir__ = lambda self: sleep()\nslow = Slow()"
     )
 
