@@ -379,20 +379,20 @@ def test_a_callback_of_a_widget_travels_and_is_interrupted(notebook: Notebook) -
 def test_all_that_is_asked_can_be_interrupted(notebook: Notebook) -> None:
     notebook.run(
         "import os, time\n%config IPCompleter.use_jedi = False\n"
-        "def sleep():\n    os.write(1, b'asleep')\n    while True: time.sleep(0.1)\n"
-        "class Slow:\n    __dir__ = lambda self: sleep()\nslow = Slow()"
+        "def sleep(n):\n    os.write(1, b'%d sheep' % n)\n    while True: time.sleep(0.1)\n"
+        "class Slow:\n    __dir__ = lambda self: sleep(1)\nslow = Slow()"
     )
 
-    def interrupt() -> None:
-        while "asleep" not in notebook.client.get_iopub_msg(timeout=30)["content"].get("text", ""):
+    def interrupt(asleep: str) -> None:  # what no traceback shows of the source
+        while asleep not in notebook.client.get_iopub_msg(timeout=30)["content"].get("text", ""):
             continue
         notebook.manager.interrupt_kernel()
 
     wanted = notebook.client.complete("slow.", 5)
-    interrupt()
+    interrupt("1 sheep")
     notebook.reply(wanted)
-    wanted = notebook.client.execute("1", user_expressions={"asleep": "sleep()"})
-    interrupt()
+    wanted = notebook.client.execute("pass", user_expressions={"asleep": "sleep(2)"})
+    interrupt("2 sheep")
     found = notebook.reply(wanted)["user_expressions"]
     assert found["asleep"]["ename"] == "KeyboardInterrupt"
     assert notebook.value("1 + 1") == "2"
