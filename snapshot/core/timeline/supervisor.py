@@ -30,6 +30,7 @@ from snapshot.core.timeline.tasks import Futures, Task
 from snapshot.core.timeline.thinning import Budget, superfluous
 from snapshot.errors import SnapshotError, TimelineError, UnknownState, UsageError
 
+_BETWEEN = 1.0  # seconds in which the process between two forks ends
 _GRACE = 5.0  # seconds that the processes at the tips of branches have to end in order
 _STILLBORN = 1.0  # seconds within which one that was woken, and ran nothing, died of its state
 _STATES = 100  # how many states there may be, if nobody says otherwise
@@ -568,7 +569,7 @@ class Supervisor:
     def _lost(self, one: _Process) -> None:
         """Nobody speaks there any more, though the process may live."""
         one.watched = False
-        if one is not self._live and proc.parent_of(one.pid) != os.getpid():
+        if one is not self._live and not _is_child(one.pid):
             # Of a process that was kept (see `keep`) we are no parent: so much must do.
             self._ended(one.pid, Exit())
             return
@@ -679,6 +680,19 @@ class Supervisor:
     def _is_running(self, pid: int) -> bool:
         states = self._timeline.states.values()
         return any(state.pid == pid and state.status == "running" for state in states)
+
+
+def _is_child(pid: int) -> bool:
+    """Whether a process that ends is a child of ours, or is about to be.
+
+    One that was forked twice is, when the process between has ended; it may be faster than that.
+    """
+    deadline = time.monotonic() + _BETWEEN
+    while (parent := proc.parent_of(pid)) not in (None, os.getpid()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.001)
+    return parent == os.getpid()
 
 
 _LATER = object()
