@@ -709,7 +709,7 @@ def test_a_kill_loses_nothing_that_was_finished(
             found = numbers(store)
             assert found == list(range(len(found)))
             assert len(found) > told
-            assert not list(store.spools.iterdir())
+            assert not list(store.spools.glob("*.spool"))  # one that was being made may be left
 
 
 LEAVERS = """

@@ -388,6 +388,21 @@ class _Folding:
             raise DamagedSpool(f"{self._segment.path} is damaged: {error}") from error
 
     def _take(self, records: list[bytes]) -> None:
+        entered, left = self._read(records)
+        ids = self._ids_for(sorted(entered))
+        errors = self._insert(entered, left, ids) + self._complete(left, ids)
+        self._database.many(
+            "INSERT INTO errors (call, type, text, traceback) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            errors,
+        )
+        self._hold()
+        self._keep_last()
+
+    def _read(
+        self, records: list[bytes]
+    ) -> tuple[dict[int, events.Entered], dict[int, events.Left]]:
+        """What is told of calls, by their numbers; all else is taken in at once."""
         entered: dict[int, events.Entered] = {}
         left: dict[int, events.Left] = {}
         for record in records:
@@ -404,7 +419,15 @@ class _Folding:
                 self._tell_function(event.facts)
             elif event.what == "thread":
                 self._tell_thread(event.facts)
-        ids = self._ids_for(sorted(entered))
+        return entered, left
+
+    def _insert(
+        self,
+        entered: dict[int, events.Entered],
+        left: dict[int, events.Left],
+        ids: dict[int, int],
+    ) -> list[tuple[Any, ...]]:
+        """Make the calls that are new, and take their ends out of `left`; their errors."""
         rows, errors = [], []
         for number, event in entered.items():
             end = left.pop(number, None)
@@ -430,7 +453,12 @@ class _Folding:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
-        for number, end in left.items():  # of calls that were entered before
+        return errors
+
+    def _complete(self, left: dict[int, events.Left], ids: dict[int, int]) -> list[tuple[Any, ...]]:
+        """Say how calls ended that were entered before; their errors."""
+        errors = []
+        for number, end in left.items():
             if number <= self._forked:
                 continue  # a fork comes out of a call of the process that it was forked from, too
             if (call := self._call(number, ids)) is None:
@@ -443,13 +471,7 @@ class _Folding:
             there = self._database.row("SELECT 1 FROM calls WHERE id = ?", (call,))
             if end.error is not None and there is not None:
                 errors.append((call, *_words(end.error)))
-        self._database.many(
-            "INSERT INTO errors (call, type, text, traceback) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
-            errors,
-        )
-        self._hold()
-        self._keep_last()
+        return errors
 
     def _ended(self, end: events.Left | None) -> tuple[Any, ...]:
         if end is None:
