@@ -320,6 +320,33 @@ def test_how_a_future_ended_is_known_while_the_supervisor_has_other_work(
     assert [each.partition(") ")[2][-21:] for each in found] == ["was killed by SIGKILL"] * 6
 
 
+def test_how_a_future_ended_is_known_though_nobody_had_told_of_it(
+    start: Callable[..., Program],
+) -> None:
+    # What forked it is not scheduled until the supervisor has reaped it.
+    prompt = Prompt(
+        start,
+        before="""
+import os, time
+import snapshot.core.process
+fork_sibling = snapshot.core.process.fork_sibling
+
+def slowly(**options):
+    pid = fork_sibling(**options)
+    while pid and os.path.exists(f"/proc/{pid}"):
+        time.sleep(0.001)
+    return pid
+""",
+    )
+    prompt.say(
+        "snapshot.core.process.fork_sibling = slowly; "
+        "ends = [tm.future(code).exception() for code in ('import os; os._exit(5)', 'exit(6)')]; "
+        "snapshot.core.process.fork_sibling = fork_sibling"
+    )
+    found = prompt.value("[str(each) for each in ends]")
+    assert [each[-18:] for each in found] == ["exited with code 5", "exited with code 6"]
+
+
 def test_states_are_given_up_when_they_hold_too_much(start: Callable[..., Program]) -> None:
     prompt = Prompt(start, before="big = bytearray(20 << 20)\n")
     prompt.say("tm.budget(memory='70M')")

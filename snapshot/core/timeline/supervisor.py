@@ -30,7 +30,6 @@ from snapshot.core.timeline.tasks import Futures, Task
 from snapshot.core.timeline.thinning import Budget, superfluous
 from snapshot.errors import SnapshotError, TimelineError, UnknownState, UsageError
 
-_BETWEEN = 1.0  # seconds in which the process between two forks ends
 _GRACE = 5.0  # seconds that the processes at the tips of branches have to end in order
 _STILLBORN = 1.0  # seconds within which one that was woken, and ran nothing, died of its state
 _STATES = 100  # how many states there may be, if nobody says otherwise
@@ -70,6 +69,7 @@ class Supervisor:
             self._timeline.next = cell
         self._processes = {pid: _Process(pid, channel)}
         self._live = self._processes[pid]
+        self._early: dict[int, Exit] = {}  # ended before anybody had told us of them
         self._futures = Futures(self._timeline)
         free, _ = machine() or _UNKNOWN
         self._budget = Budget(_STATES, free // _SHARE)
@@ -209,7 +209,7 @@ class Supervisor:
             self._want_less()
         else:
             copy = _Process(pid, Channel(fds.pop()), speaker if parting else None)
-            self._processes[pid] = copy
+            self._add(copy)
             self._thin()
             if not parting:
                 self._on_ready(copy, 0, [])
@@ -326,7 +326,7 @@ class Supervisor:
         self._told.clear()
         told, fds = self._order(state, ("wake", facts))
         pid = told["pid"]
-        self._processes[pid] = _Process(pid, Channel(fds[0]))
+        self._add(_Process(pid, Channel(fds[0])))
         if died is None:
             self._leave(drop=drop)
         if branch is None:
@@ -467,7 +467,7 @@ class Supervisor:
     ) -> int:
         state = self._timeline.started(line, began, pid)
         output, channel = fds.pop(), fds.pop()
-        self._processes[pid] = _Process(pid, Channel(channel))
+        self._add(_Process(pid, Channel(channel)))
         self._futures.begin(state, output)
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
@@ -566,10 +566,18 @@ class Supervisor:
         if state.status == "frozen" and state.pid is not None:
             state.memory = private_memory(state.pid)
 
+    def _add(self, one: _Process) -> None:
+        self._processes[one.pid] = one
+        if proc.parent_of(one.pid):  # it is there: another one had the same pid
+            self._early.pop(one.pid, None)
+
     def _lost(self, one: _Process) -> None:
         """Nobody speaks there any more, though the process may live."""
         one.watched = False
-        if one is not self._live and not _is_child(one.pid):
+        if one.pid in self._early:
+            self._ended(one.pid, self._early.pop(one.pid))
+            return
+        if one is not self._live and proc.parent_of(one.pid) != os.getpid():
             # Of a process that was kept (see `keep`) we are no parent: so much must do.
             self._ended(one.pid, Exit())
             return
@@ -595,6 +603,7 @@ class Supervisor:
     def _ended(self, pid: int, how: Exit) -> None:
         one = self._processes.get(pid)
         if one is None:
+            self._early[pid] = how  # perhaps what forked it comes to say so yet
             return
         while one.watched and self._has_said(one) and self._hear(one):
             pass
@@ -680,19 +689,6 @@ class Supervisor:
     def _is_running(self, pid: int) -> bool:
         states = self._timeline.states.values()
         return any(state.pid == pid and state.status == "running" for state in states)
-
-
-def _is_child(pid: int) -> bool:
-    """Whether a process that ends is a child of ours, or is about to be.
-
-    One that was forked twice is, when the process between has ended; it may be faster than that.
-    """
-    deadline = time.monotonic() + _BETWEEN
-    while (parent := proc.parent_of(pid)) not in (None, os.getpid()):
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.001)
-    return parent == os.getpid()
 
 
 _LATER = object()
