@@ -464,6 +464,23 @@ def test_arguments_are_loaded_as_they_were_given(run: Run, where: Path) -> None:
         assert all(each.parent is None for each in calls)
 
 
+def test_equal_values_of_any_size_are_loaded(run: Run, where: Path) -> None:
+    # The second one is told by its digest from some size on, and found if it has a row of its own.
+    run("""
+from snapshot.replay import record
+
+@record
+def same(value):
+    return value
+
+for size in range(200):
+    assert same(b"x" * size) == same(b"x" * size)
+""")
+    with recorded(where) as (store, calls):
+        found = [(given(store, each)[0][0], store.calls.load(each.result)) for each in calls]
+    assert found == [(b"x" * size,) * 2 for size in range(200) for _ in range(2)]
+
+
 def test_what_is_told_once_may_be_referred_to_by_a_call_around_it(run: Run, where: Path) -> None:
     source = """
     from snapshot.replay import record

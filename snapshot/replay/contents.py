@@ -19,7 +19,6 @@ from snapshot.store.objects import Objects, Placeholder, text_of, type_name
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 """What never changes, and pickles without code of anybody's."""
 
-_SMALL = 100  # bytes up to which a content is told again and again
 _LARGE = 1 << 16  # bytes from which on a buffer has a file, and a pickle says what it looks like
 _MOST = 1 << 24  # bytes of pickles that are remembered, to tell of them by their digest
 
@@ -85,7 +84,7 @@ class Contents:
         data, buffers, shown = taken
         if shown is not None and buffers:
             return events.outside(data, buffers, *shown)
-        if len(data) <= _SMALL:
+        if len(data) <= events.SMALL:
             return data
         if (found := self._told.get(data)) is not None:
             return found
@@ -118,7 +117,7 @@ def taken_at_once(value: object) -> Taken | None:
 def small_atoms(value: object) -> bytes | None:
     """The content of a value that holds atoms alone, if that is no matter for `Contents`."""
     data = _dumps(value, 5)
-    return data if len(data) <= _SMALL else None
+    return data if len(data) <= events.SMALL else None
 
 
 def taken_atoms(value: object) -> Taken:

@@ -19,7 +19,6 @@ from snapshot.store.events import Outcome
 from snapshot.store.objects import Objects, Shown
 from snapshot.store.spool import Segment
 
-_INLINE = 100  # bytes up to which a pickle is stored with the call itself
 _READABLE = 1 << 20  # bytes up to which a pickle is read to be shown, at 2 MB a second
 
 
@@ -483,14 +482,11 @@ class _Folding:
     def _store_first(self, *contents: bytes) -> None:
         """Store what is told in full: an earlier call may refer to it, which ended later."""
         for told in contents:
-            if told[:1] != b"#" and len(_unframed(told)) > _INLINE:
+            if told[:1] != b"#" and not _is_inline(told):
                 self._object(told)
 
     def _value(self, told: bytes) -> tuple[bytes | None, int | None]:
-        data = _unframed(told)
-        if data[:1] == b"\x80" and len(data) <= _INLINE:
-            return data, None
-        return None, self._object(told)
+        return (_unframed(told), None) if _is_inline(told) else (None, self._object(told))
 
     def _object(self, told: bytes) -> int | None:
         if not told:
@@ -670,6 +666,11 @@ def _words(error: dict[str, str]) -> tuple[str, str, str]:
 def storable(text: str) -> str:
     """A text as the words of an exception are stored."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+def _is_inline(told: bytes) -> bool:
+    """Whether a content is stored with the call itself: nothing refers to it."""
+    return told[:1] == b"\x80" and len(told) <= events.SMALL
 
 
 def _unframed(data: bytes) -> bytes:

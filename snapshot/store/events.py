@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple
 from snapshot.pickling import Bytes
 
 KIND: Final = 1  # of a spool's records
+SMALL: Final = 109  # bytes up to which a pickle, with its frame, is told again and again
 
 _ENTERED = struct.Struct("<cIQQqII")
 _LEFT = struct.Struct("<cBQQIII")
