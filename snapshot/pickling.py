@@ -2,7 +2,8 @@
 
 `dump` takes the standard library's pickler first, and cloudpickle where that one fails or the
 reader would not find a class or function by its name. What means nothing in another process (open
-files, sockets, locks, threads) is refused by name, though cloudpickle would take a file.
+files, sockets, locks, threads) is refused by name, though cloudpickle would take a file. A match of
+a regular expression is found again.
 
 `write` and `read` bring a dumped value through a file, which the reader maps instead of copying.
 """
@@ -18,6 +19,7 @@ import itertools
 import mmap
 import os
 import pickle
+import re
 import reprlib
 import sys
 from collections import ChainMap, deque
@@ -166,6 +168,8 @@ class _Pickler(pickle.Pickler):
         self.latest = obj
         if type(obj) is self._pipe:  # its copy would close the descriptor of that number
             _refuse(obj)
+        if type(obj) is re.Match:
+            return _reduced_match(obj)
         return self._reduce_named(obj) if _is_named(obj) else NotImplemented
 
     def _reduce_named(self, named: Any) -> Any:
@@ -225,6 +229,31 @@ def _by_value_pickler() -> type[_Pickler]:
                 cloudpickle.unregister_pickle_by_value(module)
 
     return ByValuePickler
+
+
+def _reduced_match(match: re.Match[Any]) -> tuple[Any, ...]:
+    spans = [match.span(group) for group in range(1 + match.re.groups)]
+    parts = match.re, match.string, match.pos, match.endpos, spans
+    matched_again(*parts)  # if that fails, now
+    return matched_again, parts
+
+
+def matched_again(
+    pattern: re.Pattern[Any], text: Any, begin: int, end: int, spans: list[tuple[int, int]]
+) -> re.Match[Any]:
+    """The match of a pattern in a text whose groups have these spans.
+
+    begin, end: where in the text it was looked for. Where one match was found after another, this
+    one's `pos` is where it begins.
+    """
+    for find, start in (
+        *((pattern.match, begin), (pattern.fullmatch, begin), (pattern.search, begin)),
+        *((pattern.match, spans[0][0]), (pattern.fullmatch, spans[0][0])),
+    ):
+        match = find(text, start, end)
+        if match is not None and [match.span(group) for group in range(len(spans))] == spans:
+            return match
+    raise ValueError(f"{pattern} does not match again what it has matched")
 
 
 def _is_named(obj: object) -> bool:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import queue
+import re
 import socket
 import sqlite3
 import subprocess
@@ -100,6 +101,31 @@ def test_arrays_through_a_file(arrays: list[Any]) -> None:
         assert copy.dtype == array.dtype
         assert (copy == array).all()
         assert copy.flags.writeable
+
+
+@given(
+    st.sampled_from([r"a*", r"(a)|(b)", r"(?<=a)b+", r"^a|b$", r"(?P<first>\w)(?P<second>\w)?"]),
+    st.text("ab c", max_size=12),
+    st.integers(0, 3),
+    st.integers(0, 12),
+)
+def test_matches_of_regular_expressions(pattern: str, text: str, begin: int, end: int) -> None:
+    compiled = re.compile(pattern)
+    ways = (compiled.match, compiled.fullmatch, compiled.search)
+    found = [way(text, begin, end) for way in ways]
+    for match in filter(None, (*found, *compiled.finditer(text, begin, end))):
+        again = pickling.load(*pickling.dump(match))
+        assert again.regs == match.regs
+        assert (again.re, again.string, again.lastgroup) == (compiled, text, match.lastgroup)
+        assert again.endpos == match.endpos
+
+
+def test_a_match_in_a_text_that_has_changed_is_refused() -> None:
+    text = bytearray(b"abc")
+    match = re.search(b"b", text)
+    text[:] = b"xxx"
+    with pytest.raises(NotPicklable, match="does not match again what it has matched"):
+        pickling.dump(match)
 
 
 def test_a_large_buffer_is_the_value_s_own_memory() -> None:

@@ -976,18 +976,33 @@ def test_differences() -> None:
         *((nan, float("nan")), ([nan], [float("nan")]), (complex(nan), complex(float("nan")))),
         *((Same([nan]), Same([nan])), (cycle, other), (Placeholder("x", "", ""), 5)),
         *((ValueError(1), ValueError(1)), ({1, 2}, {2, 1}), ({"a": 1, "b": 2}, {"b": 2, "a": 1})),
+        ({Same(1): [1], "a": 0, Same(2): [2]}, {"a": 0, Same(1): [1], Same(2): [2]}),
+        ({Same(1), Same(2), 3}, {3, Same(2), Same(1)}),
+        ([1].append, [1].append),
+        (Same(1).__init__, Same(1).__init__),  # type: ignore[misc]
     ]
     for then, now in equal:
         assert differences(then, now) == [], (then, now)
     other_ones: list[tuple[Any, Any]] = [
         *((0.0, -0.0), (1, 1.0), (1, True), ("1", 1), (None, "None"), ([1], (1,)), ([1], [1, 2])),
-        *(({"a": 1}, {"a": 2}), (Same(1), Same(2)), (ValueError(1), ValueError(2)), ({1}, {2})),
+        *(({"a": 1}, {"a": 2}), (Same(1), Same(2)), (ValueError(1), ValueError(2))),
         *((Refuses(), Refuses()), (b"a", "a"), (cycle, [1, [1, 2]])),
+        ({Same(1): [1], Same(2): [2]}, {Same(1): [1], Same(2): [3]}),
+        *(({1, Same(1)}, {1}), ([1].append, [2].append), ([1].append, [1].extend)),
     ]
     for then, now in other_ones:
         assert len(differences(then, now)) == 1, (then, now)
         assert differences(then, now, "x")[0].startswith("x"), (then, now)
     assert len(differences(list(range(100)), list(range(1, 101)))) == 21
+    assert differences({1, 2}, {2, 3}) == [
+        "value: 1 then, missing now",
+        "value: missing then, 3 now",
+    ]
+    found = differences({Same(1): 1}, {Same(2): 1})
+    assert [each.rpartition("]: ")[2] for each in found] == [
+        "1 then, missing now",
+        "missing then, 1 now",
+    ]
 
 
 # As it is used.

@@ -63,6 +63,12 @@ def given(store: Store, call: Call) -> Any:
     return store.calls.load(call.arguments)
 
 
+def result(store: Store, call: Call) -> Any:
+    """What it returned."""
+    assert call.result is not None
+    return store.calls.load(call.result)
+
+
 def names(calls: list[Call]) -> list[str]:
     return [each.function.key.partition(":")[2] for each in calls]
 
@@ -477,7 +483,7 @@ for size in range(200):
     assert same(b"x" * size) == same(b"x" * size)
 """)
     with recorded(where) as (store, calls):
-        found = [(given(store, each)[0][0], store.calls.load(each.result)) for each in calls]
+        found = [(given(store, each)[0][0], result(store, each)) for each in calls]
     assert found == [(b"x" * size,) * 2 for size in range(200) for _ in range(2)]
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import BuiltinMethodType, MethodType, MethodWrapperType
 from typing import Any
 
 from snapshot.core.modules import loaded
 from snapshot.store.objects import Placeholder, text_of, type_name
 
 _MOST = 20  # differences that are told
+_MANY = 100  # elements of a set up to which each is looked for among all others
+
+_METHODS = (BuiltinMethodType, MethodType, MethodWrapperType)
 
 Differences = Iterator[str]
 
@@ -18,8 +22,8 @@ def differences(then: object, now: object, place: str = "value") -> list[str]:
     """Where they differ, a line for each: `value['a'][3]: 1 then, 2 now`. Empty if they are equal.
 
     Equal are values of one type whose parts are equal: NaN is equal to itself, 0.0 is not -0.0.
-    What does not say what it is equal to is compared by its attributes. What was not stored is
-    equal to whatever is there now.
+    What does not say what it is equal to is compared by its attributes, also as a key; a method
+    by what it is bound to. What was not stored is equal to whatever is there now.
     """
     found: list[str] = []
     for each in _Comparing().differ(then, now, place):
@@ -31,7 +35,9 @@ def differences(then: object, now: object, place: str = "value") -> list[str]:
 
 class _Comparing:
     def __init__(self) -> None:
-        self._pairs: set[tuple[int, int]] = set()  # that are being compared: they may be cyclic
+        # That were found equal, or are being compared: they may be cyclic. By their ids, which are
+        # nobody else's as long as the two are kept here.
+        self._pairs: dict[tuple[int, int], tuple[object, object]] = {}
 
     def differ(self, then: Any, now: Any, place: str) -> Differences:
         if isinstance(then, Placeholder):
@@ -39,15 +45,24 @@ class _Comparing:
         if _name(then) != _name(now):
             yield f"{place}: {_typed(then)} then, {_typed(now)} now"
             return
-        if then is now or (id(then), id(now)) in self._pairs:
+        pair = id(then), id(now)
+        if then is now or pair in self._pairs:
             return
-        self._pairs.add((id(then), id(now)))
+        self._pairs[pair] = then, now
+        equal = True
         try:
-            yield from self._by_kind(then, now, place)
+            for each in self._by_kind(then, now, place):
+                equal = False
+                yield each
         except RecursionError:
+            equal = False
             yield f"{place}: nested too deeply to be compared"
         finally:
-            self._pairs.discard((id(then), id(now)))
+            if not equal:
+                self._pairs.pop(pair, None)
+
+    def _are_equal(self, then: Any, now: Any) -> bool:
+        return next(self.differ(then, now, ""), None) is None
 
     def _by_kind(self, then: Any, now: Any, place: str) -> Differences:
         compare: Callable[[Any, Any, str], Differences]
@@ -59,6 +74,10 @@ class _Comparing:
             compare = self._sequences
         elif isinstance(then, BaseException):
             compare = self._errors
+        elif isinstance(then, _METHODS):
+            compare = self._methods
+        elif isinstance(then, set | frozenset):
+            compare = self._sets
         elif (numpy := loaded("numpy")) is not None and isinstance(then, numpy.ndarray):
             compare = _arrays
         elif type(then).__module__.partition(".")[0] == "pandas" and hasattr(then, "equals"):
@@ -70,15 +89,50 @@ class _Comparing:
         yield from compare(then, now, place)
 
     def _mappings(self, then: Any, now: Any, place: str) -> Differences:
+        gone = [key for key in then if key not in now]
+        come = [key for key in now if key not in then]
+        # A key that is equal to itself alone has its place: a dictionary keeps its order.
+        in_place = [pair for pair in zip(gone, come, strict=False) if self._are_equal(*pair)]
+        names = {id(one): other for one, other in in_place}
+        found = {id(other) for _, other in in_place}
         for key in then:
+            inside = f"{place}[{text_of(key)}]"
             if key in now:
-                yield from self.differ(then[key], now[key], f"{place}[{text_of(key)}]")
+                yield from self.differ(then[key], now[key], inside)
+            elif id(key) in names:
+                yield from self.differ(then[key], now[names[id(key)]], inside)
             else:
-                yield f"{place}[{text_of(key)}]: {text_of(then[key])} then, missing now"
-        for key in now:
-            if key not in then:
+                yield f"{inside}: {text_of(then[key])} then, missing now"
+        for key in come:
+            if id(key) not in found:
                 yield f"{place}[{text_of(key)}]: missing then, {text_of(now[key])} now"
         yield from self._attributes(then, now, place)
+
+    def _sets(self, then: Any, now: Any, place: str) -> Differences:
+        gone, come = list(then - now), list(now - then)
+        if max(len(gone), len(come)) <= _MANY:
+            gone, come = self._unmatched(gone, come)
+        for each in gone:
+            yield f"{place}: {text_of(each)} then, missing now"
+        for each in come:
+            yield f"{place}: missing then, {text_of(each)} now"
+        yield from self._attributes(then, now, place)
+
+    def _unmatched(self, gone: Iterable[Any], come: list[Any]) -> tuple[list[Any], list[Any]]:
+        left, rest = [], list(come)
+        for one in gone:
+            index = next((i for i, other in enumerate(rest) if self._are_equal(one, other)), None)
+            if index is None:
+                left.append(one)
+            else:
+                del rest[index]
+        return left, rest
+
+    def _methods(self, then: Any, now: Any, place: str) -> Differences:
+        if then.__name__ != now.__name__:
+            yield f"{place}: {text_of(then)} then, {text_of(now)} now"
+        else:
+            yield from self.differ(then.__self__, now.__self__, f"{place}.__self__")
 
     def _sequences(self, then: Any, now: Any, place: str) -> Differences:
         for index, (one, other) in enumerate(zip(then, now, strict=False)):
