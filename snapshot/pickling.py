@@ -35,7 +35,7 @@ FindClass = Callable[[str, str], Any]
 Instead = Callable[[Any, BaseException], object]
 Change = Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]
 
-_LARGE = 1 << 16  # bytes from which on a buffer stays out of band
+LARGE = 1 << 16  # bytes from which on a buffer stays out of band
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _SEARCHED = 20_000  # objects that are looked at to say where in a value something is
 
@@ -84,6 +84,19 @@ def dump(
         raise
     except BaseException as error:
         raise _refusal(value, pickler.latest, error) from error
+
+
+def out_of_band(buffers: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
+    """A `buffer_callback` that takes those of 64 KiB and more out of the pickle, into the list."""
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < LARGE:
+            return True
+        buffers.append(raw)
+        return False
+
+    return keep_in_band
 
 
 def load(data: Bytes, buffers: Iterable[Bytes] = (), *, find_class: FindClass | None = None) -> Any:
@@ -158,7 +171,8 @@ class _Pickler(pickle.Pickler):
         self._file = io.BytesIO()
         self._buffers: list[memoryview] = []
         self._pipe = getattr(sys.modules.get("multiprocessing.connection"), "Connection", None)
-        super().__init__(self._file, protocol=5, buffer_callback=self._keep_in_band)
+        # No method of its own: that would be a cycle, which keeps what is pickled alive.
+        super().__init__(self._file, protocol=5, buffer_callback=out_of_band(self._buffers))
 
     def dumped(self, value: object) -> tuple[bytes, list[memoryview]]:
         self.dump(value)
@@ -176,13 +190,6 @@ class _Pickler(pickle.Pickler):
         if self._lacks is not None and self._lacks(named):
             raise _MustGoByValue
         return NotImplemented
-
-    def _keep_in_band(self, buffer: pickle.PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < _LARGE:
-            return True
-        self._buffers.append(raw)
-        return False
 
 
 @functools.cache
@@ -383,7 +390,7 @@ def write(fd: int, kind: int, data: bytes, buffers: Sequence[memoryview] = ()) -
     kind: a number from 1, which `read` gives back. Raises OSError.
     """
     head = kind.to_bytes(_WORD, sys.byteorder) + len(buffers).to_bytes(_WORD, sys.byteorder)
-    if not buffers and len(data) < _LARGE:
+    if not buffers and len(data) < LARGE:
         os.pwrite(fd, head + data, 0)
         return
     first = len(head)

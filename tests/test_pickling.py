@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import datetime
 import gc
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -62,7 +64,7 @@ VALUES = st.recursive(
 # On both sides of the size from which on a buffer stays out of band, and with none at all.
 ARRAYS = st.builds(
     lambda length, kind: np.arange(length).astype(kind),
-    st.sampled_from([0, 1, 1000, pickling._LARGE // 8 - 1, pickling._LARGE // 8, 50_000]),
+    st.sampled_from([0, 1, 1000, pickling.LARGE // 8 - 1, pickling.LARGE // 8, 50_000]),
     st.sampled_from(["i8", "f8", "u1", ">i4"]),
 )
 
@@ -129,7 +131,7 @@ def test_a_match_in_a_text_that_has_changed_is_refused() -> None:
 
 
 def test_a_large_buffer_is_the_value_s_own_memory() -> None:
-    array = np.zeros(pickling._LARGE, np.uint8)
+    array = np.zeros(pickling.LARGE, np.uint8)
     data, buffers = pickling.dump([array, array, bytes(10)])
     assert len(data) < 1000
     assert [buffer.nbytes for buffer in buffers] == [array.nbytes]
@@ -301,6 +303,21 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
         pickling.dump(nested)
     while nested:  # or freeing it recurses as deep
         nested = nested[0]
+
+
+@pytest.mark.parametrize("held", [1, lambda: 1, threading.Lock()])
+def test_what_was_pickled_is_not_kept_alive(held: object) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        value = Point(held)
+        reference = weakref.ref(value)
+        with contextlib.suppress(NotPicklable):
+            pickling.dump(value)
+        del value
+        assert reference() is None
+    finally:
+        gc.enable()
 
 
 def test_memory_error_is_not_hidden() -> None:

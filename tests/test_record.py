@@ -1464,6 +1464,37 @@ def test_the_recorder_does_no_harm(
     assert ("RecordingWarning" in told[0]) != strict
 
 
+def test_what_was_recorded_dies_when_it_would(run: Run, where: Path) -> None:
+    # By its reference count: nothing that pickled it, and no exception of that, keeps it alive.
+    run("""
+import gc, threading, weakref
+from snapshot.replay import record
+
+class Thing:
+    def __init__(self, held=None): self.held = held
+class Refuses:
+    def __reduce__(self): raise KeyError("no")
+
+def reads(thing): return 1
+def changes(thing): thing.changed = True
+def fails(thing): raise ValueError(thing.held)
+
+gc.disable()
+for function in (reads, changes, fails):
+    for options in ({}, {"redact": ["held"]}, {"redact": ["other"]}, {"max_value_bytes": 10}):
+        recorded = record(**options)(function)
+        for held in (1, threading.Lock(), Refuses(), lambda: 1, Thing):
+            thing = Thing(held)
+            reference = weakref.ref(thing)
+            try:
+                recorded(thing)
+            except ValueError:
+                pass
+            del thing
+            assert reference() is None, (function, options, held)
+""")
+
+
 # Several at a time.
 
 

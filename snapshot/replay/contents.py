@@ -19,7 +19,7 @@ from snapshot.store.objects import Objects, Placeholder, text_of, type_name
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 """What never changes, and pickles without code of anybody's."""
 
-_LARGE = 1 << 16  # bytes from which on a buffer has a file, and a pickle says what it looks like
+_LARGE = 1 << 16  # bytes from which on a pickle says what it looks like
 _MOST = 1 << 24  # bytes of pickles that are remembered, to tell of them by their digest
 
 _METHODS = frozenset({BuiltinMethodType, MethodType, MethodWrapperType})
@@ -134,18 +134,10 @@ def pickled(value: object, change: Change | None = None) -> tuple[bytes, list[me
     if change is None and "multiprocessing.connection" not in sys.modules:
         buffers: list[memoryview] = []
         there_are: list[pickle.PickleBuffer] = []
-
-        def keep(buffer: pickle.PickleBuffer) -> bool:
-            raw = buffer.raw()
-            if raw.nbytes < _LARGE:
-                return True
-            buffers.append(raw)
-            return False
-
         try:
             data = _dumps(value, 5, buffer_callback=there_are.append)
             if there_are:
-                data = _dumps(value, 5, buffer_callback=keep)
+                data = _dumps(value, 5, buffer_callback=pickling.out_of_band(buffers))
             return data, buffers
         except (MemoryError, KeyboardInterrupt):
             raise
