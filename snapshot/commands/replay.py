@@ -178,8 +178,8 @@ def _all(
             yield from replay(store, numbers, request, executor, ahead=ahead, limits=limits)
         return
     count = int(jobs) if jobs else len(os.sched_getaffinity(0))
-    with ForkExecutor(count, **limits, reseed=False) as executor:
-        yield from replay(store, numbers, request, executor, ahead=count)
+    with ForkExecutor(count, reseed=False) as executor:
+        yield from replay(store, numbers, request, executor, ahead=count, limits=limits)
 
 
 def _seconds(options: argparse.Namespace) -> float | None:

@@ -23,13 +23,14 @@ from snapshot.replay.comparing import differences
 from snapshot.replay.contents import as_it_was
 from snapshot.replay.definitions import Definitions
 from snapshot.replay.mocking import mocked
+from snapshot.replay.redaction import MARK
 from snapshot.replay.sourcetext import SourceText
 from snapshot.store import Store
 from snapshot.store.calls import Call, Stored, storable
 from snapshot.store.events import Outcome
 from snapshot.store.functions import find, find_code, underlying
 from snapshot.store.objects import Placeholder
-from snapshot.store.sources import inner_codes
+from snapshot.store.sources import inner_codes, source_of
 from snapshot.store.versions import version_of
 
 Args = tuple[Any, ...]
@@ -80,6 +81,18 @@ class Request:
     debug: Callable[[Callable[[], Any]], Any] | None = None
 
 
+@dataclass
+class Shared:
+    """What several calls have in common, and is found once.
+
+    scripts: the definitions of each, by file name. functions: of modules, by key and digest, with
+    whether they are other ones now.
+    """
+
+    scripts: dict[str, Definitions] = field(default_factory=dict)
+    functions: dict[tuple[str, bytes], tuple[FunctionType, bool]] = field(default_factory=dict)
+
+
 class Reanimation:
     """A recorded call, on the way to be made again in this process."""
 
@@ -88,13 +101,12 @@ class Reanimation:
         store: Store,
         call: Call,
         request: Request,
-        definitions: dict[str, Definitions] | None = None,
+        shared: Shared | None = None,
     ) -> None:
-        """definitions: of scripts, by their file names, which several calls share."""
         self.call = call
         self._store = store
         self._request = request
-        self._scripts = {} if definitions is None else definitions
+        self._shared = shared or Shared()
         self._fetched: dict[Stored, tuple[bytes, list[Bytes]]] = {}
         self._find_class: Callable[[str, str], Any] | None = None
 
@@ -175,9 +187,10 @@ class Reanimation:
 
     def _definitions(self) -> Definitions:
         file = self.call.process.facts["main"]
-        if file not in self._scripts:
-            self._scripts[file] = self._read_script(file)
-        return self._scripts[file]
+        scripts = self._shared.scripts
+        if file not in scripts:
+            scripts[file] = self._read_script(file)
+        return scripts[file]
 
     def _read_script(self, file: str | None) -> Definitions:
         facts = self.call.process.facts
@@ -207,6 +220,8 @@ class Reanimation:
         module = self._module(key)
         if self._request.recorded_code:
             return self._from_source(key, facts, surroundings, module)
+        if (known := self._known()) is not None:
+            return known[0]
         if "<locals>" in key or "<lambda>" in key:
             code = find_code(key, digest=digest, module=module)
             home = module or sys.modules[key.partition(":")[0]]
@@ -247,19 +262,39 @@ class Reanimation:
                 function.__kwdefaults__ = like.__kwdefaults__
         return function
 
-    def prefetch(self) -> None:
-        """Have all values of the call here, so that a fork needs no connection to the store."""
+    def prefetch(self) -> int:
+        """Have all values of the call here, so that a fork needs no connection to the store.
+
+        Returns how many bytes they are.
+        """
         call = self.call
         for each in (call.arguments, call.result, call.after, call.surroundings):
             if each is not None:
                 self._fetched[each] = self._store.calls.fetch(each)
+        return sum(
+            len(data) + sum(memoryview(each).nbytes for each in buffers)
+            for data, buffers in self._fetched.values()
+        )
 
     def warm_up(self) -> None:
-        """Import what the function is in. Raises `CannotReanimate`."""
+        """Import what the function is in, and find it there. Raises `CannotReanimate`."""
+        key, facts = self.call.function.key, self.call.function.facts
+        if self._known() is not None:
+            return
         self._find_path()
-        key = self.call.function.key
-        if self._module(key) is None:
-            find_code(key, digest=bytes.fromhex(self.call.function.facts["code"]))
+        if self._module(key) is not None:
+            return
+        digest = bytes.fromhex(facts["code"])
+        if "<" in key:
+            find_code(key, digest=digest)
+        else:
+            function = find(key, digest=digest)
+            changed = self._has_changed(function)
+            self._shared.functions[key, self.call.function.digest] = function, changed
+
+    def _known(self) -> tuple[FunctionType, bool] | None:
+        function = self.call.function
+        return self._shared.functions.get((function.key, function.digest))
 
     def has_changed(self) -> bool:
         """Whether the function is another one now. Raises `CannotReanimate`."""
@@ -267,9 +302,15 @@ class Reanimation:
         return self._has_changed(self._function(self.loaded(self.call.surroundings) or {}))
 
     def _has_changed(self, function: FunctionType) -> bool:
+        if (known := self._known()) is not None:
+            return known[1]
         here = ".".join(map(str, sys.version_info[:2]))
         if not str(self.call.process.facts["python"]).startswith(here + "."):
-            return False  # bytecode is another one there
+            # Bytecode is another one there: so much can be said.
+            then, now = self.call.function.facts["source"], source_of(function)
+            if then is None or now is None or MARK in then:
+                return False
+            return bool(then != now.text)
         if (module := self._module(self.call.function.key)) is not None:
             _define(function, module)
         return version_of(function) != self.call.function.digest
@@ -320,7 +361,7 @@ class Reanimation:
 
     def _find_path(self) -> None:
         first = self._request.import_path
-        if first is not None:
+        if first is not None and sys.path[:1] != [os.path.abspath(os.fspath(first))]:
             sys.path.insert(0, os.path.abspath(os.fspath(first)))
         folder = self.call.process.facts["folder"]
         for each in self.call.process.facts["path"]:

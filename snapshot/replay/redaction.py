@@ -17,7 +17,7 @@ from snapshot.store.objects import Placeholder, type_name
 
 _DEEP = 100  # levels beyond which nothing is looked for
 _SHORT = 4  # characters below which a value is looked for under its name alone
-_MARK = "<redacted>"
+MARK = "<redacted>"
 
 _T = TypeVar("_T", str, bytes)
 
@@ -25,7 +25,7 @@ _T = TypeVar("_T", str, bytes)
 def _hidden(value: object) -> Any:
     if type(value) is Placeholder:
         return value
-    return Placeholder(type_name(value), "redacted", _MARK)
+    return Placeholder(type_name(value), "redacted", MARK)
 
 
 class Redaction:
@@ -97,7 +97,7 @@ class Scrubbing:
         if id(value) in self._copies:
             return self._copies[id(value)][1]
         if self._level == _DEEP:
-            return Placeholder(type_name(value), "nested too deeply to be redacted", _MARK)
+            return Placeholder(type_name(value), "nested too deeply to be redacted", MARK)
         self._level += 1
         try:
             return self._copied(kind, value)
@@ -136,10 +136,10 @@ class Scrubbing:
         for secret in sorted(self.secrets, key=len, reverse=True):  # one may hold another
             if isinstance(text, str):
                 for form in _written(secret):
-                    text = text.replace(form, _MARK)
+                    text = text.replace(form, MARK)
             else:
                 for form in _forms(secret):
-                    text = text.replace(form, _MARK.encode())
+                    text = text.replace(form, MARK.encode())
         return text
 
 
