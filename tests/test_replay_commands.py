@@ -507,6 +507,18 @@ def test_a_program_that_has_changed(shop: Path, ids: dict[str, int]) -> None:
         assert "importing shop raised SystemExit" in verdicts(gone)["add"][1]
 
 
+def test_what_another_python_has_recorded_has_changed_where_its_source_has(shop: Path) -> None:
+    here = ("--import-path", ".")
+    with contextlib.closing(sqlite3.connect(shop / ".snapshot" / "store.db")) as database:
+        database.execute("UPDATE processes SET facts = json_set(facts, '$.python', '3.9.1')")
+        database.commit()
+    words = ("replay", "--function", "add", "--changed", *here)
+    assert snapshot(shop, *words).stdout == "no such calls\n"
+    (shop / "shop.py").write_text(SHOP.replace("a + b + c", "a + b - c"))
+    changed = snapshot(shop, *words, "--json")
+    assert {each["function"] for each in json.loads(changed.stdout)} == {"shop:add"}
+
+
 def test_a_module_that_is_gone(tmp_path: Path) -> None:
     record(tmp_path, "import shop; shop.add(1); shop.add(2)")
     (tmp_path / "shop.py").unlink()
