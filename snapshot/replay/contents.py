@@ -69,7 +69,7 @@ class Contents:
         """
         data, buffers = acceptable(value, most, scrubbing, levels)
         if not buffers and len(data) <= _LARGE:
-            return _as_taken(data)
+            return as_taken(data)
         kind = type_name(value)
         shown = kind, text_of(value) if scrubbing is None else f"<{kind}>"
         named = []
@@ -84,6 +84,11 @@ class Contents:
         data, buffers, shown = taken
         if shown is not None and buffers:
             return events.outside(data, buffers, *shown)
+        content = self.told(data)
+        return content if shown is None or content is not data else events.outside(data, (), *shown)
+
+    def told(self, data: bytes) -> bytes:
+        """The content of a value that is its pickle, or of one that was told before."""
         if len(data) <= events.SMALL:
             return data
         if (found := self._told.get(data)) is not None:
@@ -92,16 +97,16 @@ class Contents:
             self.forget()
         self._told[data] = events.reference(hashlib.sha256(data).digest())
         self._size += len(data)
-        return data if shown is None else events.outside(data, (), *shown)
+        return data
 
 
-def _as_taken(data: bytes) -> Taken:
+def as_taken(data: bytes) -> Taken:
     """As fast as a tuple is made."""
     return tuple.__new__(Taken, (data, (), None))
 
 
-def taken_at_once(value: object) -> Taken | None:
-    """A value all of which can be pickled, into one piece; None for any other."""
+def pickled_at_once(value: object) -> bytes | None:
+    """A value all of which can be pickled, into one piece of no great size; None for any other."""
     if "multiprocessing.connection" in sys.modules:
         return None  # see `pickled`
     buffers: list[pickle.PickleBuffer] = []
@@ -111,7 +116,13 @@ def taken_at_once(value: object) -> Taken | None:
         raise
     except BaseException:  # code of the value's own may raise anything
         return None
-    return None if buffers or len(data) > _LARGE else _as_taken(data)
+    return None if buffers or len(data) > _LARGE else data
+
+
+def taken_at_once(value: object) -> Taken | None:
+    """The same, as it is told."""
+    data = pickled_at_once(value)
+    return None if data is None else as_taken(data)
 
 
 def small_atoms(value: object) -> bytes | None:
@@ -124,7 +135,7 @@ def taken_atoms(value: object) -> Taken:
     """A value that holds atoms alone."""
     data = _dumps(value, 5)
     if len(data) <= _LARGE:
-        return _as_taken(data)
+        return as_taken(data)
     return Taken(data, (), (type_name(value), text_of(value)))
 
 

@@ -28,7 +28,9 @@ from snapshot.replay.contents import (
     ATOMS,
     Contents,
     Taken,
+    as_taken,
     pickled,
+    pickled_at_once,
     small_atoms,
     taken_at_once,
     taken_atoms,
@@ -279,8 +281,8 @@ class Recorder:
         thread = self._thread
         if thread.busy or _paused:
             return None  # code that runs because a call is recorded
-        if recorded.is_simple and not kwargs and thread.number and _all_atoms(map(type, args)):
-            running = self._enter_simply(recorded, args, thread.number, function)
+        if recorded.is_simple and thread.number:
+            running = self._enter_simply(recorded, args, kwargs, thread, function)
             if running is not None:
                 return running
         thread.busy = True
@@ -323,40 +325,77 @@ class Recorder:
             thread.busy = False
 
     def _enter_simply(
-        self, recorded: Recorded, args: Args, thread: int, function: FunctionType | None
+        self,
+        recorded: Recorded,
+        args: Args,
+        kwargs: Kwargs,
+        thread: _Thread,
+        function: FunctionType | None,
     ) -> Running | None:
-        """What `enter` does where no code of the user's runs, and nothing refers to what was told.
+        """What `enter` does where little is to be told. None where that is not so.
 
-        None where that is not so: then nothing was done.
+        Then nothing was done.
         """
         told = self._functions.get(recorded)
-        arguments = small_atoms((args, {}))
-        if told is None or arguments is None or not self._is_known:
+        if told is None or not self._is_known:
             return None
         if recorded.surroundings.exist and not recorded.surroundings.are_empty(
             function or recorded.function
         ):
             return None
+        before = None
+        if not kwargs and _all_atoms(map(type, args)):
+            arguments = small_atoms((args, {}))
+        else:
+            arguments = self._at_once((args, kwargs), thread)
+            before = arguments and as_taken(arguments)
+        if arguments is None:
+            return None
         number, parent = self._next(), self._current.get()
         started = time.time_ns() // 1000
         try:
-            spool = self._spool
-            spool.append(
-                events.KIND, events.entered(number, told, parent, started, thread, arguments, b"")
-            )
-            if spool.file != self._file:
-                self._turn()
+            if len(arguments) > events.SMALL:
+                self._append_first(number, told, parent, started, thread.number, arguments)
+            else:
+                record = events.entered(
+                    number, told, parent, started, thread.number, arguments, b""
+                )
+                spool = self._spool
+                spool.append(events.KIND, record)
+                if spool.file != self._file:
+                    self._turn()
         except Exception as error:
             self._lose(error)
             return None
         self._current.set(number)
         # As fast as a tuple is made.
-        return tuple.__new__(Running, (number, parent, time.perf_counter_ns(), None, _NO_SECRETS))
+        return tuple.__new__(Running, (number, parent, time.perf_counter_ns(), before, _NO_SECRETS))
 
-    def _leave_simply(self, number: int, duration: int, value: Any) -> bool:
-        """What `leave` does where nothing refers to what was told. False where that is not so."""
-        result = small_atoms(value)
-        if result is None:
+    def _append_first(
+        self, number: int, told: int, parent: int, started: int, thread: int, arguments: bytes
+    ) -> None:
+        with self._lock:
+            content = self._contents.told(arguments)
+            self._append(events.entered(number, told, parent, started, thread, content, b""))
+
+    def _at_once(self, value: object, thread: _Thread) -> bytes | None:
+        """See `pickled_at_once`."""
+        was_busy, thread.busy = thread.busy, True
+        try:
+            return pickled_at_once(value)
+        finally:
+            thread.busy = was_busy
+
+    def _leave_simply(
+        self, running: Running, duration: int, args: Args, kwargs: Kwargs, value: Any
+    ) -> bool:
+        """What `leave` does where little is to be told. False where that is not so."""
+        number, _, _, before, _ = running
+        thread = self._thread
+        if before is not None and self._at_once((args, kwargs), thread) != before.data:
+            return False
+        result = small_atoms(value) if type(value) in ATOMS else self._at_once(value, thread)
+        if result is None or len(result) > events.SMALL:
             return False
         try:
             spool = self._spool
@@ -382,11 +421,9 @@ class Recorder:
             self._current.set(running.parent)
         number, _, _, before, secrets = running
         if (
-            before is None
-            and recorded.is_simple
-            and type(value) in ATOMS
+            recorded.is_simple
             and outcome is Outcome.returned
-            and self._leave_simply(number, duration, value)
+            and self._leave_simply(running, duration, args, kwargs, value)
         ):
             return
         thread = self._thread
