@@ -19,6 +19,7 @@ from snapshot.store.events import Outcome
 from snapshot.store.objects import Objects, Shown
 from snapshot.store.spool import Segment
 
+_AT_ONCE = 4000  # records that are in memory as what they say
 _READABLE = 1 << 20  # bytes up to which a pickle is read to be shown, at 2 MB a second
 
 
@@ -339,7 +340,9 @@ class Calls:
 
     def fold(self, segment: Segment | Writer, records: list[bytes]) -> None:
         """Take in records of one spool file, in a transaction."""
-        _Folding(self._database, self._objects, segment).take(records)
+        for begin in range(0, len(records), _AT_ONCE):
+            part = records[begin : begin + _AT_ONCE]
+            _Folding(self._database, self._objects, segment).take(part)
 
 
 def names(function: str, key: str) -> bool:
@@ -482,7 +485,7 @@ class _Folding:
     def _store_first(self, *contents: bytes) -> None:
         """Store what is told in full: an earlier call may refer to it, which ended later."""
         for told in contents:
-            if told[:1] != b"#" and not _is_inline(told):
+            if told and told[:1] != b"#" and not _is_inline(told):
                 self._object(told)
 
     def _value(self, told: bytes) -> tuple[bytes | None, int | None]:

@@ -42,6 +42,9 @@ class Outcome(IntEnum):
     closed = 4
 
 
+_OUTCOMES = tuple(Outcome)
+
+
 class Entered(NamedTuple):
     """A call begins. number: counted by the process, from 1. parent: that of another, 0 for none.
 
@@ -114,19 +117,22 @@ def told(what: str, facts: dict[str, Any]) -> bytes:
 def read(record: bytes) -> Entered | Left | Told:
     """What a record says. Raises ValueError if it says nothing."""
     try:
-        if record[:1] == b"E":
+        what = record[:1]
+        if what == b"E":
             _, function, number, parent, started, thread, length = _ENTERED.unpack_from(record)
             end = _ENTERED.size + length
             arguments, surroundings = record[_ENTERED.size : end], record[end:]
             return Entered(number, function, parent, started, thread, arguments, surroundings)
-        if record[:1] == b"L":
+        if what == b"L":
             _, outcome, number, duration, *lengths = _LEFT.unpack_from(record)
+            if not (lengths[1] or lengths[2]):
+                return Left(number, _OUTCOMES[outcome], duration, record[_LEFT.size :], b"", None)
             result, after, problem = _cut(record, _LEFT.size, lengths)
             error = json.loads(problem) if problem else None
-            return Left(number, Outcome(outcome), duration, result, after, error)
-        if record[:1] == b"T":
+            return Left(number, _OUTCOMES[outcome], duration, result, after, error)
+        if what == b"T":
             return Told(*json.loads(record[1:]))
-    except (struct.error, TypeError) as error:
+    except (struct.error, TypeError, IndexError) as error:
         raise ValueError(f"no record of a call: {error}") from None
     raise ValueError(f"no record of a call: it begins with {record[:1]!r}")
 
