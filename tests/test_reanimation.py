@@ -956,6 +956,24 @@ def test_the_history(run: Run, where: Path) -> None:
         assert type(manager.get(failed["result"])) is ValueError
 
 
+def test_what_is_asked_of_what_was_not_stored_is_named(run: Run) -> None:
+    run("""
+from snapshot.replay import record, reanimate_function
+
+class Holder:
+    def __init__(self, lock): self.numbers = (n for n in range(lock))
+
+@record
+def close(holder): holder.numbers.close()
+
+close(Holder(3))
+made = reanimate_function(1, compare=True)
+(difference,) = [each for each in made.differences if each.startswith("exception")]
+assert "AttributeError: <not stored: <generator object" in difference, difference
+assert "cannot pickle 'generator' object> has no attribute 'close'" in difference, difference
+""")
+
+
 def test_differences() -> None:
     class Same:
         def __init__(self, value: object) -> None:

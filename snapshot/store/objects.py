@@ -10,7 +10,7 @@ import hashlib
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from snapshot import pickling
 from snapshot.errors import DamagedObject, NotPicklable, UnknownObject
@@ -41,6 +41,9 @@ class Placeholder:
         if self.reason == "redacted":
             return self.text
         return f"<not stored: {self.text}: {self.reason}>"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{self!r} has no attribute {name!r}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Placeholder, (self.type, self.reason, self.text)
