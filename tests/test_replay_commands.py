@@ -519,6 +519,37 @@ def test_what_another_python_has_recorded_has_changed_where_its_source_has(shop:
     assert {each["function"] for each in json.loads(changed.stdout)} == {"shop:add"}
 
 
+def test_a_store_that_cannot_be_written_is_read(shop: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    count = len(snapshot(shop, "calls", "add").stdout.splitlines())
+    more = "import shop\nshop.add(1)\nshop.add(2)"  # which nobody folds in
+    assert run_python(more, directory=shop).code == 0
+    for each in (shop.parent, shop.parent.parent):
+        each.chmod(0o755)
+    for each in (shop, *shop.rglob("*")):
+        os.chown(each, 65534, 65534)
+        each.chmod(0o555 if each.is_dir() else 0o444)
+    program = """
+import os
+from snapshot.commands import main
+from snapshot.store import showing
+main(["calls", "add"])  # somebody else may not read what it imports
+main(["delete", "0"])
+os.setregid(65534, 65534)
+os.setreuid(65534, 65534)
+for words in (["calls", "add"], ["delete", "1"]):
+    print(main(words))
+"""
+    found = run_python(program, directory=shop)
+    assert found.stdout.count("  add(") == 2 * count > 0, found
+    assert found.stdout.endswith("\n0\n2\n"), found
+    left, refused = found.stderr.splitlines()[-2:]
+    assert "calls that it has only in its spool are left out" in left
+    assert refused.startswith("snapshot delete: ")
+    assert "store.db cannot be written" in refused
+
+
 def test_a_module_that_is_gone(tmp_path: Path) -> None:
     record(tmp_path, "import shop; shop.add(1); shop.add(2)")
     (tmp_path / "shop.py").unlink()

@@ -16,6 +16,7 @@ from snapshot.replay import recorder
 from snapshot.replay.reanimation import Args, Kwargs, Reanimated, Reanimation, Request
 from snapshot.store import Store
 from snapshot.store.objects import Placeholder, text_of, type_name
+from snapshot.store.spool import segments
 
 Where = str | os.PathLike[str] | Store | None
 Debug = Callable[[Callable[[], Any]], Any]
@@ -37,7 +38,14 @@ def opened(where: Where, *, trust: bool = False) -> Iterator[Store]:
 def take_in(store: Store) -> None:
     """Fold in what was recorded; what cannot be read is said. Raises `StoreError`."""
     try:
-        store.fold()
+        if store.is_writable:
+            store.fold()
+        elif any(True for _ in segments(store.spools)):
+            print(
+                f"snapshot: {store.place} cannot be written: calls that it has only in its spool "
+                "are left out",
+                file=sys.stderr,
+            )
     except DamagedSpool as error:  # the other calls are there all the same
         print(f"snapshot: {error}; its calls are left out", file=sys.stderr)
 

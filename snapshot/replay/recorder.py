@@ -604,7 +604,7 @@ class Recorder:
         """One call is not recorded, or not all of it; the program goes on."""
         self.lost += 1
         if self.lost == 1:
-            message = f"calls are not recorded in {self._place}: {_text(error) or error!r}"
+            message = f"calls are not recorded in {self._place}: {_text(error) or repr(error)}"
             try:
                 warnings.warn(message, RecordingWarning, stacklevel=4)
             except Exception:  # warnings are errors here, and this one must be none

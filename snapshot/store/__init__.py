@@ -56,7 +56,7 @@ class Store:
         self.calls = Calls(self._database, self.objects)
         self._folds: dict[int, Fold] = {events.KIND: self.calls.fold}
         self._spool = Spool(self.spools)
-        writes = self.place.url is not None or sqlite.may_write(self.place.path)
+        writes = self.is_writable
         try:
             self._database.prepare(write=writes)
         except BaseException:
@@ -80,6 +80,11 @@ class Store:
         if self.place.objects is not None:
             return Remote(self.place.objects)
         return Folder(self.place.folder / "objects")
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether anything can be stored, or deleted."""
+        return self.place.url is not None or sqlite.may_write(self.place.path)
 
     @property
     def trusted(self) -> bool:

@@ -87,6 +87,8 @@ class Sqlite(Database):
             return StoreError(f"{self.name} is locked by another process for {_PATIENCE:.0f} s now")
         if "not a database" in text or "malformed" in text:
             return StoreError(f"{self.name} is no store, or is damaged ({text})")
+        if "readonly" in text:
+            return StoreError(f"{self.name} cannot be written: file, folder or system is read-only")
         if "unable to open" in text:
             return StoreError(f"{self.name} cannot be opened: is it there, and may you read it?")
         return StoreError(f"{self.name}: {text}")
