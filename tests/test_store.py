@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -419,6 +420,25 @@ def test_many_large_objects_need_no_descriptors(
     """
     result = python(source, tmp_path / "store.db")
     assert (result.code, result.stderr) == (0, "")
+
+
+def test_vacuum_deletes_what_was_never_finished(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.db", create=True) as store:
+        digest = b"\1" * 32
+        store._files().write(digest, b"whole")
+        objects = store.place.folder / "objects" / digest.hex()[:2]
+        store.spool.append(7, b"record")
+        old, recent, held = (store.spools / f"{name}.new" for name in ("old", "recent", "held"))
+        left, written = objects / ".left", objects / ".written"
+        for each in (old, recent, held, left, written):
+            each.touch()
+        for each in (old, held, left):
+            os.utime(each, (1, 1))
+        with open(held) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            store.vacuum()
+        found = {each.name for each in (*store.spools.iterdir(), *objects.iterdir())}
+        assert found == {"recent.new", "held.new", store.spool.file, digest.hex()[2:], ".written"}
 
 
 @pytest.mark.parametrize("where", ["postgresql"], indirect=True)

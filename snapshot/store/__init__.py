@@ -21,7 +21,7 @@ from snapshot.store.files import Files, Folder, Remote
 from snapshot.store.objects import Objects
 from snapshot.store.place import FOLDER, Place, place, private
 from snapshot.store.postgres import Postgres
-from snapshot.store.spool import Segment, Spool, segments
+from snapshot.store.spool import Segment, Spool, segments, sweep
 
 Fold = Callable[[Segment, list[bytes]], None]
 
@@ -207,7 +207,12 @@ class Store:
         return count
 
     def vacuum(self, used: Iterable[int] = ()) -> int:
-        """Free the objects that nobody refers to, and the room they took; how many that were."""
+        """Free the objects that nobody refers to, and the room they took; how many that were.
+
+        Files go that were being written when their process was killed.
+        """
+        sweep(self.spools)
+        self._files().sweep()
         freed = self._free(used)
         self._database.rows("VACUUM")
         return freed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,9 @@ from typing import Any, Protocol
 from snapshot.errors import StoreError, UsageError
 from snapshot.pickling import Bytes, mapped
 from snapshot.store.place import private
+
+_UNFINISHED = "."
+_ABANDONED = 3600.0  # seconds that nobody takes to write a file
 
 
 class Files(Protocol):
@@ -32,6 +36,9 @@ class Files(Protocol):
 
     def name(self, digest: bytes) -> str:
         """As it is told to people."""
+
+    def sweep(self) -> None:
+        """Delete what was being written when its process was killed."""
 
 
 class Folder:
@@ -68,6 +75,12 @@ class Folder:
 
     def name(self, digest: bytes) -> str:
         return str(self.path(digest))
+
+    def sweep(self) -> None:
+        for path in self._path.glob(f"??/{_UNFINISHED}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
 
     def path(self, digest: bytes) -> Path:
         name = digest.hex()
@@ -117,6 +130,9 @@ class Remote:
         with contextlib.suppress(OSError):
             self._system.rm_file(self._path(digest))
 
+    def sweep(self) -> None:
+        """Nothing: what a transaction leaves behind is its file system's."""
+
     def name(self, digest: bytes) -> str:
         return str(self._system.unstrip_protocol(self._path(digest)))
 
@@ -128,7 +144,7 @@ class Remote:
 @contextlib.contextmanager
 def _renamed(path: Path) -> Iterator[Any]:
     """A new file that gets its name when all of it is there."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
     try:
         with open(fd, "wb") as file:
             yield file

@@ -14,6 +14,7 @@ import mmap
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from snapshot.errors import StoreError
 from snapshot.store.place import private
 
 SUFFIX = ".spool"
+_UNFINISHED = ".new"
+_ABANDONED = 60.0  # seconds after which whoever made a file has locked it, or is gone
 _HEAD = struct.Struct("<III")  # bytes of the content, its checksum, its kind
 _FIRST, _MOST = 1 << 18, 1 << 24  # bytes of a file: the first one, and the largest
 
@@ -117,7 +120,7 @@ class Spool:
 
 def _reserved(path: Path, size: int) -> mmap.mmap:
     """A new file of that size, mapped, and locked for as long as somebody may write to the map."""
-    temporary = path.with_suffix(".new")
+    temporary = path.with_suffix(_UNFINISHED)
     fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -130,6 +133,17 @@ def _reserved(path: Path, size: int) -> mmap.mmap:
         raise
     finally:
         os.close(fd)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the files that were being made when their process was killed."""
+    for path in folder.glob(f"*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):  # it is gone, or somebody has locked it
+            if time.time() - path.stat().st_mtime < _ABANDONED:
+                continue
+            with open(path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 class Segment:
