@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import hypothesis
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 from snapshot.errors import CannotReanimate, NotPicklable
 from snapshot.replay import load_execution_data
+from snapshot.replay.background import estimated
 from snapshot.replay.executions import opened
 from snapshot.store import Store
 from snapshot.store.calls import Call
@@ -1715,6 +1717,111 @@ def test_when_sample_and_keep_last(run: Run, where: Path) -> None:
         assert by_name["last"] == list(range(395, 400))
         assert by_name["Thing.method"] == [4]
         assert 40 < len(by_name["some"]) < 180
+
+
+BACKGROUND = """
+import os
+import snapshot.replay.background
+from snapshot.core import process
+from snapshot.errors import CannotFork
+from snapshot.replay import lost, record
+process.adopt_orphans()  # so that their ends can be waited for
+main = os.getpid()
+
+class Fatal:
+    def __reduce__(self):
+        if os.getpid() != main:
+            os.kill(os.getpid(), 9)
+        return Fatal, ()
+
+@record(background=10_000)
+def work(value, change=None, result=None):
+    if change is not None:
+        value[0] = change
+    if result == "fail":
+        raise ValueError("it fails")
+    return result
+
+@record(background=10_000, redact=["token"])
+def login(token, names): return names
+
+def ended():
+    while process.has_children():
+        os.wait()
+    assert lost() == 0
+
+def numbers(): return list(range(100_000))
+def call(function, *args, **kwargs):
+    try:
+        function(*args, **kwargs)
+    except ValueError:
+        pass
+    ended()
+
+def calls():
+    call(work, numbers())
+    call(work, numbers(), -1)
+    call(work, numbers(), result=numbers())
+    call(work, [1], result=numbers())
+    call(work, numbers(), result="fail")
+    call(work, [1])
+    call(login, "a secret", ["a secret", *map(str, range(10_000))])
+
+calls()
+call(work, [Fatal(), b"x" * 10_000])
+# Where no fork can be had, it is told at once.
+def refused(): raise CannotFork("no")
+process.fork_apart = refused
+calls()
+"""
+
+
+def test_large_values_are_told_in_the_background(run: Run, where: Path) -> None:
+    run(BACKGROUND)
+    numbers = list(range(100_000))
+    with recorded(where) as (store, calls):
+
+        def now(call: Call) -> Any:
+            return None if call.after is None else store.calls.load(call.after)[0][0]
+
+        assert len(calls) == 15
+        for first in (0, 8):
+            plain, changed, returned, small, failed, lean, secret = calls[first : first + 7]
+            for each in (plain, changed, returned, failed):
+                assert given(store, each)[0][0] == numbers
+            assert now(changed) == [-1, *numbers[1:]]
+            assert [now(each) for each in (plain, returned, small, failed, lean)] == [None] * 5
+            assert result(store, plain) is None
+            assert result(store, returned) == result(store, small) == numbers
+            assert failed.failure is not None
+            assert failed.failure.text == "it fails"
+            assert given(store, lean) == (([1],), {})
+            (token, names), _ = given(store, secret)
+            assert (token.reason, names[0], names[-1]) == ("redacted", "<redacted>", "9999")
+        killed = calls[7]
+        assert (killed.outcome, killed.arguments) == (Outcome.returned, None)
+    held = b"".join(each.read_bytes() for each in where.parent.rglob("*") if each.is_file())
+    assert b"a secret" not in held
+
+
+def test_how_large_a_value_is_is_estimated() -> None:
+    class Holder:
+        def __init__(self, value: object) -> None:
+            self.value = value
+
+    class Refuses:
+        @property
+        def nbytes(self) -> int:
+            raise RuntimeError("no")
+
+    large = (b"x" * 10_000, "x" * 10_000, [0] * 2000, {1: "x" * 10_000}, np.zeros(1250))
+    for value in (*large, *map(Holder, large), ((large[0],), {})):
+        assert 9_000 <= estimated(value) <= 20_000, value
+    for value in (None, 1, [], {}, Refuses(), Refuses, Holder(Refuses()), iter([1])):
+        assert estimated(value) < 1000, value
+    endless: list[Any] = []
+    endless.append(endless)
+    assert estimated(endless) < 1000
 
 
 def test_arguments_of_record_that_mean_nothing(run: Run) -> None:

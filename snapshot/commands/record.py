@@ -13,7 +13,7 @@ from snapshot.errors import UsageError
 
 USAGE = (
     "--include PATTERN... [--exclude PATTERN] [--redact NAME] [--max-value-bytes N] [--sample P] "
-    f"[--keep-last N] [--store WHERE] {commands.PROGRAM_USAGE}"
+    f"[--keep-last N] [--background N] [--store WHERE] {commands.PROGRAM_USAGE}"
 )
 
 
@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample", type=float, default=1.0, metavar="P", help="a part of the calls"
     )
     parser.add_argument("--keep-last", type=int, metavar="N", help="so many of each function")
+    parser.add_argument(
+        "--background", type=int, metavar="N", help="pickle values of so many bytes in a fork"
+    )
     parser.add_argument(
         "--store",
         metavar="WHERE",
@@ -60,6 +63,7 @@ def execute(options: argparse.Namespace) -> int:
         max_value_bytes=options.max_value_bytes,
         sample=options.sample,
         keep_last=options.keep_last,
+        background=options.background,
     )
     with calls:
         ended = main.run()

@@ -259,6 +259,30 @@ class Rest(NamedTuple):
         return [dying, *closing, functools.partial(_PLAIN.poll, table, 1, -1)]
 
 
+def fork_apart() -> bool:
+    """Fork a process that is nobody's child, in a group of its own. Returns True in it.
+
+    It outlives this one, which has nothing to wait for. Raises `CannotFork`.
+    """
+    try:
+        between = _fork_without_warning()
+    except (OSError, RuntimeError) as error:
+        raise _cannot_fork(error) from None
+    if between == 0:
+        try:
+            if _fork_without_warning() != 0:
+                os._exit(0)
+        except BaseException:
+            os._exit(1)
+        os.setpgid(0, 0)
+        return True
+    with contextlib.suppress(ChildProcessError):  # another part of the program has reaped it
+        _, status = os.waitpid(between, 0)
+        if status != 0:
+            raise CannotFork("the system refuses to fork")
+    return False
+
+
 def adopt_orphans() -> None:
     """Let what this process's children leave behind be its own children: what `fork_sibling` needs.
 

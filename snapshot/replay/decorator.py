@@ -31,6 +31,7 @@ def record(
     when: Callable[..., object] | None = None,
     sample: float = 1.0,
     keep_last: int | None = None,
+    background: int | None = None,
 ) -> Callable[[_T], _T]: ...
 
 
@@ -44,6 +45,7 @@ def record(
     when: Callable[..., object] | None = None,
     sample: float = 1.0,
     keep_last: int | None = None,
+    background: int | None = None,
 ) -> Any:
     """Store each call of a function: `@record`, or `@record(keep_last=100)`.
 
@@ -66,10 +68,14 @@ def record(
     when: called with the arguments; only calls for which it returns something true are recorded.
     sample: the part of the calls that is recorded, above 0 and up to 1.
     keep_last: how many calls of the function are kept in the store; None, the default, is all.
+    background: bytes, as far as is soon seen, from which on arguments and results are pickled by a
+        fork of their own, and the call waits for that fork alone: once for the arguments, once at
+        its end. The fork has the descriptors of this process open meanwhile. If it is killed, the
+        call is there without those values. None, the default, is never.
 
     Raises `UsageError` if `fn` is no function, or an argument means nothing.
     """
-    options = Options.of(redact, max_value_bytes, when, sample, keep_last)
+    options = Options.of(redact, max_value_bytes, when, sample, keep_last, background)
     recorder = Recorder.of(store)
 
     def decorate(fn: Any) -> Any:

@@ -24,6 +24,7 @@ from types import FunctionType, TracebackType
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from snapshot.errors import NotPicklable, RecordingWarning, StoreError, UsageError
+from snapshot.replay.background import Background, estimated
 from snapshot.replay.contents import (
     ATOMS,
     Contents,
@@ -38,7 +39,7 @@ from snapshot.replay.contents import (
 from snapshot.replay.redaction import Redaction, Scrubbing
 from snapshot.replay.surroundings import Surroundings
 from snapshot.replay.yields import Yields
-from snapshot.store import Store, events, functions
+from snapshot.store import Store, events, functions, spool
 from snapshot.store.bytecode import code_digest
 from snapshot.store.events import Outcome
 from snapshot.store.objects import Placeholder, type_name
@@ -53,6 +54,7 @@ _all_atoms = ATOMS.issuperset
 _session = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
 _paused = False
 
+_BEHIND = Taken(b"")  # of arguments that are told in the background
 _NO_SECRETS: set[str | bytes] = set()  # of calls in which nothing is redacted
 
 Args = tuple[Any, ...]
@@ -68,6 +70,7 @@ class Options:
     when: Callable[..., object] | None = None
     sample: float = 1.0
     keep_last: int | None = None
+    background: int | None = None
 
     @classmethod
     def of(
@@ -77,19 +80,24 @@ class Options:
         when: Callable[..., object] | None,
         sample: float,
         keep_last: int | None,
+        background: int | None,
     ) -> Options:
         """Raises `UsageError` if one of them means nothing."""
         names = (redact,) if isinstance(redact, str) else tuple(redact)
         if not all(isinstance(each, str) and each for each in names):
             raise UsageError(f"redact={redact!r}: give names, as in redact=['password']")
-        for name, number in (("max_value_bytes", max_value_bytes), ("keep_last", keep_last)):
+        for name, number in (
+            ("max_value_bytes", max_value_bytes),
+            ("keep_last", keep_last),
+            ("background", background),
+        ):
             if number is not None and not (type(number) is int and number > 0):
                 raise UsageError(f"{name}={number!r}: give a number from 1, or None")
         if when is not None and not callable(when):
             raise UsageError(f"when={when!r}: give a function that is told the arguments")
         if not (isinstance(sample, int | float) and 0 < sample <= 1):
             raise UsageError(f"sample={sample!r}: give the part to record, above 0 and up to 1")
-        return cls(names, max_value_bytes, when, float(sample), keep_last)
+        return cls(names, max_value_bytes, when, float(sample), keep_last, background)
 
 
 class Running(NamedTuple):
@@ -118,7 +126,7 @@ class Recorded:
         self.redaction = Redaction(options.redact) if options.redact else None
         self.surroundings = Surroundings(function.__code__)
         self.is_plain = self.redaction is None and options.max_value_bytes is None
-        self.is_simple = self.is_plain and options.when is None and options.sample == 1
+        self.is_simple = self.is_plain and options == Options(keep_last=options.keep_last)
         self.is_generator = kind.endswith("generator")
         self._kind = kind
         self._chance = random.Random(os.urandom(8)) if options.sample < 1 else None
@@ -134,6 +142,11 @@ class Recorded:
         if self._chance is not None and self._chance.random() >= self.options.sample:
             return False
         return when is None or bool(when(*args, **kwargs))
+
+    def is_large(self, value: Any) -> bool:
+        """Whether a value is to be pickled in the background."""
+        least = self.options.background
+        return least is not None and estimated(value) >= least
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
@@ -251,6 +264,7 @@ class Recorder:
         self._functions: dict[Recorded, int] = {}
         self._is_known = False
         self._unfolded = 0
+        self._background: Background | None = None
 
     @classmethod
     def _forked(cls) -> None:
@@ -295,7 +309,10 @@ class Recorder:
             secrets = set(recorded.secrets)
             if recorded.redaction is not None and recorded.surroundings.exist:
                 self._surroundings(recorded, secrets, function)  # what it has under the names
-            if not kwargs and recorded.is_plain and _all_atoms(map(type, args)):
+            large = recorded.is_large((args, kwargs))
+            if large:
+                arguments, before = None, _BEHIND
+            elif not kwargs and recorded.is_plain and _all_atoms(map(type, args)):
                 arguments = taken_atoms((args, {}))
             else:
                 arguments = before = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
@@ -312,10 +329,12 @@ class Recorder:
                     parent,
                     time.time_ns() // 1000,
                     thread.number or self._tell_thread(),
-                    self._contents.tell(arguments),
+                    events.LATER if arguments is None else self._contents.tell(arguments),
                     b"" if around is None else self._contents.tell(around),
                 )
                 self._append(record)
+            if large:
+                self._tell_later(recorded, secrets, number, arguments=(args, kwargs))
             self._current.set(number)
             return Running(number, parent, time.perf_counter_ns(), before, secrets)
         except Exception as error:
@@ -429,12 +448,17 @@ class Recorder:
         thread = self._thread
         was_busy, thread.busy = thread.busy, True
         try:
-            now = before
-            if before is not None:
+            now, later = before, {}
+            if before is _BEHIND:
+                later["after"] = args, kwargs
+            elif before is not None:
                 now = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
             if type(value) is Yields and recorded.redaction is not None:
                 value.hide(recorded.redaction.scrubbing(secrets))
-            if type(value) in ATOMS and recorded.is_plain:
+            result = None
+            if type(value) is not Yields and recorded.is_large(value):
+                later["result"] = value
+            elif type(value) in ATOMS and recorded.is_plain:
                 result = taken_atoms(value)
             else:
                 result = self._take(value, recorded, secrets)
@@ -442,10 +466,13 @@ class Recorder:
             if outcome is Outcome.raised:
                 error = _in_words(value, recorded, secrets)
             with self._lock:
-                told, after = self._contents.tell(result), b""
+                told = events.LATER if result is None else self._contents.tell(result)
+                after = b""
                 if now is not None and before is not None and now[:2] != before[:2]:
                     after = self._contents.tell(now)
                 self._append(events.left(number, outcome, duration, told, after, error))
+            if later:
+                self._tell_later(recorded, secrets, number, **later)
         except Exception as problem:
             self._lose(problem)
             self._leave_at_least(running.number, value, outcome, duration)
@@ -495,6 +522,32 @@ class Recorder:
             return self._contents.take(value, most, None, levels)
         scrubbing, clean = recorded.cleaned(value, secrets, of_call=of_call)
         return self._contents.take(clean, most, scrubbing, levels)
+
+    def _tell_later(
+        self, recorded: Recorded, secrets: set[str | bytes], number: int, **values: Any
+    ) -> None:
+        """Tell values of a call in the background, or now, where that cannot be."""
+
+        def records() -> Iterator[bytes]:
+            for what, value in values.items():
+                of_call = what != "result"
+                levels = 2 if of_call else 0
+                taken = self._take(value, recorded, secrets, levels, of_call=of_call)
+                with self._lock:
+                    yield events.later(number, what, self._contents.tell(taken))
+
+        def work() -> None:
+            global _paused
+            _paused = True
+            self._contents.forget()  # what was told is in another file
+            spool.write(path, [(events.KIND, each) for each in records()])
+
+        path = self._spool.another()
+        self._background = self._background or Background()
+        if not self._background.run(work):
+            with self._lock:
+                for each in records():
+                    self._append(each)
 
     def _surroundings(
         self, recorded: Recorded, secrets: set[str | bytes], function: FunctionType | None

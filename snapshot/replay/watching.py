@@ -32,6 +32,7 @@ def recording(
     when: Callable[..., object] | None = None,
     sample: float = 1.0,
     keep_last: int | None = None,
+    background: int | None = None,
 ) -> Recording:
     """Store each call of the functions of some names: `with recording("package.*"):`.
 
@@ -48,7 +49,7 @@ def recording(
     Raises `UsageError` if an argument means nothing, and on entry if it is entered already, or no
     tool id of `sys.monitoring` is free.
     """
-    options = Options.of(redact, max_value_bytes, when, sample, keep_last)
+    options = Options.of(redact, max_value_bytes, when, sample, keep_last, background)
     names = _Names(_patterns("include", include), _patterns("exclude", exclude))
     if not names.included:
         raise UsageError("include=(): give names of functions, as in include='package.*'")

@@ -167,6 +167,8 @@ def _check(record: bytes) -> None:
         if wrong or event.facts.get("forked"):
             raise ValueError(f"what it says of a {event.what} cannot be")
         return
+    if isinstance(event, events.Later):
+        raise ValueError("a value of a call is apart from it")
     times = [event.number]
     if isinstance(event, events.Entered):
         if event.parent >= event.number:

@@ -390,9 +390,11 @@ class _Folding:
             raise DamagedSpool(f"{self._segment.path} is damaged: {error}") from error
 
     def _take(self, records: list[bytes]) -> None:
-        entered, left = self._read(records)
+        entered, left, later = self._read(records)
         ids = self._ids_for(sorted(entered))
         errors = self._insert(entered, left, ids) + self._complete(left, ids)
+        for each in later:
+            self._add_value(each, ids)
         self._database.many(
             "INSERT INTO errors (call, type, text, traceback) VALUES (?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
@@ -403,10 +405,11 @@ class _Folding:
 
     def _read(
         self, records: list[bytes]
-    ) -> tuple[dict[int, events.Entered], dict[int, events.Left]]:
+    ) -> tuple[dict[int, events.Entered], dict[int, events.Left], list[events.Later]]:
         """What is told of calls, by their numbers; all else is taken in at once."""
         entered: dict[int, events.Entered] = {}
         left: dict[int, events.Left] = {}
+        later: list[events.Later] = []
         for record in records:
             event = events.read(record)
             if isinstance(event, events.Entered):
@@ -415,13 +418,15 @@ class _Folding:
             elif isinstance(event, events.Left):
                 left[event.number] = event
                 self._store_first(event.result, event.after)
+            elif isinstance(event, events.Later):
+                later.append(event)
             elif event.what == "process":
                 self._tell_process(event.facts)
             elif event.what == "function":
                 self._tell_function(event.facts)
             elif event.what == "thread":
                 self._tell_thread(event.facts)
-        return entered, left
+        return entered, left, later
 
     def _insert(
         self,
@@ -475,6 +480,18 @@ class _Folding:
                 errors.append((call, *_words(end.error)))
         return errors
 
+    def _add_value(self, event: events.Later, ids: dict[int, int]) -> None:
+        """Add what was told of a call in the background: of any two of its values, in any order."""
+        if (call := self._call(event.number, ids)) is None:
+            return
+        column = event.what if event.what == "after" else f"{event.what}_object"
+        self._database.rows(
+            f"UPDATE calls SET {column} = ? WHERE id = ?", (self._object(event.value), call)
+        )
+        self._database.rows(
+            "UPDATE calls SET after = NULL WHERE id = ? AND after = arguments_object", (call,)
+        )
+
     def _ended(self, end: events.Left | None) -> tuple[Any, ...]:
         if end is None:
             return None, int(Outcome.running), None, None, None
@@ -485,14 +502,14 @@ class _Folding:
     def _store_first(self, *contents: bytes) -> None:
         """Store what is told in full: an earlier call may refer to it, which ended later."""
         for told in contents:
-            if told and told[:1] != b"#" and not _is_inline(told):
+            if told and told[:1] not in b"#&" and not _is_inline(told):
                 self._object(told)
 
     def _value(self, told: bytes) -> tuple[bytes | None, int | None]:
         return (_unframed(told), None) if _is_inline(told) else (None, self._object(told))
 
     def _object(self, told: bytes) -> int | None:
-        if not told:
+        if told in (b"", events.LATER):
             return None
         if told not in self._ids:
             found = events.content(told)

@@ -11,6 +11,7 @@ A value is told as its content:
     # digest        a value that this writer has told before, in the same spool file
     @ head, pickle  one whose large buffers are in files already: their digests and sizes
     % head, pickle, buffers     one with all that belongs to it, for another store
+    &               one that is told later, by another record
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from typing import Any, Final, NamedTuple
 from snapshot.pickling import Bytes
 
 KIND: Final = 1  # of a spool's records
+LATER: Final = b"&"
 SMALL: Final = 109  # bytes up to which a pickle, with its frame, is told again and again
 
 _ENTERED = struct.Struct("<cIQQqII")
 _LEFT = struct.Struct("<cBQQIII")
+_LATER = struct.Struct("<ccQ")
 _LENGTH = struct.Struct("<I")
 
 
@@ -43,6 +46,8 @@ class Outcome(IntEnum):
 
 
 _OUTCOMES = tuple(Outcome)
+_NAMES = {b"A": "arguments", b"C": "after", b"R": "result"}
+_LETTERS = {name: letter for letter, name in _NAMES.items()}
 
 
 class Entered(NamedTuple):
@@ -72,6 +77,17 @@ class Left(NamedTuple):
     result: bytes
     after: bytes
     error: dict[str, str] | None
+
+
+class Later(NamedTuple):
+    """A value of a call that has begun. what: `arguments`, `after` or `result`.
+
+    Told of the arguments afterwards, whether they have changed or not.
+    """
+
+    number: int
+    what: str
+    value: bytes
 
 
 class Told(NamedTuple):
@@ -109,12 +125,17 @@ def left(
     return head + result + after + problem
 
 
+def later(number: int, what: str, value: bytes) -> bytes:
+    """The record of `Later`."""
+    return _LATER.pack(b"V", _LETTERS[what], number) + value
+
+
 def told(what: str, facts: dict[str, Any]) -> bytes:
     """The record of `Told`."""
     return b"T" + json.dumps([what, facts]).encode()
 
 
-def read(record: bytes) -> Entered | Left | Told:
+def read(record: bytes) -> Entered | Left | Later | Told:
     """What a record says. Raises ValueError if it says nothing."""
     try:
         what = record[:1]
@@ -130,9 +151,12 @@ def read(record: bytes) -> Entered | Left | Told:
             result, after, problem = _cut(record, _LEFT.size, lengths)
             error = json.loads(problem) if problem else None
             return Left(number, _OUTCOMES[outcome], duration, result, after, error)
+        if what == b"V":
+            _, name, number = _LATER.unpack_from(record)
+            return Later(number, _NAMES[name], record[_LATER.size :])
         if what == b"T":
             return Told(*json.loads(record[1:]))
-    except (struct.error, TypeError, IndexError) as error:
+    except (struct.error, TypeError, LookupError) as error:
         raise ValueError(f"no record of a call: {error}") from None
     raise ValueError(f"no record of a call: it begins with {record[:1]!r}")
 
@@ -182,6 +206,8 @@ def content(told: bytes) -> Content | None:
         return None
     if told[:1] == b"\x80":
         return Content(None, told)
+    if told == LATER:
+        return None
     if told[:1] == b"#":
         return Content(told[1:], b"")
     if told[:1] in (b"@", b"%"):

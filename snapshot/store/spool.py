@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from snapshot.errors import StoreError
@@ -101,7 +101,7 @@ class Spool:
 
     def _next(self, length: int) -> None:
         size = max(self._size, length + _HEAD.size)
-        path = self._folder / f"{self.writer}-{next(_numbers)}{SUFFIX}"
+        path = self.another()
         try:
             private(self._folder)
             new = _reserved(path, size)
@@ -110,6 +110,13 @@ class Spool:
         self.close()
         self._map, self.file = new, path.name
         self._size = min(2 * size, _MOST)
+
+    def another(self) -> Path:
+        """A file of this writer's, for somebody else to write: see `write`.
+
+        What is in it is folded in after all that is written here until now.
+        """
+        return self._folder / f"{self.writer}-{next(_numbers)}{SUFFIX}"
 
     def close(self) -> None:
         """Write no more to this file; the next record begins another one."""
@@ -133,6 +140,14 @@ def _reserved(path: Path, size: int) -> mmap.mmap:
         raise
     finally:
         os.close(fd)
+
+
+def write(path: Path, records: Sequence[tuple[int, bytes]]) -> None:
+    """A whole file of records: kind and content of each. Raises OSError."""
+    content = b"".join(framed(*each) for each in records)
+    private(path.parent)
+    with _reserved(path, len(content)) as new:
+        new.write(content)
 
 
 def sweep(folder: Path) -> None:
