@@ -234,6 +234,51 @@ def _hashed(array: Any) -> None:
     hashlib.sha256(pickle.dumps(array, 5)).digest()
 
 
+def background() -> None:
+    """Where it pays that a fork pickles: another content each time, and nothing but the call."""
+    import numpy as np
+
+    from snapshot.core import process
+    from snapshot.replay import record
+
+    process.adopt_orphans()  # so that the forks can be waited for, between the turns
+    numbers = np.random.default_rng(1).random(1_000_000)
+    values: dict[str, Any] = {
+        "8 MB in an array": numbers,
+        "80 MB in an array": np.tile(numbers, 10),
+        "100,000 numbers in a list": list(range(100_000)),
+        "100,000 objects": [{"number": n, "text": str(n)} for n in range(50_000)],
+    }
+    with _store():
+        fronted = record(_length)
+        behind = record(background=1)(_length)
+        for what, value in values.items():
+            counter = iter(range(1_000_000))
+
+            def turn(function: Callable[[Any], Any], value: Any = value) -> float:
+                value[0] = next(counter)  # noqa: B023
+                took = timed(lambda: function(value))
+                while process.has_children():
+                    os.wait()
+                return took
+
+            front, back, forks = by_turns(
+                9, lambda: turn(fronted), lambda: turn(behind), lambda: turn(_four_forks)
+            )
+            compare(f"a call of {what}", back, front, "without a fork")
+            compare(f"a call of {what}", back, forks, "four bare forks")
+
+
+def _four_forks(_: Any) -> None:
+    """One that forks another one, before the call and after it."""
+    for _ in range(2):
+        if (pid := os.fork()) == 0:
+            if os.fork():
+                os._exit(0)
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+
 _MODULE = """
 import json, decimal, email.message  # as large as modules are
 from snapshot.replay import record
@@ -287,5 +332,11 @@ def replays() -> None:
 
 
 if __name__ == "__main__":
-    cases = {"calls": calls, "equal": equal_calls, "arrays": arrays, "replays": replays}
+    cases = {
+        "calls": calls,
+        "equal": equal_calls,
+        "arrays": arrays,
+        "background": background,
+        "replays": replays,
+    }
     raise SystemExit(main("benchmarks.replay", cases))
