@@ -71,7 +71,7 @@ def record(
     background: bytes, as far as is soon seen, from which on arguments and results are pickled by a
         fork of their own, and the call waits for that fork alone: once for the arguments, once at
         its end. The fork has the descriptors of this process open meanwhile. If it is killed, the
-        call is there without those values. None, the default, is never.
+        call is there without those values. None, the default, is never. Not with `redact`.
 
     Raises `UsageError` if `fn` is no function, or an argument means nothing.
     """

@@ -97,6 +97,9 @@ class Options:
             raise UsageError(f"when={when!r}: give a function that is told the arguments")
         if not (isinstance(sample, int | float) and 0 < sample <= 1):
             raise UsageError(f"sample={sample!r}: give the part to record, above 0 and up to 1")
+        if names and background is not None:
+            # What the arguments hold must be known before the exception is told.
+            raise UsageError("background=… goes without redact=…: a fork finds out too late for it")
         return cls(names, max_value_bytes, when, float(sample), keep_last, background)
 
 
