@@ -52,13 +52,13 @@ def test_the_calls_of_a_package_s_own_tests_are_made_again(sources: Path) -> Non
         )
 
     tests = ("-m", "unittest", "discover", "-q", "tests")
-    recorded = run("record", "--sample", "0.004", "--include", "markdown.*", *tests)
+    recorded = run("record", "--sample", "0.002", "--include", "markdown.*", *tests)
     assert recorded.returncode == 0, recorded.stderr
     assert "not recorded" not in recorded.stderr
     verdicts = json.loads(run("replay", "--all", "--json").stdout)
     count = Counter(each["status"] for each in verdicts)
     others = [each for each in verdicts if each["status"] != "matched"]
-    assert len(verdicts) > 300
+    assert len(verdicts) > 100
     assert count["failed"] == 0, others
     # Those that differ have something in them that cannot be stored, or depend on how deep the
     # stack is: one or two in a thousand.
