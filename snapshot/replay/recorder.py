@@ -23,7 +23,13 @@ from dataclasses import dataclass
 from types import FunctionType, TracebackType
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
-from snapshot.errors import NotPicklable, RecordingWarning, StoreError, UsageError
+from snapshot.errors import (
+    NotPicklable,
+    RecordingWarning,
+    SnapshotError,
+    StoreError,
+    UsageError,
+)
 from snapshot.replay.background import Background, estimated
 from snapshot.replay.contents import (
     ATOMS,
@@ -660,7 +666,10 @@ class Recorder:
         """One call is not recorded, or not all of it; the program goes on."""
         self.lost += 1
         if self.lost == 1:
-            message = f"calls are not recorded in {self._place}: {_text(error) or repr(error)}"
+            why = _text(error)
+            if not isinstance(error, SnapshotError):
+                why = f"{type(error).__name__}: {why}"
+            message = f"calls are not recorded in {self._place}: {why}"
             try:
                 warnings.warn(message, RecordingWarning, stacklevel=4)
             except Exception:  # warnings are errors here, and this one must be none
