@@ -525,7 +525,8 @@ def test_a_store_that_cannot_be_written_is_read(shop: Path) -> None:
     count = len(snapshot(shop, "calls", "add").stdout.splitlines())
     more = "import shop\nshop.add(1)\nshop.add(2)"  # which nobody folds in
     assert run_python(more, directory=shop).code == 0
-    for each in (shop.parent, shop.parent.parent):
+    of_ours = [each for each in shop.parents if "pytest-" in str(each)]
+    for each in of_ours:
         each.chmod(0o755)
     for each in (shop, *shop.rglob("*")):
         os.chown(each, 65534, 65534)
