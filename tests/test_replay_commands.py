@@ -529,6 +529,8 @@ def test_a_store_that_cannot_be_written_is_read(shop: Path) -> None:
     for each in of_ours:
         each.chmod(0o755)
     for each in (shop, *shop.rglob("*")):
+        if each.is_symlink():
+            continue
         os.chown(each, 65534, 65534)
         each.chmod(0o555 if each.is_dir() else 0o444)
     program = """
