@@ -1795,6 +1795,35 @@ def test_large_values_are_told_in_the_background(run: Run, where: Path) -> None:
         assert (calls[6].outcome, calls[6].arguments) == (Outcome.returned, None)
 
 
+def test_there_are_as_many_forks_as_processors_in_the_background(python: Run) -> None:
+    result = python("""
+import os
+from snapshot.core import process
+from snapshot.replay.background import Background
+process.adopt_orphans()
+background, count = Background(), os.cpu_count()
+began, gate = os.pipe(), os.pipe()
+
+def work():
+    os.write(began[1], b"x")
+    os.read(gate[0], 1)
+
+assert all(background.run(work) for _ in range(count))
+for _ in range(count):
+    os.read(began[0], 1)
+assert not background.run(work)
+os.write(gate[1], b"x" * count)
+for _ in range(count):
+    os.wait()
+def fatal(): os.kill(os.getpid(), 9)
+for _ in range(2 * count):  # one that is killed leaves its place, too
+    assert background.run(fatal)
+    os.wait()
+print("done")
+""")
+    assert (result.stdout, result.stderr, result.code) == ("done\n", "", 0), result
+
+
 def test_how_large_a_value_is_is_estimated() -> None:
     class Holder:
         def __init__(self, value: object) -> None:

@@ -314,17 +314,11 @@ class Recorder:
                 return None
             if not self._is_known:
                 self._introduce()
-            before = around = None
+            around = None
             secrets = set(recorded.secrets)
             if recorded.redaction is not None and recorded.surroundings.exist:
                 self._surroundings(recorded, secrets, function)  # what it has under the names
-            large = recorded.is_large((args, kwargs))
-            if large:
-                arguments, before = None, _BEHIND
-            elif not kwargs and recorded.is_plain and _all_atoms(map(type, args)):
-                arguments = taken_atoms((args, {}))
-            else:
-                arguments = before = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
+            arguments, before = self._given(recorded, args, kwargs, secrets)
             if recorded.surroundings.exist and not recorded.surroundings.are_empty(
                 function or recorded.function
             ):
@@ -342,7 +336,7 @@ class Recorder:
                     b"" if around is None else self._contents.tell(around),
                 )
                 self._append(record)
-            if large:
+            if arguments is None:
                 self._tell_later(recorded, secrets, number, arguments=(args, kwargs))
             self._current.set(number)
             return Running(number, parent, time.perf_counter_ns(), before, secrets)
@@ -351,6 +345,17 @@ class Recorder:
             return None
         finally:
             thread.busy = False
+
+    def _given(
+        self, recorded: Recorded, args: Args, kwargs: Kwargs, secrets: set[str | bytes]
+    ) -> tuple[Taken | None, Taken | None]:
+        """The arguments, None for later, and what they are compared with at the end."""
+        if recorded.is_large((args, kwargs)):
+            return None, _BEHIND
+        if not kwargs and recorded.is_plain and _all_atoms(map(type, args)):
+            return taken_atoms((args, {})), None
+        taken = self._take((args, kwargs), recorded, secrets, 2, of_call=True)
+        return taken, taken
 
     def _enter_simply(
         self,
@@ -375,7 +380,7 @@ class Recorder:
         if not kwargs and _all_atoms(map(type, args)):
             arguments = small_atoms((args, {}))
         else:
-            arguments = self._at_once((args, kwargs), thread)
+            arguments = self._at_once(recorded, (args, kwargs), thread)
             before = arguments and as_taken(arguments)
         if arguments is None:
             return None
@@ -406,26 +411,43 @@ class Recorder:
             content = self._contents.told(arguments)
             self._append(events.entered(number, told, parent, started, thread, content, b""))
 
-    def _at_once(self, value: object, thread: _Thread) -> bytes | None:
-        """See `pickled_at_once`."""
+    def _at_once(self, recorded: Recorded, value: object, thread: _Thread) -> bytes | None:
+        """See `pickled_at_once`. What was pickled in vain once is not tried again."""
         was_busy, thread.busy = thread.busy, True
         try:
-            return pickled_at_once(value)
+            data = pickled_at_once(value)
         finally:
             thread.busy = was_busy
+        if data is None:
+            recorded.is_simple = False
+        return data
 
     def _leave_simply(
-        self, running: Running, duration: int, args: Args, kwargs: Kwargs, value: Any
+        self,
+        recorded: Recorded,
+        running: Running,
+        duration: int,
+        args: Args,
+        kwargs: Kwargs,
+        value: Any,
     ) -> bool:
         """What `leave` does where little is to be told. False where that is not so."""
         number, _, _, before, _ = running
         thread = self._thread
-        if before is not None and self._at_once((args, kwargs), thread) != before.data:
+        if before is not None and self._at_once(recorded, (args, kwargs), thread) != before.data:
             return False
-        result = small_atoms(value) if type(value) in ATOMS else self._at_once(value, thread)
-        if result is None or len(result) > events.SMALL:
+        if type(value) in ATOMS:
+            result = small_atoms(value)
+        else:
+            result = self._at_once(recorded, value, thread)
+        if result is None:
             return False
         try:
+            if len(result) > events.SMALL:
+                with self._lock:
+                    told = self._contents.told(result)
+                    self._append(events.left(number, Outcome.returned, duration, told))
+                return True
             spool = self._spool
             spool.append(events.KIND, events.left(number, Outcome.returned, duration, result))
             if spool.file != self._file:
@@ -451,7 +473,7 @@ class Recorder:
         if (
             recorded.is_simple
             and outcome is Outcome.returned
-            and self._leave_simply(running, duration, args, kwargs, value)
+            and self._leave_simply(recorded, running, duration, args, kwargs, value)
         ):
             return
         thread = self._thread
