@@ -10,7 +10,8 @@ from types import FunctionType
 from typing import Any, TypeVar, overload
 
 from snapshot.errors import UsageError
-from snapshot.replay.recorder import Options, Recorded, Recorder
+from snapshot.replay.recorded import Options, Recorded
+from snapshot.replay.recorder import Recorder
 from snapshot.replay.surroundings import without_recorder
 from snapshot.replay.yields import Yields
 from snapshot.store.events import Outcome

@@ -11,7 +11,8 @@ from types import CellType, CodeType, FrameType, FunctionType
 from typing import Any
 
 from snapshot.errors import FunctionNotFound
-from snapshot.replay.recorder import Args, Kwargs, Options, Recorded, Recorder, Running
+from snapshot.replay.recorded import Args, Kwargs, Options, Recorded
+from snapshot.replay.recorder import Recorder, Running
 from snapshot.replay.yields import Yields
 from snapshot.store import functions
 from snapshot.store.bytecode import code_digest

@@ -95,9 +95,7 @@ def _literal_test(store: Store, call: Call) -> str | None:
     """None where something of it can be no literal, or no import leads to the function."""
     module, _, name = call.function.key.partition(":")
     kind = call.function.facts["kind"]
-    if module == "__main__" or kind == "async generator" or name in _OURS:
-        return None
-    if name.startswith(("test", "Test")) or not all(map(_is_name, (*module.split("."), name))):
+    if not _can_be_imported(module, name) or kind == "async generator":
         return None
     if call.outcome in (Outcome.running, Outcome.closed):
         return None
@@ -150,6 +148,18 @@ def _literal_test(store: Store, call: Call) -> str | None:
     lines += [f"    assert {each}" for each in ended]
     if globals_ or call.outcome is Outcome.raised:
         imports = ["import pytest", "", *imports]
+    return _test(call, imports, lines, parameter)
+
+
+def _can_be_imported(module: str, name: str) -> bool:
+    """By a test, in which it is neither taken for a test nor for something else."""
+    if module == "__main__" or name in _OURS or name.startswith(("test", "Test")):
+        return False
+    return all(map(_is_name, (*module.split("."), name)))
+
+
+def _test(call: Call, imports: list[str], lines: list[str], parameter: str) -> str:
+    """The text of one. imports: with an empty line between groups."""
     head = "\n".join(each for n, each in enumerate(imports) if each or (n and imports[n - 1]))
     body = "\n".join(lines)
     return f'''\

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from snapshot.errors import UsageError
 from snapshot.replay.frames import Call, Calls, Code
-from snapshot.replay.recorder import Options, Recorder
+from snapshot.replay.recorded import Options
+from snapshot.replay.recorder import Recorder
 from snapshot.store import functions
 
 _OURS = "snapshot"
