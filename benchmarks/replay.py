@@ -307,6 +307,8 @@ def replays() -> None:
     with _store() as folder:
         (folder / "sums.py").write_text(_MODULE)
         environment = os.environ | {"PYTHONPATH": str(folder)}
+        # What is installed has been compiled, on both sides.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         python = [sys.executable]
 
         def run(*words: str) -> None:

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_version(parser)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for name in COMMANDS:
+    words = sys.argv[1:] if argv is None else argv
+    for name in words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS:
         module = import_module(f"{__name__}.{name}{'_' * iskeyword(name)}")
         command = commands.add_parser(name, **describe(f"snapshot {name}", module))
         module.add_arguments(command)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from snapshot.core.memory import private_memory
 from snapshot.errors import UnknownSnapshot
@@ -17,8 +17,7 @@ from snapshot.errors import UnknownSnapshot
 _PASSED_OVER = {__name__.partition(".")[0], "bdb", "cmd", "pdb"}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A line of code that runs."""
 
     file: str

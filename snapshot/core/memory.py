@@ -16,8 +16,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _MADV_COLLAPSE = 25  # madvise(2), since Linux 6.1
 _SLICE = 32 << 20  # bytes for one system call: Ctrl-C is seen between two of them
@@ -30,8 +30,7 @@ _OURS = bytes(int(byte & 0x81 == 0x81) for byte in range(256))
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Compacted:
+class Compacted(NamedTuple):
     """What a call of `compact` did; as text, a sentence.
 
     looked: bytes that were present and this process's own, in the places where a huge page fits.

@@ -21,7 +21,6 @@ import time
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, repeat
 from operator import call
 from typing import Any, NamedTuple, NoReturn
@@ -70,8 +69,7 @@ class _TimeSpec(ctypes.Structure):
         return cls(int(whole), int(whole % 1 * 1e9))
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """How a process ended.
 
     code: the exit status, 0 to 255, if it exited.

@@ -8,8 +8,8 @@ import struct
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from snapshot.core import process
 from snapshot.core.hosts import made_again
@@ -41,8 +41,7 @@ _POLLFD = struct.Struct("@ihh")  # poll(2)
 _MOST = 1024  # descriptors of one poll that are looked at, as many as select(2) takes
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """The system call that a thread is in.
 
     kind: what it waits for there, a key of the table above; "" for any other call.

@@ -119,7 +119,7 @@ def reanimate_function(
     """
     number = number_of(function_execution_id)
     names = (mock,) if isinstance(mock, str) else tuple(mock)
-    request = Request(import_path, overrides or {}, recorded_code, names, _debugger(debug))
+    request = Request(import_path, overrides, recorded_code, names, _debugger(debug))
     if not fork and not (timeout is memory is files is None):
         raise UsageError("timeout, memory and files need a fork: leave fork=True")
     with opened(db_path) as store:

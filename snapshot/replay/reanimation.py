@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from snapshot import pickling
 from snapshot.errors import CannotReanimate, FunctionNotFound, NotPicklable
@@ -70,12 +70,11 @@ class Reanimated:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """How a call is made again; see `reanimate_function`."""
 
     import_path: str | os.PathLike[str] | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] | None = None
     recorded_code: bool = False
     mock: Sequence[str] = ()
     debug: Callable[[Callable[[], Any]], Any] | None = None
@@ -323,7 +322,7 @@ class Reanimation:
         keep: what is done with each value that a generator yields.
         """
         self._find_path()
-        overrides = dict(self._request.overrides)
+        overrides = dict(self._request.overrides or {})
         surroundings = self.loaded(self.call.surroundings, to_call=True) or {}
         if isinstance(surroundings, Placeholder):
             surroundings = {}

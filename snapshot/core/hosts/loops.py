@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
 from typing import Any
@@ -44,6 +43,8 @@ class Asyncio(Host):
         loop._default_executor = None
         if getattr(loop, "_csock", None) is None:
             return
+        import socket  # here, where it is loaded already
+
         for old, new in zip((loop._ssock, loop._csock), socket.socketpair(), strict=True):
             new.setblocking(False)
             os.dup2(new.fileno(), old.fileno(), inheritable=False)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from snapshot.core.limits import in_bytes
 from snapshot.errors import CannotOverlay, UsageError
@@ -17,8 +17,7 @@ Path = str | os.PathLike[str]
 Paths = Path | Sequence[Path]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """The directories that are to be under an overlay, and how.
 
     directories: absolute and without links, none within another.
