@@ -21,10 +21,11 @@ import os
 import pickle
 import re
 import reprlib
+import signal
 import sys
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NoReturn
 
 from snapshot.errors import NotPicklable
@@ -74,6 +75,8 @@ def dump(
         except (MemoryError, KeyboardInterrupt):
             raise
         except BaseException as error:  # code of the value's own may raise anything
+            if is_interrupt(error):
+                raise
             refused = isinstance(error, RecursionError) or (not instead and _words(pickler.latest))
             if refused:
                 raise _refusal(value, pickler.latest, error) from error
@@ -83,7 +86,34 @@ def dump(
     except (MemoryError, KeyboardInterrupt):
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise _refusal(value, pickler.latest, error) from error
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an exception is the program's affair, though it came while something of ours ran.
+
+    So are MemoryError and KeyboardInterrupt, and what the handler of a signal has raised.
+    """
+    if isinstance(error, MemoryError | KeyboardInterrupt):
+        return True
+    codes = set()
+    place = error.__traceback__
+    while place is not None:
+        codes.add(place.tb_frame.f_code)
+        place = place.tb_next
+    return any(_code_of(signal.getsignal(each)) in codes for each in signal.valid_signals())
+
+
+def _code_of(handler: Any) -> CodeType | None:
+    """That of a function, a method, a partial or something else that can be called."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if not hasattr(handler, "__code__") and not hasattr(handler, "__func__"):
+        handler = vars(type(handler)).get("__call__")
+    code = getattr(handler, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def out_of_band(buffers: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
@@ -216,6 +246,8 @@ def _by_value_pickler() -> type[_Pickler]:
             except (MemoryError, KeyboardInterrupt, RecursionError):
                 raise
             except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 return self._instead(obj, error).__reduce__()
             return reduced
 

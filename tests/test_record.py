@@ -1872,3 +1872,75 @@ def test_arguments_of_record_that_mean_nothing(run: Run) -> None:
             raise AssertionError(each)
     """
     run(source)
+
+
+ALARMS = """
+import signal
+import sys
+import time
+
+from snapshot.replay import record, recording
+
+class Late(Exception): pass
+
+def alarm(*_): raise Late
+
+class Slow:
+    def __reduce__(self):
+        for _ in range(300): pass
+        return Slow, ()
+
+@record
+def takes(value): return value
+
+@record(redact=["password"])
+def hides(value): return value
+
+values = {"a": [1, "x"]}, Slow(), lambda: turn
+for value in values:  # Python's imports lose an exception of a handler
+    takes(value), hides(value)
+signal.signal(signal.SIGALRM, alarm)
+seen = 0
+for turn in range(200):
+    call = (takes, hides)[turn % 2]
+    value = values[turn % 3]
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001 + turn % 50 * 0.00001)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            call(value)
+    except Late:
+        seen += 1
+print(seen)
+"""
+
+
+def test_what_the_handler_of_a_signal_raises_comes_through(run: Run) -> None:
+    assert run(ALARMS).stdout == "200\n"
+
+
+ITERABLE = """
+import asyncio
+import types
+
+from snapshot.replay import record
+
+@record
+@types.coroutine
+def tick():
+    yield
+    return 3
+
+@types.coroutine
+@record
+def tock():
+    yield
+    return 4
+
+async def both(): return await tick(), await tock()
+print(asyncio.run(both()))
+"""
+
+
+def test_a_generator_that_can_be_awaited_still_can(run: Run) -> None:
+    assert run(ITERABLE).stdout == "(3, 4)\n"

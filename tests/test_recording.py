@@ -890,3 +890,44 @@ def test_a_debugger_stops_at_the_lines_of_what_is_recorded(run: Run, where: Path
     )
     assert "'n is', 3" in result.stdout or "('n is', 3)" in result.stdout
     assert names(where) == ["f"]
+
+
+DEEP = """
+import signal
+import time
+
+from snapshot.replay import recording
+
+class Late(Exception): pass
+def late(*_): raise Late
+signal.signal(signal.SIGALRM, late)
+
+def deeper(n): return deeper(n + 1)
+def after(n): return n
+
+with recording("__main__"):
+    try:
+        deeper(0)
+    except RecursionError:
+        pass
+    after(1)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        while True:
+            after(0)
+    except Late:
+        pass
+    after(2)
+    after(3)
+"""
+
+
+def test_it_goes_on_when_something_was_raised_in_it(python: Run, where: Path) -> None:
+    """Python takes a trace function away that raises, or for which the stack is too deep."""
+    result = python(DEEP, env={"SNAPSHOT_STORE": str(where)})
+    assert result.code == 0, result
+    with recorded(where) as (store, calls):
+        ended = [each.result for each in calls if name(each) == "after" and each.result]
+        ends = [store.calls.load(each) for each in ended]
+    assert ends[0] == 1
+    assert ends[-2:] == [2, 3]

@@ -112,9 +112,9 @@ def pickled_at_once(value: object) -> bytes | None:
     buffers: list[pickle.PickleBuffer] = []
     try:
         data = _dumps(value, 5, buffer_callback=buffers.append)
-    except (MemoryError, KeyboardInterrupt):
-        raise
-    except BaseException:  # code of the value's own may raise anything
+    except BaseException as error:  # code of the value's own may raise anything
+        if pickling.is_interrupt(error):
+            raise
         return None
     return None if buffers or len(data) > _LARGE else data
 
@@ -150,12 +150,11 @@ def pickled(value: object, change: Change | None = None) -> tuple[bytes, list[me
             if there_are:
                 data = _dumps(value, 5, buffer_callback=pickling.out_of_band(buffers))
             return data, buffers
-        except (MemoryError, KeyboardInterrupt):
-            raise
         except RecursionError as error:
             raise NotPicklable(_TOO_DEEP) from error
-        except BaseException:
-            pass
+        except BaseException as error:
+            if pickling.is_interrupt(error):
+                raise
     elif change is None:
         try:
             return pickling.dump(value)
@@ -177,7 +176,9 @@ def pickled(value: object, change: Change | None = None) -> tuple[bytes, list[me
 def _reason(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
-    except BaseException:  # its str is anybody's code
+    except BaseException as other:  # its str is anybody's code
+        if pickling.is_interrupt(other):
+            raise
         return type(error).__name__
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import types
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from types import FunctionType
 from typing import Any, TypeVar, overload
 
 from snapshot.errors import UsageError
@@ -93,7 +93,7 @@ def _decorated(fn: Any, recorder: Recorder, options: Options) -> Any:
             each and _decorated(each, recorder, options) for each in (fn.fget, fn.fset, fn.fdel)
         )
         return property(get, set_, delete, fn.__doc__)
-    if not isinstance(fn, FunctionType):
+    if not isinstance(fn, types.FunctionType):
         raise UsageError(
             f"record({fn!r}): give a function that is written in Python, a method or a property"
         )
@@ -102,10 +102,12 @@ def _decorated(fn: Any, recorder: Recorder, options: Options) -> Any:
     return _wrapped(fn, recorder, options)
 
 
-def _wrapped(fn: FunctionType, recorder: Recorder, options: Options) -> Any:
+def _wrapped(fn: types.FunctionType, recorder: Recorder, options: Options) -> Any:
     kind, wrap = next((kind, wrap) for is_one, kind, wrap in _KINDS if is_one(fn))
     recorded = Recorded(fn, kind, options)
     wrapper = functools.wraps(fn)(wrap(fn, recorder, recorded))
+    if fn.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE:
+        wrapper = types.coroutine(wrapper)
     wrapper.__recorded__ = recorded  # type: ignore[attr-defined]
     return wrapper
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import CellType, CodeType, FrameType, FunctionType
 from typing import Any
 
-from snapshot.errors import FunctionNotFound
+from snapshot.errors import FunctionNotFound, StoreError
 from snapshot.replay.recorded import Args, Kwargs, Options, Recorded
 from snapshot.replay.recorder import Recorder, Running
 from snapshot.replay.yields import Yields
@@ -250,6 +250,10 @@ class Calls:
         if self._running.get(number) is call:
             del self._running[number]
             self._leave(call, call.yields, Outcome.closed)
+
+    def miss(self, why: str) -> None:
+        """Calls could not be recorded; it is counted, and said once."""
+        self._recorder._lose(StoreError(why))
 
     def stop(self) -> None:
         """What runs in this thread is no more the parent of what comes."""

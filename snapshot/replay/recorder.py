@@ -1,7 +1,7 @@
 """The recorder of a store: what a call was made with, and what came of it, into the spool.
 
 It never raises into the program, and never changes what comes of a call: what it cannot do is
-counted, and said once.
+counted, and said once. (What the handler of a signal raises while it works comes through.)
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextvars
 import itertools
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from types import FunctionType, TracebackType
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
+from snapshot import pickling
 from snapshot.errors import (
     RecordingWarning,
     SnapshotError,
@@ -348,8 +350,8 @@ class Recorder:
             if later:
                 self._tell_later(recorded, secrets, number, **later)
         except Exception as problem:
-            self._lose(problem)
             self._leave_at_least(running.number, value, outcome, duration)
+            self._lose(problem)
         finally:
             thread.busy = was_busy
 
@@ -440,15 +442,18 @@ class Recorder:
         """Say that a call has ended, where more cannot be said."""
         kind = type_name(value)
         error = {"type": kind, "text": "", "traceback": ""} if outcome is Outcome.raised else None
-        with contextlib.suppress(Exception):
+        try:
             missing = Placeholder(kind, "it could not be recorded", f"<{kind}>")
             with self._lock:
                 result = self._contents.tell(taken_atoms(missing))
                 self._append(events.left(number, outcome, duration, result, b"", error))
+        except Exception as problem:
+            if pickling.is_interrupt(problem):
+                raise
 
     def _introduce(self) -> None:
         """Make the store, if it is not there, and say which process this is."""
-        with self._lock:
+        with self._lock, _signals_wait():
             if self._is_known:
                 return
             if self._store is None:
@@ -474,7 +479,7 @@ class Recorder:
             self._is_known = True
 
     def _tell_function(self, recorded: Recorded) -> int:
-        with self._lock:
+        with self._lock, _signals_wait():
             if recorded not in self._functions:
                 number = len(self._functions) + 1
                 facts = {"number": number, **recorded.facts}
@@ -528,8 +533,13 @@ class Recorder:
         raise StoreError("it was deleted while this process recorded, and is made anew")
 
     def _lose(self, error: Exception) -> None:
-        """One call is not recorded, or not all of it; the program goes on."""
+        """One call is not recorded, or not all of it; the program goes on.
+
+        What the handler of a signal has raised meanwhile is raised.
+        """
         self.lost += 1
+        if pickling.is_interrupt(error):
+            raise error
         if self.lost == 1:
             why = _text(error)
             if not isinstance(error, SnapshotError):
@@ -563,6 +573,16 @@ def lost() -> int:
     return sum(each.lost for each in Recorder._all.values())
 
 
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """What is done once, and takes long, is not cut off by the handler of a signal."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _in_words(
     error: BaseException, recorded: Recorded, secrets: set[str | bytes]
 ) -> dict[str, str]:
@@ -586,6 +606,8 @@ def _text(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as other:
+        if pickling.is_interrupt(other):
+            raise
         return f"<its str raised {type(other).__name__}>"
 
 

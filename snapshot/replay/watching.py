@@ -209,19 +209,27 @@ else:
         """Events from `sys.settrace`, which alone tells what is raised.
 
         Each call of any function is an event, and each opcode of a recorded one while it handles an
-        exception. Another trace function is called along.
+        exception. Another trace function is called along. Python takes a trace function away that
+        raises: what the handler of a signal has raised in ours is let through, and a profile
+        function puts ours back at the next call or return.
         """
 
         def __init__(self, calls: Calls) -> None:
             self._calls = calls
             self._is_on = True
             self._before = sys.gettrace(), threading.gettrace()
+            self._thread = threading.get_ident()
             self._ours = [self._following(each) for each in self._before]
             sys.settrace(self._ours[0])
             threading.settrace(self._ours[1])
 
         def stop(self) -> None:
             self._is_on = False
+            if sys.gettrace() is None and threading.get_ident() == self._thread:
+                self._calls.miss(
+                    "Python took the trace function away, after an exception in it or by "
+                    "sys.settrace(): calls that came later are missing"
+                )
             if sys.gettrace() is self._ours[0]:
                 sys.settrace(self._before[0])
             if threading.gettrace() is self._ours[1]:
@@ -231,6 +239,13 @@ else:
             """The trace function of a thread, where there was another one."""
 
             def trace(frame: FrameType, event: str, arg: Any) -> Any:
+                try:
+                    return follow(frame, event, arg)
+                except BaseException:
+                    self._put_back_soon(trace)
+                    raise
+
+            def follow(frame: FrameType, event: str, arg: Any) -> Any:
                 if not self._is_on:
                     sys.settrace(before)
                     return before and before(frame, event, arg)
@@ -243,6 +258,21 @@ else:
                 return self._inside(theirs)
 
             return trace
+
+        def _put_back_soon(self, trace: _Trace) -> None:
+            theirs = sys.getprofile()
+
+            def put_back(frame: FrameType, event: str, arg: Any) -> None:
+                sys.setprofile(theirs)
+                if self._is_on and sys.gettrace() is None:
+                    sys.settrace(trace)
+                    each: FrameType | None = frame
+                    while each is not None:
+                        if self._calls.find(each) is not None and each.f_trace is None:
+                            each.f_trace = self._event
+                        each = each.f_back
+
+            sys.setprofile(put_back)
 
         def _begins(self, frame: FrameType) -> bool:
             """Whether a frame that begins, or goes on, is recorded."""
@@ -284,7 +314,11 @@ else:
         def _event(self, frame: FrameType, event: str, arg: Any) -> None:
             call = self._calls.find(frame) if self._is_on else None
             if call is not None:
-                self._take(call, frame, event, arg)
+                try:
+                    self._take(call, frame, event, arg)
+                except BaseException:
+                    self._put_back_soon(self._ours[threading.get_ident() != self._thread])
+                    raise
 
         def _take(self, call: Call, frame: FrameType, event: str, arg: Any) -> None:
             last = frame.f_lasti
