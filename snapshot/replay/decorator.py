@@ -162,19 +162,27 @@ def _generator(fn: Callable[..., Any], recorder: Recorder, recorded: Recorded) -
                     item = step()
                 except StopIteration as stop:
                     outcome = end
+                    if stop.value is not None:
+                        recorder.yields(recorded, running, yields, stop.value, "return")
                     return stop.value
                 finally:
                     recorder.outside(before)
                 recorder.yields(recorded, running, yields, item)
                 try:
-                    step = functools.partial(body.send, (yield item))
+                    sent = yield item
+                    step = functools.partial(body.send, sent)
+                    if sent is not None:
+                        recorder.yields(recorded, running, yields, sent, "send")
                 except BaseException as error:  # also GeneratorExit, which the body may refuse
                     step = functools.partial(body.throw, error)
-                    end = Outcome.closed if isinstance(error, GeneratorExit) else end
+                    if isinstance(error, GeneratorExit):
+                        end = Outcome.closed
+                    else:
+                        recorder.yields(recorded, running, yields, error, "throw")
         except GeneratorExit:
             raise
         except BaseException as error:
-            outcome, result = Outcome.raised, error
+            outcome, result = Outcome.raised, yields if yields.raises(error) else error
             raise
         finally:
             recorder.leave(recorded, running, args, kwargs, result, outcome)
@@ -206,14 +214,20 @@ def _async_generator(fn: Callable[..., Any], recorder: Recorder, recorded: Recor
                 if running is not None:
                     recorder.yields(recorded, running, yields, item)
                 try:
-                    step = functools.partial(body.asend, (yield item))
+                    sent = yield item
+                    step = functools.partial(body.asend, sent)
+                    if sent is not None and running is not None:
+                        recorder.yields(recorded, running, yields, sent, "send")
                 except BaseException as error:  # also GeneratorExit, which the body may refuse
                     step = functools.partial(body.athrow, error)
-                    end = Outcome.closed if isinstance(error, GeneratorExit) else end
+                    if isinstance(error, GeneratorExit):
+                        end = Outcome.closed
+                    elif running is not None:
+                        recorder.yields(recorded, running, yields, error, "throw")
         except GeneratorExit:
             raise
         except BaseException as error:
-            outcome, result = Outcome.raised, error
+            outcome, result = Outcome.raised, yields if yields.raises(error) else error
             raise
         finally:
             if running is not None:

@@ -191,6 +191,8 @@ class Calls:
         call = self.find(frame)
         if call is not None and call.yields is not None:
             call.closing |= isinstance(error, GeneratorExit)
+            if error is not None and not call.closing and call.waits:
+                self._tell(call, error, "throw")
             if call.waits:  # for who asks it, and not for what it awaits
                 call.waits = False
                 call.before = self._recorder.inside(call.running)
@@ -216,6 +218,8 @@ class Calls:
         if call.yields is None:
             self._end(frame, call, value, Outcome.returned)
         else:
+            if value is not None:
+                self._tell(call, value, "return")
             outcome = Outcome.closed if call.closing else Outcome.yielded
             self._end(frame, call, call.yields, outcome)
 
@@ -226,8 +230,14 @@ class Calls:
             return
         if call.yields is not None and isinstance(error, GeneratorExit):
             self._end(frame, call, call.yields, Outcome.closed)
+        elif call.yields is not None and error is not None and call.yields.raises(error):
+            self._end(frame, call, call.yields, Outcome.raised)
         else:
             self._end(frame, call, error, Outcome.raised)
+
+    def _tell(self, call: Call, value: Any, how: str) -> None:
+        assert call.yields is not None
+        self._recorder.yields(call.recorded, call.running, call.yields, value, how)
 
     def _end(self, frame: FrameType, call: Call, value: Any, outcome: Outcome) -> None:
         self._running.pop(id(frame), None)

@@ -340,7 +340,7 @@ class Recorder:
                 result = self._take(value, recorded, secrets)
             error = None
             if outcome is Outcome.raised:
-                error = _in_words(value, recorded, secrets)
+                error = _in_words(_raised(value), recorded, secrets)
             with self._lock:
                 told = events.LATER if result is None else self._contents.tell(result)
                 after = b""
@@ -365,15 +365,24 @@ class Recorder:
         """The body of a generator waits: we are in the call of that number again."""
         self._current.set(before)
 
-    def yields(self, recorded: Recorded, running: Running, yields: Yields, value: Any) -> None:
-        """A generator yields a value."""
+    def yields(
+        self, recorded: Recorded, running: Running, yields: Yields, value: Any, how: str = "yield"
+    ) -> None:
+        """A generator yields a value, or has returned it ("return"); or it was sent into it
+        ("send") or raised in it ("throw")."""
         thread = self._thread
         was_busy, thread.busy = thread.busy, True
         try:
             scrubbing = None
             if recorded.redaction is not None:
                 scrubbing, value = recorded.cleaned(value, running.secrets)
-            yields.add(value, recorded.options.max_value_bytes, scrubbing)
+            most = recorded.options.max_value_bytes
+            if how == "yield":
+                yields.add(value, most, scrubbing)
+            elif how == "return":
+                yields.returned(value, most, scrubbing)
+            else:
+                yields.sent(how, value, most, scrubbing)
         except Exception as error:
             self._lose(error)
         finally:
@@ -440,7 +449,7 @@ class Recorder:
 
     def _leave_at_least(self, number: int, value: Any, outcome: Outcome, duration: int) -> None:
         """Say that a call has ended, where more cannot be said."""
-        kind = type_name(value)
+        kind = type_name(_raised(value) if outcome is Outcome.raised else value)
         error = {"type": kind, "text": "", "traceback": ""} if outcome is Outcome.raised else None
         try:
             missing = Placeholder(kind, "it could not be recorded", f"<{kind}>")
@@ -581,6 +590,12 @@ def _signals_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _raised(value: Any) -> BaseException:
+    error = value.raised if type(value) is Yields else value
+    assert isinstance(error, BaseException)
+    return error
 
 
 def _in_words(

@@ -38,7 +38,8 @@ def recording(
     """Store each call of the functions of some names: `with recording("package.*"):`.
 
     What is stored, and the other arguments, are those of `record`, except that arguments are
-    stored as they were bound: by position where they can be, defaults included. Calls are recorded
+    stored as they were bound: by position where they can be, defaults included; and of a generator
+    it is not seen what is sent into it, nor before Python 3.12 what is thrown. Calls are recorded
     that begin in the block; one that has not ended with it stays `running`. Functions under
     `@record`, those of this package, bodies of modules and classes, and comprehensions are left
     out. Python 3.12 and later record all threads; 3.11 this one, and those that it starts.
@@ -225,7 +226,8 @@ else:
 
         def stop(self) -> None:
             self._is_on = False
-            if sys.gettrace() is None and threading.get_ident() == self._thread:
+            here = threading.get_ident() == self._thread
+            if here and sys.gettrace() is None and "bdb" not in sys.modules:
                 self._calls.miss(
                     "Python took the trace function away, after an exception in it or by "
                     "sys.settrace(): calls that came later are missing"
