@@ -57,6 +57,10 @@ class UnknownState(TimelineError, LookupError):
     """There is no frozen state of that number or name, or no such branch."""
 
 
+class DebuggerError(SnapshotError):
+    """The debugger cannot do, or cannot go, as asked."""
+
+
 class CannotRead(SnapshotError):
     """A file is not what it should be, or is damaged."""
 

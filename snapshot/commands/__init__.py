@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     *(
         "calls",
+        "debug",
         "delete",
         "doctor",
         "export",
@@ -37,6 +38,8 @@ COMMANDS = (
     ),
     *("script", "show", "vacuum"),
 )
+
+_PROGRAMS = ("debug", "jupyter", "record", "repl", "run")
 
 PROGRAM_USAGE = "script [args...] | -m module [args...] | -c code [args...]"
 
@@ -52,13 +55,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_version(parser)
     commands = parser.add_subparsers(metavar="command", required=True)
-    words = sys.argv[1:] if argv is None else argv
+    words = [*(sys.argv[1:] if argv is None else argv)]
+    if words[:1] and words[0] in _PROGRAMS:
+        return _main(parser, commands, words)  # what Ctrl-C does is the program's affair
+    try:
+        return _main(parser, commands, words)
+    except KeyboardInterrupt:
+        print(f"{' '.join(['snapshot', *words[:1]])}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _main(parser: argparse.ArgumentParser, commands: Any, words: list[str]) -> int:
     for name in words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS:
         module = import_module(f"{__name__}.{name}{'_' * iskeyword(name)}")
         command = commands.add_parser(name, **describe(f"snapshot {name}", module))
         module.add_arguments(command)
         command.set_defaults(execute=module.execute, prog=command.prog)
-    options = parser.parse_args(argv)
+    options = parser.parse_args(words)
     return perform(options.execute, options)
 
 
@@ -76,11 +89,16 @@ def perform(execute: Callable[[argparse.Namespace], int], options: argparse.Name
         print(f"{options.prog}: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read what it prints has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        drop_output()
         return 128 + signal.SIGPIPE
     except SyntaxError as error:
         sys.excepthook(type(error), error.with_traceback(None), None)
         return 1
+
+
+def drop_output() -> None:
+    """What was printed and could not be written is not tried again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def printable(text: str) -> str:

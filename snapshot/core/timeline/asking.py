@@ -124,12 +124,26 @@ def described(value: Any) -> Variable:
 def answer(question: str, details: dict[str, Any], about: About, file: int) -> NoReturn:
     """In a copy of the state that is asked: write the answer into the file, and end."""
     try:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(nothing, fd)
-        line.here.dispose()
+        hush()
         namespace = vars(sys.modules["__main__"])
-        call = functools.partial(_QUESTIONS[question], namespace, about, **details)
+        reply(question, functools.partial(_QUESTIONS[question], namespace, about, **details), file)
+    finally:
+        process.exit_now(Exit(code=1))
+
+
+def hush() -> None:
+    """From now on nobody sees what this copy writes, and it has nothing to read."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nothing, fd)
+    if nothing > 2:
+        os.close(nothing)
+    line.here.dispose()
+
+
+def reply(question: str, call: Callable[[], Any], file: int) -> NoReturn:
+    """Write what the call returns, or raises, into the file, and end."""
+    try:
         process.exit_now(inside.work(_job(question, call), file, _made_in_cells))
     finally:
         process.exit_now(Exit(code=1))

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from snapshot.core import ending, hosts, inside, process, threads
 from snapshot.core.descriptors import OURS
@@ -33,6 +33,21 @@ from snapshot.errors import CannotFork, TimelineError
 
 _EVERY = sorted({int(number) for number in signal.valid_signals()})
 _STOPPING = {int(signal.SIGTTIN), int(signal.SIGTTOU)}
+_KEYS = {int(signal.SIGINT), int(signal.SIGQUIT), int(signal.SIGTSTP)}
+
+
+class Errand(NamedTuple):
+    """What a copy of a state is to find out by going on from there; nothing of it lasts.
+
+    details: as they were given to `Member.send`. file: where the answer goes.
+    """
+
+    details: Mapping[str, Any]
+    file: int
+
+    def finish(self, value: Any) -> NoReturn:
+        """Answer, and end."""
+        asking.reply("errand", lambda: value, self.file)
 
 
 class Landing(NamedTuple):
@@ -40,7 +55,8 @@ class Landing(NamedTuple):
 
     number: of the next cell. at: the state where it is. branch: which it is on.
     brought: what the process that was left has sent along. died: the process whose place it takes,
-    and what became of it. busy: whether futures run.
+    and what became of it. busy: whether futures run. errand: what it is to find out, if it is a
+    copy that does nothing else.
     """
 
     number: int
@@ -49,6 +65,7 @@ class Landing(NamedTuple):
     brought: Mapping[str, Any] = MappingProxyType({})
     died: tuple[int, str] | None = None
     busy: bool = False
+    errand: Errand | None = None
 
 
 class Member:
@@ -60,6 +77,7 @@ class Member:
     """
 
     about = About()
+    _is_away = False  # on an errand
 
     def __init__(self, channel: Channel, number: int = 0) -> None:
         self._channel = channel
@@ -166,8 +184,8 @@ class Member:
         """After a cell: make a state of this process as it is.
 
         began: when the cell began. Returns None; in a copy that is woken, later and as often as
-        somebody goes there, a `Landing`. Where the system refuses to fork there is no state, which
-        is said in a line.
+        somebody goes there, or sends one on an errand, a `Landing`. Where the system refuses to
+        fork there is no state, which is said in a line.
         """
         self._let_it_part()
         failed = about.error is not None
@@ -227,9 +245,11 @@ class Member:
     def travel(self, **where: Any) -> Landing:
         """Let another process go on; this one waits here until somebody comes back to it.
 
-        where: `state`, or `branch`; `brought`: more for it to know. Meanwhile no other thread of
-        this process runs Python code. Raises `UnknownState` or `TimelineError`; then nobody went
-        anywhere. Raises `SystemExit` when everything ends.
+        where: `state`, or `branch`; `drop`: whether this process ends if it has made no state,
+        `forget`: whether it ends in any case; `brought`: more for the other one to know, with
+        `quiet` it is woken without a word unless something is missing. Meanwhile no other thread
+        of this process runs Python code. Raises `UnknownState` or `TimelineError`; then nobody
+        went anywhere. Raises `SystemExit` where this process is to end.
         """
         brought = {**where.pop("brought", {}), **hosts.handed_over()}
         where["brought"] = pickle.dumps(brought)  # not for the supervisor to understand
@@ -257,6 +277,13 @@ class Member:
             if process.wait_for_input(self._channel.fileno(), None, hold_gil=True, mask=mask):
                 return self._receive(number)
         return False, None
+
+    def send(self, state: int | str, **details: Any) -> Any:
+        """Let a copy of a state go on, as `freeze` returns there; what it answers.
+
+        Raises as `ask`.
+        """
+        return self.ask(state, "errand", **details)
 
     def ask(self, state: int | str, question: str, **details: Any) -> Any:
         """Ask a state; see `asking`. Raises what it answers with, `UnknownState`, `TimelineError`.
@@ -320,8 +347,7 @@ class Member:
         (verb, facts), descriptors = message
         if verb == "wake":
             return self._woken(copy, facts, mask)
-        self._answer(self.about, descriptors, **facts)
-        return None
+        return self._answer(copy, mask, descriptors, **facts)
 
     def _woken(self, copy: Copy, facts: dict[str, Any], mask: set[int]) -> Landing | None:
         near, far = Channel.pair()
@@ -347,17 +373,23 @@ class Member:
         hosts.take(landing.brought)
         pthread_sigmask(signal.SIG_SETMASK, mask - _STOPPING)
         because = f"{landing.died[1]}: back " if landing.died is not None else ""
-        say(
-            f"snapshot: {because}at state {landing.at}, in process {os.getpid()}"
-            + (f"; {missing}" if missing else "")
-        )
+        if because or missing or not landing.brought.get("quiet"):
+            say(
+                f"snapshot: {because}at state {landing.at}, in process {os.getpid()}"
+                + (f"; {missing}" if missing else "")
+            )
         entered()
         return landing
 
     def _answer(
-        self, about: About, descriptors: list[int], question: str, details: dict[str, Any]
-    ) -> None:
-        file, _ = descriptors  # the other one is closed when the answer is complete
+        self,
+        copy: Copy,
+        mask: set[int],
+        descriptors: list[int],
+        question: str,
+        details: dict[str, Any],
+    ) -> Landing | None:
+        file, ended = descriptors  # the second one is closed when the answer is complete
         try:
             pid = process.fork_sibling(quiet=True)
         except CannotFork as error:
@@ -365,10 +397,24 @@ class Member:
         else:
             if pid == 0:
                 self._part()
-                asking.answer(question, details, about, file)  # it does not return
+                if question == "errand":
+                    return self._go_on(copy, mask, Errand(details, file), ended)
+                asking.answer(question, details, self.about, file)  # it does not return
             self._channel.send((0, "asked", {"pid": pid}))
         finally:
-            close_all(descriptors)
+            if not self._is_away:
+                close_all(descriptors)
+        return None
+
+    def _go_on(self, copy: Copy, mask: set[int], errand: Errand, ended: int) -> Landing:
+        """Be somebody that nobody sees or hears, and whom the terminal's keys do not reach."""
+        self._is_away = True
+        OURS.update((errand.file, ended))
+        asking.hush()
+        copy.wake()
+        hosts.take({})
+        pthread_sigmask(signal.SIG_SETMASK, (mask - _STOPPING) | _KEYS)
+        return Landing(self.number, self.at, self.branch, errand=errand)
 
     def _part(self) -> None:
         """From now on nobody listens: what is said would be taken for the words of another."""

@@ -267,9 +267,11 @@ class Supervisor:
         state: Any = None,
         branch: Any = None,
         drop: bool = False,
+        forget: bool = False,
     ) -> Any:
         self._must_be_live(speaker)
         speaker.asked = number
+        drop = forget or (drop and self._has_done_nothing())
         try:
             if branch is not None:
                 self._to_branch(self._timeline.branch(branch), brought, drop=drop)
@@ -361,11 +363,14 @@ class Supervisor:
         self._evict(state)
         raise TimelineError(f"state {state.number} has died; try another one")
 
-    def _leave(self, *, drop: bool) -> None:
-        """The live process waits now; where nothing was done in it, it need not."""
-        left = self._live
+    def _has_done_nothing(self) -> bool:
+        """Whether the live process is a copy of a state that has made none of its own."""
         root = self._timeline.live.root
-        drop = drop and root is not None and self._timeline.live.at == root
+        return root is not None and self._timeline.live.at == root
+
+    def _leave(self, *, drop: bool) -> None:
+        """The live process waits now, or ends."""
+        left = self._live
         self._timeline.left(drop=drop)
         if drop and left.asked is not None:
             self._answer(left, left.asked, None)
@@ -511,6 +516,17 @@ class Supervisor:
         self._futures.output(future).cancelled = True
         _kill(state.pid, group=True)
         return True
+
+    def _on_drop(self, speaker: _Process, number: int, fds: list[int], branch: Any) -> None:
+        """The process at the tip of another branch ends, and the branch is forgotten."""
+        self._must_be_live(speaker)
+        found = self._timeline.branch(branch)
+        if found is self._timeline.live:
+            raise TimelineError(f"branch {found.number} is the one that is live")
+        tip = self._processes.get(found.pid or 0)
+        del self._timeline.branches[found.number]
+        if tip is not None and tip.asked is not None:
+            self._answer(tip, tip.asked, None)
 
     def _on_unhook(self, speaker: _Process, number: int, fds: list[int]) -> None:
         self._must_be_live(speaker)

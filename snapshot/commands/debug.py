@@ -1,0 +1,51 @@
+"""Run a program under a debugger that goes backwards as well.
+
+Every command of pdb is there, and those that go to earlier moments: rstep, rnext, rreturn,
+rcontinue, last, back, forward, goto. The prompt shows the position in time. The program stops at
+its first line.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from snapshot import commands
+from snapshot.errors import UsageError
+
+USAGE = f"[--libraries] [--command COMMAND]... {commands.PROGRAM_USAGE}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is watched, and the program."""
+    parser.add_argument(
+        "--libraries",
+        action="store_true",
+        help="stop in installed packages, too, and not in the program's own code alone",
+    )
+    parser.add_argument(
+        "--command",
+        action="append",
+        default=[],
+        help="a command of the debugger, given at its first prompt; it may be repeated",
+    )
+    commands.add_program(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the program; see `launcher.exit_status` for what comes back."""
+    if not options.script and options.module is None and options.code is None:
+        raise UsageError("nothing to debug: give a script, -m module or -c code")
+    # First of all, while this process is small: what goes on is a child of it.
+    from snapshot.core.timeline.starting import supervise
+
+    member = supervise()
+    from snapshot.debugger.backwards import Pdb
+    from snapshot.debugger.own import Own
+    from snapshot.repl import launcher
+
+    program = commands.program(options)
+    assert program is not None
+    main = launcher.Main(program)
+    debugger = Pdb(member, Own(everything=options.libraries), options.command)
+    ended = debugger.run_program(main.run)
+    return launcher.exit_status(ended)

@@ -1,0 +1,302 @@
+"""The program under the debugger: run, stopped, and gone back in.
+
+    clock ── each event that matters ──> Engine ──┬── the prompt, if it is to stop here
+                                                  ├── a state, now and then
+                                                  └── on the way to a moment: whether it is reached
+
+All this is done by the process in which the program runs: by the first one, and by every copy of a
+state, on its way to a moment (a visitor) or in search of one (on an errand).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from bdb import BdbQuit
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from snapshot.core import process
+from snapshot.core.line import Place
+from snapshot.core.process import Exit
+from snapshot.core.timeline.member import Member
+from snapshot.debugger.own import Own
+from snapshot.debugger.searching import Search
+from snapshot.debugger.travel import Traveller
+from snapshot.errors import DebuggerError
+
+if sys.version_info >= (3, 12):
+    from snapshot.debugger.monitoring import MonitoringClock as _Clock
+else:
+    from snapshot.debugger.tracing import TracingClock as _Clock
+
+_MILESTONE = 1024  # events between two places that a repeat has to come by
+
+
+class Event(NamedTuple):
+    """What happens in the program; see `clock.Handler`."""
+
+    time: int
+    kind: str
+    frame: FrameType
+    argument: Any = None
+
+    def __str__(self) -> str:
+        place = str(Place.at(self.frame, self.frame.f_lineno))
+        return place if self.kind == "line" else f"{place} ({self.kind})"
+
+
+class Wanted(NamedTuple):
+    """Which events the prompt wants to see next: all, or those on the lines, and in the code."""
+
+    all: bool
+    lines: frozenset[int]
+    codes: frozenset[CodeType]
+
+
+class Prompt(Protocol):
+    """Who decides where to stop, and is asked there."""
+
+    quitting: bool
+    changed: bool
+
+    def begin(self, bottom: FrameType | None) -> None:
+        """The program begins; what has called it is none of its own."""
+
+    def wanted(self) -> Wanted: ...
+
+    def stops(self, event: Event) -> bool: ...
+
+    def show(self, event: Event) -> None:
+        """Ask what to do next at an event."""
+
+    def show_end(self, moment: int, error: BaseException | None) -> None:
+        """The same when the program has ended."""
+
+    def carry(self) -> bytes:
+        """What goes along to another moment."""
+
+    def take(self, carried: bytes) -> None: ...
+
+    def search(self, news: Any, event: Event) -> Search:
+        """The search that a copy of a state was sent for."""
+
+    def tell(self, text: str) -> None: ...
+
+    def interrupt(self) -> None:
+        """Stop at the next event."""
+
+
+class Engine:
+    """See above.
+
+    moment: where the prompt is, or was last. event: that at which it is.
+    """
+
+    def __init__(self, member: Member, own: Own, prompt: Prompt) -> None:
+        self._prompt = prompt
+        self._clock = _Clock(own, self._event)
+        self.traveller = Traveller(member, self._clock.now, self._differs)
+        self._world = self.traveller.world
+        self._searching: Search | None = None
+        self._next_look = 1
+        self._begun = False
+        self.moment = 0
+        self.event: Event | None = None
+
+    def run(self, run: Callable[[], BaseException | None]) -> BaseException | None:
+        """Run a program; returns what it was ended by, as `run` has returned it."""
+        self._aim(0)
+        self._world.enter()
+        self._world.remember(self.traveller.branch)
+        before = signal.signal(signal.SIGINT, self._interrupted)
+        self._clock.start(None)
+        self._world.aside = False
+        try:
+            error = run()
+        finally:
+            self._world.aside = True
+            self._clock.stop()
+            self._world.leave()
+            signal.signal(signal.SIGINT, before)
+        if not self._prompt.quitting:
+            self._end(error)
+        self.traveller.bye()
+        return error
+
+    def _event(self, kind: str, frame: FrameType, argument: Any) -> None:
+        """The clock has come to an event that `_aim` has asked for."""
+        self._world.aside = True
+        try:
+            event = self.event = Event(self._clock.now(), kind, frame, argument)
+            if not self._begun:
+                self._begun = True
+                self._prompt.begin(frame.f_back)
+            if event.time % _MILESTONE == 0:
+                self._world.milestone(str(event))
+            self._see(event)
+        finally:
+            self._world.aside = False
+
+    def _see(self, event: Event) -> None:
+        traveller = self.traveller
+        if self._searching is not None:
+            self._search_on(event)
+            return
+        if traveller.target is not None:
+            if event.time >= traveller.target:
+                self._arrive(event)
+        elif traveller.visiting and event.time >= traveller.known.tip:
+            self._reach_the_tip(event)
+        elif self._prompt.stops(event):
+            self._stop(event)
+        if event.time >= self._next_look:
+            self._next_look = traveller.look_at(event.time)
+            if traveller.is_due():
+                self._freeze(event, prompted=False)
+        self._aim(event.time)
+
+    def _aim(self, now: int) -> None:
+        """Ask the clock for what matters next."""
+        if self._searching is not None:
+            self._clock.aim(0, frozenset(), ())
+            return
+        time = min(now - now % _MILESTONE + _MILESTONE, self._next_look)
+        if self.traveller.target is not None:
+            self._clock.aim(min(time, self.traveller.target), frozenset(), ())
+            return
+        if self.traveller.visiting:
+            time = min(time, self.traveller.known.tip)
+        wanted = self._prompt.wanted()
+        self._clock.aim(now + 1 if wanted.all else time, wanted.lines, wanted.codes)
+
+    # Here.
+
+    def _stop(self, event: Event) -> None:
+        """Make a state of this moment, and ask."""
+        if not self._freeze(event, prompted=True):
+            self._show(event)
+
+    def _freeze(self, event: Event, *, prompted: bool) -> bool:
+        """Make a state; True in a copy that has woken here, when it has seen to that."""
+        if not self.traveller.freeze(event.time, str(event), prompted=prompted):
+            return False
+        self._wake(event)
+        return True
+
+    def _show(self, event: Event) -> None:
+        traveller = self.traveller
+        traveller.unmute()
+        traveller.tell_where(event.time)
+        self.moment = event.time
+        with _Keyboard():
+            self._prompt.show(event)
+        if self._prompt.quitting:
+            self._quit()
+        if self._prompt.changed:
+            self._branch_off(event)
+        elif traveller.visiting:
+            traveller.mute()
+
+    def _quit(self) -> NoReturn:
+        self.traveller.bye()
+        if self.traveller.visiting:
+            process.exit_now(Exit(code=0))
+        raise BdbQuit
+
+    def _branch_off(self, event: Event) -> None:
+        """What the prompt has changed makes another past, from here on."""
+        self._prompt.changed = False
+        self.traveller.begin_branch(event.time)
+        self._prompt.tell(f"branch {self.traveller.branch} begins at {event.time}")
+        self._freeze(event, prompted=False)
+
+    def _end(self, error: BaseException | None) -> None:
+        """The program has ended; what it has done can still be gone back to."""
+        self.moment = self._clock.now() + 1
+        traveller = self.traveller
+        if traveller.visiting and traveller.target is None and traveller.known.process is not None:
+            traveller.go(traveller.branch, traveller.known.tip, carried=self._prompt.carry())
+        how = "ended" if error is None else f"was ended by {type(error).__name__}"
+        self.event = None
+        if traveller.freeze(self.moment, f"the program {how}", prompted=True):
+            if "carried" in traveller.news:
+                self._prompt.take(traveller.news["carried"])
+            traveller.target = None
+        traveller.unmute()
+        traveller.tell_where(self.moment, ended=how)
+        with _Keyboard():
+            self._prompt.show_end(self.moment, error)
+        if traveller.visiting:
+            self._quit()
+
+    # In a copy of a state.
+
+    def _wake(self, event: Event) -> None:
+        """It is to stand here, or to go on to another moment."""
+        traveller = self.traveller
+        if traveller.errand is not None:
+            self._searching = self._prompt.search(traveller.news, event)
+            self._searching.seen(event.kind, event.frame, event.time)
+            return
+        self._next_look = event.time + 1
+        if "carried" not in traveller.news:  # the process before this one has died
+            traveller.begin_branch(event.time)
+            self._stop(event)
+            return
+        self._prompt.take(traveller.news["carried"])
+        if traveller.target == event.time:
+            self._arrive(event)
+        else:
+            signal.signal(signal.SIGINT, self._interrupted)
+            traveller.mute()
+
+    def _arrive(self, event: Event) -> None:
+        self.traveller.target = None
+        if told := self.traveller.news.get("told"):
+            self.traveller.unmute()
+            self._prompt.tell(told)
+        self._stop(event)
+
+    def _reach_the_tip(self, event: Event) -> None:
+        """All that was known has been repeated: what comes is done by the process at the tip."""
+        traveller = self.traveller
+        if traveller.known.process is not None:
+            traveller.go(traveller.branch, event.time, carried=self._prompt.carry())
+        traveller.unmute()
+        traveller.settle(event.time)
+        self._stop(event)
+
+    def _search_on(self, event: Event) -> None:
+        assert self._searching is not None
+        assert self.traveller.errand is not None
+        if event.time >= self.traveller.news["time"]:
+            self.traveller.errand.finish(tuple(self._searching.end(event.frame, event.time)))
+        self._searching.seen(event.kind, event.frame, event.time)
+
+    def _differs(self, then: str, now: str) -> NoReturn:
+        told = f"the program takes another path when it is repeated: {then} then, {now} now"
+        traveller = self.traveller
+        if traveller.errand is not None:
+            traveller.errand.finish(told)
+        if traveller.visiting:
+            traveller.give_up(told, self._prompt.carry())
+        raise DebuggerError(told)
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        """Ctrl-C, while the program runs: stop; on the way to a moment, go back."""
+        if self.traveller.visiting:
+            self.traveller.give_up("interrupted", self._prompt.carry())
+        self._prompt.interrupt()
+        self._clock.aim(0, frozenset(), ())
+
+
+class _Keyboard:
+    """While somebody is asked, Ctrl-C is a KeyboardInterrupt."""
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)

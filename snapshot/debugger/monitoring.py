@@ -1,0 +1,133 @@
+"""The clock on Python 3.12 and later, by `sys.monitoring` (PEP 669).
+
+Only code of the program's own has events; of the rest, each first call is seen once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from threading import get_ident
+from types import CodeType, FrameType
+from typing import Any
+
+from snapshot.debugger.clock import NEVER, Handler
+from snapshot.errors import DebuggerError
+
+if sys.version_info < (3, 12):
+    raise ImportError("sys.monitoring came with Python 3.12")
+
+_M = sys.monitoring
+_E = _M.events
+_TOOL = _M.DEBUGGER_ID
+_LOCAL = _E.LINE | _E.PY_START | _E.PY_RESUME | _E.PY_RETURN | _E.PY_YIELD
+_GLOBAL = _E.PY_START | _E.PY_RESUME | _E.PY_THROW | _E.PY_UNWIND | _E.RAISE
+
+
+class MonitoringClock:
+    """See `clock.Clock`."""
+
+    def __init__(self, own: Callable[[str], bool], handler: Handler) -> None:
+        self._own = own
+        self._codes: dict[int, CodeType] = {}  # held, so that no other one gets the same id
+        self.now, self._set, self._callbacks = _counter(self._add, self._codes, handler)
+
+    def start(self, frame: FrameType | None) -> None:
+        """Raises `DebuggerError` if another debugger is there."""
+        other = _M.get_tool(_TOOL)
+        if other is not None:
+            raise DebuggerError(f"another debugger, {other!r}, watches this program already")
+        _M.use_tool_id(_TOOL, "snapshot")
+        for event, callback in self._callbacks.items():
+            _M.register_callback(_TOOL, event, callback)
+        while frame is not None:
+            self._add(frame.f_code)
+            frame = frame.f_back
+        _M.set_events(_TOOL, _GLOBAL)
+
+    def stop(self) -> None:
+        _M.set_events(_TOOL, _E.NO_EVENTS)
+        for code in self._codes.values():
+            _M.set_local_events(_TOOL, code, _E.NO_EVENTS)
+        for event in self._callbacks:
+            _M.register_callback(_TOOL, event, None)
+        _M.free_tool_id(_TOOL)
+        self._codes.clear()
+
+    def aim(self, time: int, lines: frozenset[int], codes: Iterable[CodeType]) -> None:
+        self._set(time, lines, frozenset(map(id, codes)))
+
+    def look_again(self) -> None:
+        _M.restart_events()
+
+    def _add(self, code: CodeType) -> bool:
+        if not self._own(code.co_filename):
+            return False
+        self._codes[id(code)] = code
+        _M.set_local_events(_TOOL, code, _LOCAL)
+        return True
+
+
+def _counter(
+    add: Callable[[CodeType], bool], known: dict[int, CodeType], handler: Handler
+) -> tuple[Callable[[], int], Callable[..., None], dict[int, Callable[..., Any]]]:
+    """What is called at each event; variables of a closure are the fastest there are."""
+    time, limit = 0, NEVER
+    lines: frozenset[int] = frozenset()
+    watched: frozenset[int] = frozenset()
+    thread = get_ident()
+    frame_at = sys._getframe
+    disable = _M.DISABLE
+
+    def now() -> int:
+        return time
+
+    def aim(first: int, numbers: frozenset[int], codes: frozenset[int]) -> None:
+        nonlocal limit, lines, watched
+        limit, lines, watched = first, numbers, codes
+
+    def line(code: CodeType, number: int) -> None:
+        nonlocal time
+        if get_ident() == thread:
+            time += 1
+            if time >= limit or number in lines:
+                handler("line", frame_at(1), None)
+
+    def call(code: CodeType, offset: int, error: BaseException | None = None) -> Any:
+        nonlocal time
+        if id(code) not in known and not add(code):
+            return disable if error is None else None
+        if get_ident() == thread:
+            time += 1
+            if time >= limit or id(code) in watched:
+                handler("call", frame_at(1), None)
+        return None
+
+    def leaving(kind: str) -> Callable[[CodeType, int, Any], None]:
+        def leave(code: CodeType, offset: int, value: Any) -> None:
+            nonlocal time
+            if id(code) in known and get_ident() == thread:
+                time += 1
+                if time >= limit or id(code) in watched:
+                    handler(kind, frame_at(1), None if kind == "unwind" else value)
+
+        return leave
+
+    def exception(code: CodeType, offset: int, error: BaseException) -> None:
+        nonlocal time
+        if id(code) in known and get_ident() == thread:
+            time += 1
+            if time >= limit or id(code) in watched:
+                handler("exception", frame_at(1), (type(error), error, error.__traceback__))
+
+    callbacks: dict[int, Callable[..., Any]] = {
+        _E.LINE: line,
+        _E.PY_START: call,
+        _E.PY_RESUME: call,
+        _E.PY_THROW: call,
+        _E.PY_RETURN: leaving("return"),
+        _E.PY_YIELD: leaving("yield"),
+        _E.PY_UNWIND: leaving("unwind"),
+        _E.RAISE: exception,
+    }
+    return now, aim, callbacks

@@ -1,0 +1,222 @@
+"""What a copy of a state looks for while it runs on to a later time, where it answers and ends.
+
+Only a time is found, never a guess: what does not lie between the state and the end of the search
+is looked for from an earlier state, see `travel`.
+"""
+
+from __future__ import annotations
+
+import dis
+import marshal
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, NamedTuple, Protocol
+
+_LEAVING = ("return", "yield", "unwind")
+
+
+class Found(NamedTuple):
+    """What a search has come to.
+
+    time: of the event; None if there is none in this stretch. depth: of the frame to go on with
+    from an earlier state; None if an earlier one is of no use. told: to show to the user.
+    """
+
+    time: int | None
+    depth: int | None = None
+    told: str = ""
+
+
+class Search(Protocol):
+    """What is handed every event up to the end of the search, and is asked then."""
+
+    def seen(self, kind: str, frame: FrameType, time: int) -> None: ...
+
+    def end(self, frame: FrameType, time: int) -> Found: ...
+
+
+def outwards(frame: FrameType | None, bottom: FrameType | None) -> Iterator[FrameType]:
+    """A frame and those that have called it, down to the program's first one."""
+    while frame is not None and frame is not bottom:
+        yield frame
+        frame = frame.f_back
+
+
+def depth_of(frame: FrameType, bottom: FrameType | None) -> int:
+    """How many frames of the program's there are up to this one."""
+    return sum(1 for _ in outwards(frame, bottom))
+
+
+def frame_at(depth: int, frame: FrameType, bottom: FrameType | None) -> FrameType | None:
+    """The frame of that depth, seen from an inner one."""
+    above = depth_of(frame, bottom) - depth
+    for each in outwards(frame, bottom):
+        if above == 0:
+            return each
+        above -= 1
+    return None
+
+
+class LineBefore:
+    """The last line that a frame was at: where it was called, if it was at none."""
+
+    def __init__(
+        self, details: Mapping[str, Any], here: FrameType, bottom: FrameType | None
+    ) -> None:
+        self._depth: int = details["depth"]
+        self._bottom = bottom
+        # At the start: a frame that was there is known by its depth, in an earlier search, too.
+        self._there = {id(each): depth_of(each, bottom) for each in outwards(here, bottom)}
+        self._lines: dict[int, int] = {}
+        self._born: dict[int, tuple[int | None, int | None]] = {}
+
+    def seen(self, kind: str, frame: FrameType, time: int) -> None:
+        if kind == "line":
+            self._lines[id(frame)] = time
+        elif kind == "call" and is_first(frame):
+            key = id(frame)
+            self._lines.pop(key, None)
+            self._there.pop(key, None)
+            self._born[key] = self._call(frame)
+
+    def _call(self, frame: FrameType) -> tuple[int | None, int | None]:
+        """The line that made the call; or the depth of its frame, if it was before the start."""
+        for caller in outwards(frame.f_back, self._bottom):
+            if id(caller) in self._lines:
+                return self._lines[id(caller)], None
+            if id(caller) in self._there:
+                return None, self._there[id(caller)]
+        return None, None
+
+    def end(self, frame: FrameType, time: int) -> Found:
+        wanted = frame_at(self._depth, frame, self._bottom)
+        if wanted is None:
+            return Found(None)
+        key = id(wanted)
+        if key in self._lines:
+            return Found(self._lines[key])
+        if key in self._born:
+            return Found(*self._born[key])
+        return Found(None, self._there.get(key, -1))
+
+
+class LastHit:
+    """The last event at which the program would have been stopped."""
+
+    def __init__(self, is_hit: Callable[[str, FrameType], bool]) -> None:
+        self._is_hit = is_hit
+        self._last: int | None = None
+
+    def seen(self, kind: str, frame: FrameType, time: int) -> None:
+        if self._is_hit(kind, frame):
+            self._last = time
+
+    def end(self, frame: FrameType, time: int) -> Found:
+        return Found(self._last, depth=0)
+
+
+class LastChange:
+    """The line that has changed the value of an expression last.
+
+    Its names are those of the frame of a depth, or with depth 0 of a module.
+    """
+
+    def __init__(
+        self, details: Mapping[str, Any], here: FrameType, bottom: FrameType | None
+    ) -> None:
+        self._code = compile(details["expression"], "<expression>", "eval")
+        self._module: str = details["module"]
+        self._depth: int = details["depth"]
+        self._bottom = bottom
+        self._scope = frame_at(self._depth, here, bottom) if self._depth else None
+        self._lines: dict[int, int] = {}
+        self._line: int | None = None  # the one that runs; None if it began before the start
+        self._old = content(self._value())
+        self._found: Found | None = None
+
+    def _value(self) -> Any:
+        try:
+            if not self._depth:
+                return eval(self._code, vars(sys.modules[self._module]))
+            if self._scope is None:
+                return ABSENT
+            return eval(self._code, self._scope.f_globals, self._scope.f_locals)
+        except Exception:
+            return ABSENT
+
+    def seen(self, kind: str, frame: FrameType, time: int) -> None:
+        begins = self._depth and kind == "call" and is_first(frame)
+        if begins and depth_of(frame, self._bottom) == self._depth:
+            self._scope = frame
+            self._old = content(ABSENT)
+        new = content(self._value())
+        if new != self._old:
+            told = f"{shown(self._old)} → {shown(new)}"
+            self._found = Found(self._line, None if self._line is not None else -1, told)
+            self._old = new
+        if kind == "line":
+            self._lines[id(frame)] = self._line = time
+        elif kind in _LEAVING:
+            if kind != "yield":
+                self._lines.pop(id(frame), None)
+                if frame is self._scope:
+                    self._scope = None  # or what it holds would live on
+            callers = outwards(frame.f_back, self._bottom)
+            lines = (self._lines.get(id(each)) for each in callers)
+            self._line = next((each for each in lines if each is not None), None)
+
+    def end(self, frame: FrameType, time: int) -> Found:
+        self.seen("end", frame, time)
+        return self._found or Found(None, depth=self._depth)
+
+
+ABSENT = object()
+
+
+def content(value: Any) -> tuple[str, Any]:
+    """What is equal as long as neither the value nor anything in it has changed."""
+    if value is ABSENT:
+        return "absent", None
+    for how, dumps in (("marshal", _marshalled), ("pickle", pickle.dumps)):
+        try:
+            return how, dumps(value)
+        except Exception:
+            continue
+    return "repr", f"{_text(value)} at {id(value):#x}"
+
+
+def _marshalled(value: Any) -> bytes:
+    return marshal.dumps(value, 2)  # from 3 on it tells what is shared, too
+
+
+def shown(found: tuple[str, Any]) -> str:
+    """As text what `content` has taken of a value."""
+    how, data = found
+    if how == "absent":
+        return "(not there)"
+    if how == "repr":
+        return str(data)
+    return _text((marshal if how == "marshal" else pickle).loads(data))
+
+
+def _text(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"({type(value).__qualname__}, whose repr raised {type(error).__name__})"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+_LONGEST = 200
+_SUSPENDING = 0x20 | 0x80 | 0x200  # generators, coroutines, asynchronous generators: inspect.CO_…
+_RESUME = dis.opmap["RESUME"]
+
+
+def is_first(frame: FrameType) -> bool:
+    """Whether a call begins the frame, and does not resume it."""
+    if not frame.f_code.co_flags & _SUSPENDING:
+        return True
+    opcode, argument = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 2]
+    return opcode == _RESUME and argument & 3 == 0

@@ -1,0 +1,117 @@
+"""Where pdb stops: what `bdb` does by `sys.settrace` is decided here, event by event."""
+
+from __future__ import annotations
+
+import ctypes
+import pdb
+import sys
+from types import FrameType, TracebackType
+from typing import Any, cast
+
+from snapshot.debugger.engine import Event, Wanted
+from snapshot.debugger.searching import ABSENT, content, shown
+
+_LEAVING = ("return", "yield", "unwind")
+_RESUMABLE = 0x20 | 0x80 | 0x200  # generators, coroutines, asynchronous generators: inspect.CO_…
+
+
+def write_locals(frame: FrameType) -> None:
+    """What was bound in `f_locals` is in the frame: Python 3.13 does that itself (PEP 667), and
+    earlier ones after a trace function, in its frame alone."""
+    if sys.version_info < (3, 13):
+        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+
+
+class Stepping(pdb.Pdb):
+    """A pdb that is asked about each event, and does not trace."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nosigint=True, **options)
+        self.reset()
+        self.quitting = False
+        self.watches: dict[str, tuple[str, Any]] = {}
+
+    def begin(self, bottom: FrameType | None) -> None:
+        self.botframe = bottom
+        self.set_step()
+
+    def wanted(self) -> Wanted:
+        """See `engine.Prompt`."""
+        lines = {number for numbers in self.breaks.values() for number in numbers}
+        codes = set()
+        if self.stoplineno != -1:
+            for frame in (self.stopframe, self.returnframe):
+                if frame is not None:
+                    codes.add(frame.f_code)
+                    lines.update(number for *_, number in frame.f_code.co_lines() if number)
+        steps = self.stopframe is None and self.stoplineno != -1
+        return Wanted(steps or bool(self.watches), frozenset(lines), frozenset(codes))
+
+    def stops(self, event: Event) -> bool:
+        """Whether to stop at an event; steps that end there do so."""
+        _, kind, frame, _ = event
+        if self.watches and self._has_changed(frame):
+            return True
+        if kind == "line":
+            return bool(self.stop_here(frame)) or self.is_hit(event)
+        if kind == "yield" and self.stopframe is not None:
+            return frame is self.returnframe  # `next` stays in a generator, or coroutine
+        if kind in _LEAVING:
+            stops = self.stop_here(frame) or frame is self.returnframe
+            if frame is self.stopframe and self.stoplineno != -1:
+                self.set_step()
+            return bool(stops)
+        if kind == "call":
+            resumes = self.stopframe is not None and frame.f_code.co_flags & _RESUMABLE
+            if resumes or frame.f_back is self.botframe:
+                return False
+        return bool(self.stop_here(frame))
+
+    def is_hit(self, event: Event) -> bool:
+        """Whether a breakpoint is hit, which it counts."""
+        return event.kind == "line" and bool(self.breaks) and bool(self.break_here(event.frame))
+
+    def _has_changed(self, frame: FrameType) -> bool:
+        changed = False
+        for expression, old in self.watches.items():
+            try:
+                value = eval(expression, frame.f_globals, frame.f_locals)
+            except Exception:
+                value = ABSENT
+            new = content(value)
+            if new != old and value is not ABSENT:
+                self.watches[expression] = new
+                self.message(f"{expression}: {shown(old)} → {shown(new)}")
+                changed = True
+        return changed
+
+    def interrupt(self) -> None:
+        """Stop at the next event."""
+        self.set_step()
+
+    def _plan(self, stop: FrameType | None, returns: FrameType | None, line: int = 0) -> None:
+        cast(Any, self)._set_stopinfo(stop, returns, line)
+
+    def set_trace(self, frame: FrameType | None = None) -> None:
+        self.set_step()
+
+    def set_step(self) -> None:
+        self._plan(None, None)
+
+    def set_next(self, frame: FrameType) -> None:
+        self._plan(frame, None)
+
+    def set_return(self, frame: FrameType) -> None:
+        self._plan(frame.f_back, frame)
+
+    def set_continue(self) -> None:
+        self._plan(self.botframe, None, -1)
+
+    def get_stack(
+        self, frame: FrameType | None, traceback: TracebackType | None
+    ) -> tuple[list[tuple[FrameType, int]], int]:
+        """Without the frames that have called the program."""
+        stack, index = super().get_stack(frame, traceback)
+        frames = [each for each, _ in stack]
+        below = frames.index(self.botframe) + 1 if self.botframe in frames else 0
+        return stack[below:], max(0, index - below)

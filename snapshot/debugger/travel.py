@@ -1,0 +1,259 @@
+"""To every moment of the program's past: this process's place in it, and its way to another one.
+
+    freeze      a state of this process as it is, now and then while the program runs
+    go          the state of a moment wakes, or the nearest earlier one, which runs on to it
+    search      copies of states run on, and tell when something was
+
+A process that was woken is a visitor: the program in it is given again what the world gave it, and
+what it does has no effect, until it gets beyond what is known of its branch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from snapshot.core import process
+from snapshot.core.descriptors import OURS
+from snapshot.core.process import Exit
+from snapshot.core.timeline.asking import About
+from snapshot.core.timeline.member import Errand, Landing, Member
+from snapshot.debugger.chronicle import Branch, Chronicle, Stop
+from snapshot.debugger.searching import Found
+from snapshot.debugger.tape import Tape
+from snapshot.debugger.world import World
+from snapshot.errors import DebuggerError, TimelineError, UnknownState
+
+_INTERVAL = 0.05  # seconds after which a state is made while the program runs
+_SHARE = 20  # times as long as making the last one took, at least
+_CHECK = 0.005  # seconds between looks at the time
+_MOST = 64  # events between them
+
+
+class Traveller:
+    """A process of the program under the debugger.
+
+    branch: of the program's past it is on. visiting: whether it is a visitor. target: the time at
+    which it is to stop, on its way. errand: what it is sent for. news: what it was woken with.
+    """
+
+    def __init__(
+        self, member: Member, now: Callable[[], int], differs: Callable[[str, str], NoReturn]
+    ) -> None:
+        self._member = member
+        self.chronicle = Chronicle()
+        self.world = World(Tape(), now)
+        self.world.differs = differs
+        self.branch = self.chronicle.begin(None, 0)
+        self.visiting = False
+        self.target: int | None = None
+        self.errand: Errand | None = None
+        self.news: Mapping[str, Any] = {}
+        self._here: tuple[int, int] | None = None  # the branch and the time of the last state
+        self._took = 0.0
+        self._made = time.monotonic()
+        self._looked = 0, self._made
+        self._stride = 1
+        self._streams: list[int] | None = None
+
+    # States.
+
+    def look_at(self, now: int) -> int:
+        """Look at the time; the event at which to look again."""
+        before, then = self._looked
+        seconds = time.monotonic() - then
+        self._looked = now, then + seconds
+        fitting = int(max(1, now - before) * _CHECK / max(seconds, 1e-9))
+        self._stride = max(1, min(_MOST, 2 * self._stride, fitting))
+        return now + self._stride
+
+    def is_due(self) -> bool:
+        """Whether it is time for another state."""
+        return time.monotonic() - self._made > max(_INTERVAL, _SHARE * self._took)
+
+    def freeze(self, now: int, place: str, *, prompted: bool) -> bool:
+        """Make a state, unless there is one of this moment; whether a copy of it has woken here."""
+        if self._here != (self.branch, now):
+            self._here = self.branch, now
+            began = time.monotonic()
+            landing = self._member.freeze(About(f"{now} {place}"), began)
+            self._made = time.monotonic()
+            self._looked = now, self._made
+            if landing is not None:
+                self._land(landing)
+                return True
+            self._took = self._made - began
+        elif not prompted or any(each.time == now for each in self.chronicle.prompts(self.branch)):
+            return False
+        self.chronicle.stopped(Stop(self.branch, now, self._member.at, prompted, place))
+        return False
+
+    def _land(self, landing: Landing) -> None:
+        self.visiting = True
+        self.errand = landing.errand
+        self.news = landing.errand.details if landing.errand else landing.brought
+        self.target = self.news.get("time")
+        self.world.repeat(self.branch)
+
+    # What the program writes on its way goes nowhere, and it has nothing to read.
+
+    def mute(self) -> None:
+        """Until `unmute`."""
+        if self._streams is None:
+            _flush()
+            self._streams = [_kept(fd) for fd in (0, 1, 2)]
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            for fd in (0, 1, 2):
+                os.dup2(nothing, fd)
+            os.close(nothing)
+
+    def unmute(self) -> None:
+        if self._streams is not None:
+            _flush()
+            for fd, kept in enumerate(self._streams):
+                os.dup2(kept, fd)
+                OURS.discard(kept)
+                os.close(kept)
+            self._streams = None
+
+    # Where one can go.
+
+    @property
+    def known(self) -> Branch:
+        """The branch that this process is on."""
+        return self.chronicle.branches()[self.branch]
+
+    def tell_where(self, now: int, ended: str | None = None) -> None:
+        """The program has come this far on its branch."""
+        if not self.visiting:
+            self.chronicle.reached(self.branch, now, self._member.branch, ended)
+
+    def go(self, branch: int, moment: int, *, drop: bool = False, **brought: Any) -> None:
+        """Stand at another moment; drop: and forget the branch that is left, if there was one.
+
+        Returns where somebody has come back to this process, later. Raises `DebuggerError` if that
+        moment cannot be reached; then nobody went anywhere.
+        """
+        back = ("state", self._member.at) if self.visiting else ("branch", self._member.branch)
+        brought |= {"time": moment, "back": back, "quiet": True}
+        found = self.chronicle.branches()[branch]
+        if found.process is not None and moment == found.tip:
+            try:
+                return self._leave(branch=found.process, brought=brought, drop=drop)
+            except TimelineError:
+                self.chronicle.reached(branch, found.tip, None, found.ended)
+        for stop in self.chronicle.before(branch, moment):
+            try:
+                return self._leave(state=stop.state, brought=brought, drop=drop)
+            except UnknownState:
+                self.chronicle.gone(stop.state)
+        raise DebuggerError(f"position {moment} cannot be reached: no state before it is left")
+
+    def give_up(self, reason: str, carried: bytes) -> None:
+        """On the way to a moment: go back to where the way began."""
+        kind, number = self.news["back"]
+        brought = {"failed": reason, "carried": carried, "quiet": True}
+        self._leave(**{kind: number}, brought=brought)
+
+    def _leave(self, *, drop: bool = False, **where: Any) -> None:
+        if drop:
+            self.chronicle.forget(self.branch)
+        try:
+            landing = self._member.travel(**where, forget=self.visiting or drop)
+        except SystemExit:
+            if self.visiting or drop:
+                process.exit_now(Exit(code=0))
+            raise
+        except TimelineError:
+            if drop:
+                self.chronicle.restore(self.branch)
+            raise
+        self.news = landing.brought
+
+    def begin_branch(self, now: int) -> None:
+        """What is done from here on has not been done before: it is a branch of its own."""
+        self.branch = self.chronicle.begin(self.branch, now)
+        self._here = None
+        self.settle(now)
+
+    def settle(self, now: int) -> None:
+        """No visitor any more: from here on this is the process of its branch."""
+        self.visiting = False
+        self.target = None
+        self.world.remember(self.branch)
+        self.tell_where(now)
+
+    def drop_others(self) -> None:
+        """Forget all branches that this one does not come from, and end the processes of all."""
+        line = {each.number for each, _ in self.chronicle.lineage(self.branch)}
+        for each in list(self.chronicle.branches().values()):
+            if each.number != self.branch and each.process is not None:
+                self._member.request("drop", branch=each.process)
+                self.chronicle.reached(each.number, each.tip, None, each.ended)
+            if each.number not in line:
+                self.chronicle.forget(each.number)
+
+    def bye(self) -> None:
+        """The program has ended, and everything may."""
+        self._member.tell("bye")
+
+    def name(self, name: str | None) -> None:
+        """Name the state made last. Raises `TimelineError`."""
+        self._member.request("name", state=self._member.at, name=name)
+
+    # Searching.
+
+    def search(self, question: str, until: int, details: Mapping[str, Any]) -> Found:
+        """The latest answer before a time, looked for from the nearest state backwards.
+
+        Raises `DebuggerError`, and KeyboardInterrupt.
+        """
+        end, depth = until, details.get("depth", 0)
+        for branch, last in list(self.chronicle.lineage(self.branch)):
+            end = min(end, last)
+            stops = [each for each in self.chronicle.before(branch.number, end) if each.time < end]
+            for stop in stops:
+                if stop.time >= end:
+                    continue
+                answer = self._send(stop, question, end, {**details, "depth": depth})
+                if answer is not None and answer.depth == -1:  # that needs the whole way
+                    answer = self._send(stops[-1], question, end, {**details, "depth": depth})
+                    if answer is not None and answer.depth == -1:
+                        answer = Found(None)
+                if answer is None:
+                    continue
+                if answer.time is not None or answer.depth is None:
+                    return answer
+                end, depth = stop.time, answer.depth
+        return Found(None)
+
+    def _send(
+        self, stop: Stop, question: str, until: int, details: Mapping[str, Any]
+    ) -> Found | None:
+        try:
+            answer = self._member.send(stop.state, sought=question, time=until, **details)
+        except UnknownState:
+            self.chronicle.gone(stop.state)
+            return None
+        except TimelineError as error:
+            raise DebuggerError(str(error)) from None
+        if isinstance(answer, str):
+            raise DebuggerError(answer)
+        return Found(*answer)
+
+
+def _kept(fd: int) -> int:
+    copy = os.dup(fd)
+    OURS.add(copy)
+    return copy
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            continue

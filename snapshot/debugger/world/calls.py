@@ -1,0 +1,291 @@
+"""The kinds of calls that reach the world, and what stands in the place of each.
+
+A kind makes, from the name of a call and the original function, the function that replaces it.
+While the debugger works, and in other threads, each does what the original does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from _thread import get_ident
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from snapshot.debugger.world import descriptors, reading
+from snapshot.debugger.world.boundary import Boundary
+
+Function = Callable[..., Any]
+Kind = Callable[[Boundary, str, Function], Function]
+
+
+def replaced(b: Boundary, original: Function, remembered: Function, repeated: Function) -> Function:
+    """A function that is one of three, as things stand."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            if b.aside or get_ident() != b.thread:
+                return original(*args, **kwargs)
+            return (repeated if b.repeating else remembered)(*args, **kwargs)
+        except BaseException as error:
+            unseen(error)
+            raise
+
+    return call
+
+
+def hidden(function: Function) -> Function:
+    """The same function, which is not seen in a traceback."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            unseen(error)
+            raise
+
+    return call
+
+
+def unseen(error: BaseException) -> None:
+    """Take this package's frames off the beginning of a traceback.
+
+    Raised again by `raise` alone, the error does not get the frame where that stands: what the
+    program prints is the same whether it is remembered, repeated, or neither.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
+
+
+_OURS = __file__.rpartition(os.sep)[0]
+
+
+def noted(b: Boundary, name: str, original: Function) -> Function:
+    """The original; what comes of it is appended."""
+    return lambda *args, **kwargs: b.do(name, original, *args, **kwargs)
+
+
+def plain(b: Boundary, name: str, original: Function) -> Function:
+    """In a repeat nothing is done, and what came of it then comes of it again."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            if b.aside or get_ident() != b.thread:
+                return original(*args, **kwargs)
+            if b.repeating:
+                return b.take(name)
+            try:
+                outcome = original(*args, **kwargs)
+            except Exception as error:
+                b.note_error(name, error)
+                raise
+            b.note(name, outcome)
+            return outcome
+        except BaseException as error:
+            unseen(error)
+            raise
+
+    return call
+
+
+def on_paths(b: Boundary, name: str, original: Function) -> Function:
+    """Plain; the paths of objects are asked for in a repeat, too: they may be the program's own."""
+
+    def repeated(*args: Any, **kwargs: Any) -> Any:
+        for each in (*args, *kwargs.values()):
+            descriptors.as_path(each)
+        return b.take(name)
+
+    return replaced(b, original, noted(b, name, original), repeated)
+
+
+def also(b: Boundary, name: str, original: Function) -> Function:
+    """It is done in a repeat, too, as far as it can be: it is a state of the process."""
+
+    def repeated(*args: Any, **kwargs: Any) -> Any:
+        outcome = b.take(name)
+        with contextlib.suppress(Exception):
+            original(*args, **kwargs)
+        return outcome
+
+    return replaced(b, original, noted(b, name, original), repeated)
+
+
+def quietly(b: Boundary, name: str, original: Function) -> Function:
+    """It is done, and not remembered: it may happen whenever an object goes away.
+
+    In a repeat the system does not refuse it, whatever the descriptor is.
+    """
+
+    def repeated(*args: Any, **kwargs: Any) -> Any:
+        with contextlib.suppress(OSError):
+            return original(*args, **kwargs)
+        return None
+
+    return replaced(b, original, original, repeated)
+
+
+def aside(b: Boundary, name: str, original: Function) -> Function:
+    """It is done in a repeat, too, and what it does inside is not remembered."""
+
+    def done(*args: Any, **kwargs: Any) -> Any:
+        b.aside = True
+        try:
+            return original(*args, **kwargs)
+        finally:
+            b.aside = False
+
+    return replaced(b, original, done, done)
+
+
+def forking(b: Boundary, name: str, original: Function) -> Function:
+    """Plain; nothing is remembered in the child, which is no part of the program."""
+
+    def remembered(*args: Any, **kwargs: Any) -> Any:
+        def fork() -> Any:
+            b.aside = True
+            try:
+                outcome = original(*args, **kwargs)
+            except BaseException:
+                b.aside = False
+                raise
+            # What a fork gives the child is 0, alone or with a descriptor.
+            if outcome == 0 or (isinstance(outcome, tuple) and outcome[0] == 0):
+                b.thread = 0
+            b.aside = False
+            return outcome
+
+        try:
+            outcome = fork()
+        except Exception as error:
+            b.note_error(name, error)
+            raise
+        if b.thread:
+            b.note(name, outcome)
+        return outcome
+
+    def repeated(*args: Any, **kwargs: Any) -> Any:
+        outcome = b.take(name)
+        if isinstance(outcome, tuple):
+            return outcome[0], descriptors.placeholder(b, outcome[1])
+        return outcome
+
+    return replaced(b, original, remembered, repeated)
+
+
+def reads_clock(position: int) -> Kind:
+    """Plain where no time is given at this position; else it only computes."""
+
+    def computes(args: tuple[Any, ...]) -> bool:
+        return len(args) > position and args[position] is not None
+
+    def kind(b: Boundary, name: str, original: Function) -> Function:
+        def remembered(*args: Any) -> Any:
+            return original(*args) if computes(args) else b.do(name, original, *args)
+
+        def repeated(*args: Any) -> Any:
+            return original(*args) if computes(args) else b.take(name)
+
+        return replaced(b, original, remembered, repeated)
+
+    return kind
+
+
+def gives_descriptor(b: Boundary, name: str, original: Function) -> Function:
+    """In a repeat a descriptor with the same number leads nowhere."""
+
+    def repeated(*args: Any, **kwargs: Any) -> Any:
+        return descriptors.placeholder(b, b.take(name))
+
+    return replaced(b, original, noted(b, name, original), repeated)
+
+
+def gives_descriptors(b: Boundary, name: str, original: Function) -> Function:
+    """The same for a tuple of them."""
+
+    def repeated(*args: Any, **kwargs: Any) -> Any:
+        return tuple([descriptors.placeholder(b, each) for each in b.take(name)])
+
+    return replaced(b, original, noted(b, name, original), repeated)
+
+
+def gives_data(offset: int | None) -> Kind:
+    """It reads from the descriptor that is its first argument; offset: the argument that says
+    where from."""
+
+    def kind(b: Boundary, name: str, original: Function) -> Function:
+        def remembered(*args: Any, **kwargs: Any) -> Any:
+            try:
+                data = original(*args, **kwargs)
+            except Exception as error:
+                b.note_error(name, error)
+                raise
+            b.note(
+                name, reading.kept(data, args[0], None if offset is None else args[offset], b.began)
+            )
+            return data
+
+        def repeated(*args: Any, **kwargs: Any) -> Any:
+            return reading.given(b, name, b.take(name), args[0], moves=offset is None)
+
+        return replaced(b, original, remembered, repeated)
+
+    return kind
+
+
+def fills(
+    buffers: Callable[..., Iterable[Any]],
+    length: Callable[[Any], int] = lambda outcome: outcome,
+    descriptor: Callable[..., int] | None = None,
+) -> Kind:
+    """It fills buffers that it is given; what it returns says how far.
+
+    buffers: those, from its arguments. length: how far, from what it returns. descriptor: what it
+    reads from at its own position, if it is a file.
+    """
+
+    def kind(b: Boundary, name: str, original: Function) -> Function:
+        def remembered(*args: Any, **kwargs: Any) -> Any:
+            try:
+                outcome = original(*args, **kwargs)
+            except Exception as error:
+                b.note_error(name, error)
+                raise
+            data: Any = b""
+            if outcome is not None and length(outcome):
+                data = _gathered(buffers(*args, **kwargs), length(outcome))
+                if descriptor is not None:
+                    data = reading.kept(data, descriptor(*args), None, b.began)
+            b.note(name, (outcome, data))
+            return outcome
+
+        def repeated(*args: Any, **kwargs: Any) -> Any:
+            outcome, data = b.take(name)
+            if descriptor is not None and data:
+                data = reading.given(b, name, data, descriptor(*args), moves=True)
+            _spread(buffers(*args, **kwargs), data)
+            return outcome
+
+        return replaced(b, original, remembered, repeated)
+
+    return kind
+
+
+def _gathered(buffers: Iterable[Any], length: int) -> bytes:
+    parts = []
+    for each in buffers:
+        view = memoryview(each).cast("B")[:length]
+        parts.append(bytes(view))
+        length -= len(view)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _spread(buffers: Iterable[Any], data: bytes) -> None:
+    start = 0
+    for each in buffers:
+        view = memoryview(each).cast("B")
+        part = data[start : start + len(view)]
+        view[: len(part)] = part
+        start += len(part)
