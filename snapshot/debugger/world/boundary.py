@@ -104,6 +104,14 @@ class Boundary:
         self.note(name, outcome)
         return outcome
 
+    def unheard(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Make a call inside which no other counts."""
+        thread, self.thread = self.thread, 0
+        try:
+            return original(*args, **kwargs)
+        finally:
+            self.thread = thread
+
     def take(self, name: str) -> Any:
         """What came of this call then: returned, or raised."""
         time = self._now()
@@ -126,6 +134,7 @@ class Boundary:
         return found is not None and found[2] == name
 
     def now(self) -> int:
+        """The time on the debugger's clock."""
         return self._now()
 
     def _begin(self, branch: int, *, repeating: bool) -> None:

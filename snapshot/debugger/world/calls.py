@@ -7,64 +7,13 @@ While the debugger works, and in other threads, each does what the original does
 from __future__ import annotations
 
 import contextlib
-import os
 from _thread import get_ident
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from snapshot.debugger.world import descriptors, reading
 from snapshot.debugger.world.boundary import Boundary
-
-Function = Callable[..., Any]
-Kind = Callable[[Boundary, str, Function], Function]
-
-
-def replaced(b: Boundary, original: Function, remembered: Function, repeated: Function) -> Function:
-    """A function that is one of three, as things stand."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            if b.aside or get_ident() != b.thread:
-                return original(*args, **kwargs)
-            return (repeated if b.repeating else remembered)(*args, **kwargs)
-        except BaseException as error:
-            unseen(error)
-            raise
-
-    return call
-
-
-def hidden(function: Function) -> Function:
-    """The same function, which is not seen in a traceback."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except BaseException as error:
-            unseen(error)
-            raise
-
-    return call
-
-
-def unseen(error: BaseException) -> None:
-    """Take this package's frames off the beginning of a traceback.
-
-    Raised again by `raise` alone, the error does not get the frame where that stands: what the
-    program prints is the same whether it is remembered, repeated, or neither.
-    """
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
-        traceback = traceback.tb_next
-    error.__traceback__ = traceback
-
-
-_OURS = __file__.rpartition(os.sep)[0]
-
-
-def noted(b: Boundary, name: str, original: Function) -> Function:
-    """The original; what comes of it is appended."""
-    return lambda *args, **kwargs: b.do(name, original, *args, **kwargs)
+from snapshot.debugger.world.choosing import Function, Kind, noted, replaced, unseen
 
 
 def plain(b: Boundary, name: str, original: Function) -> Function:
@@ -94,8 +43,7 @@ def on_paths(b: Boundary, name: str, original: Function) -> Function:
     """Plain; the paths of objects are asked for in a repeat, too: they may be the program's own."""
 
     def repeated(*args: Any, **kwargs: Any) -> Any:
-        for each in (*args, *kwargs.values()):
-            descriptors.as_path(each)
+        descriptors.ask_paths(b, name, (*args, *kwargs.values()))
         return b.take(name)
 
     return replaced(b, original, noted(b, name, original), repeated)
@@ -131,11 +79,7 @@ def aside(b: Boundary, name: str, original: Function) -> Function:
     """It is done in a repeat, too, and what it does inside is not remembered."""
 
     def done(*args: Any, **kwargs: Any) -> Any:
-        b.aside = True
-        try:
-            return original(*args, **kwargs)
-        finally:
-            b.aside = False
+        return b.unheard(original, *args, **kwargs)
 
     return replaced(b, original, done, done)
 
@@ -144,25 +88,15 @@ def forking(b: Boundary, name: str, original: Function) -> Function:
     """Plain; nothing is remembered in the child, which is no part of the program."""
 
     def remembered(*args: Any, **kwargs: Any) -> Any:
-        def fork() -> Any:
-            b.aside = True
-            try:
-                outcome = original(*args, **kwargs)
-            except BaseException:
-                b.aside = False
-                raise
-            # What a fork gives the child is 0, alone or with a descriptor.
-            if outcome == 0 or (isinstance(outcome, tuple) and outcome[0] == 0):
-                b.thread = 0
-            b.aside = False
-            return outcome
-
         try:
-            outcome = fork()
+            outcome = b.unheard(original, *args, **kwargs)
         except Exception as error:
             b.note_error(name, error)
             raise
-        if b.thread:
+        # What a fork gives the child is 0, alone or with a descriptor.
+        if outcome == 0 or (isinstance(outcome, tuple) and outcome[0] == 0):
+            b.thread = 0
+        else:
             b.note(name, outcome)
         return outcome
 

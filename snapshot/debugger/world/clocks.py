@@ -12,7 +12,7 @@ from posix import isatty
 from typing import Any
 
 from snapshot.debugger.world.boundary import Boundary
-from snapshot.debugger.world.calls import Function, hidden, replaced
+from snapshot.debugger.world.choosing import Function, hidden, replaced
 
 _ENTROPY = 2496  # bytes: as many as `random` takes, the size of its state
 _time_ns = time.time_ns
@@ -87,19 +87,14 @@ def asks(b: Boundary, name: str, original: Function) -> Function:
     def remembered(*args: Any, **kwargs: Any) -> Any:
         if not _is_terminal():
             return original(*args, **kwargs)
-        b.aside = True
-        try:
-            line = original(*args, **kwargs)
-        except Exception as error:
-            b.note_error(name, error)
-            raise
-        finally:
-            b.aside = False
-        b.note(name, line)
-        return line
+        return b.do(name, b.unheard, original, *args, **kwargs)
 
-    def repeated(*args: Any) -> Any:
-        return b.take(name) if b.is_next(name) else _read_line(*args)
+    def repeated(*args: Any, **kwargs: Any) -> Any:
+        if b.is_next(name):
+            return b.take(name)
+        if len(args) > 1 or kwargs:
+            return original(*args, **kwargs)  # which does not take them
+        return _read_line(*args)
 
     return replaced(b, original, remembered, repeated)
 

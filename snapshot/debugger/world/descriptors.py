@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import posix
 import stat
+from collections.abc import Iterable
 from typing import Any
 
 from snapshot.debugger.world.boundary import Boundary
@@ -35,7 +37,7 @@ def open_file(
     any other is an empty one that nobody else sees.
     """
     if b.repeating:
-        path = as_path(path)
+        (path,) = ask_paths(b, name, [path])
         number, identity = b.take(name)
         return _opened_again(b, number, identity, path, flags, dir_fd)
     try:
@@ -52,9 +54,19 @@ def open_file(
     return fd
 
 
-def as_path(path: Any) -> Any:
-    """A path in place of an object that has one; that is asked, as the original asks it."""
-    return posix.fspath(path) if hasattr(type(path), "__fspath__") else path
+def ask_paths(b: Boundary, name: str, values: Iterable[Any]) -> list[Any]:
+    """The values, with paths in place of the objects that have one.
+
+    Those are asked, as the original asks them: it may be the program's own code that answers.
+    """
+    try:
+        return [
+            posix.fspath(each) if hasattr(type(each), "__fspath__") else each for each in values
+        ]
+    except Exception:
+        with contextlib.suppress(Exception):
+            b.take(name)  # which was this error
+        raise
 
 
 def placeholder(b: Boundary, number: int) -> int:

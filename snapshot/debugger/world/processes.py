@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from snapshot.debugger.world.boundary import Boundary
-from snapshot.debugger.world.calls import Function, noted, replaced
+from snapshot.debugger.world.choosing import Function, noted, replaced
 
 
 def kills(b: Boundary, name: str, original: Function) -> Function:

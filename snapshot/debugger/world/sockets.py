@@ -8,7 +8,8 @@ from typing import Any
 
 from snapshot.debugger.world import descriptors
 from snapshot.debugger.world.boundary import Boundary
-from snapshot.debugger.world.calls import Function, Kind, fills, hidden, noted, plain, replaced
+from snapshot.debugger.world.calls import fills, plain
+from snapshot.debugger.world.choosing import Function, Kind, hidden, noted, replaced
 
 _Socket: Any = _socket.socket
 _fileno = _Socket.fileno
@@ -50,15 +51,6 @@ def accepts(b: Boundary, name: str, original: Function) -> Function:
     def repeated(self: Any) -> Any:
         number, address = b.take(name)
         return _unconnected(b, number), address
-
-    return replaced(b, original, noted(b, name, original), repeated)
-
-
-def duplicates(b: Boundary, name: str, original: Function) -> Function:
-    """`socket.dup`."""
-
-    def repeated(fd: int) -> int:
-        return descriptors.duplicate(b, fd, b.take(name))
 
     return replaced(b, original, noted(b, name, original), repeated)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from snapshot.debugger.world import clocks, files, processes, sockets
+from snapshot.debugger.world import clocks, files, processes, scanning, sockets
 from snapshot.debugger.world.calls import (
-    Kind,
     also,
     aside,
     fills,
@@ -17,6 +16,7 @@ from snapshot.debugger.world.calls import (
     quietly,
     reads_clock,
 )
+from snapshot.debugger.world.choosing import Kind
 
 # Each kind with the names of those that are of it.
 Kinds = tuple[tuple[Kind, str], ...]
@@ -47,6 +47,7 @@ FUNCTIONS: dict[str, Kinds] = {
         (gives_data(None), "read"),
         (gives_data(2), "pread"),
         (fills(lambda fd, buffers, *_: buffers), "readv preadv"),
+        (fills(lambda fd, buffer: [buffer]), "readinto"),
         (files.raw_seeks, "lseek"),
         (plain, "write pwrite writev pwritev ftruncate fsync fdatasync sync sendfile splice"),
         (plain, "copy_file_range posix_fallocate posix_fadvise lockf eventfd_read eventfd_write"),
@@ -56,7 +57,7 @@ FUNCTIONS: dict[str, Kinds] = {
         (on_paths, "stat lstat statvfs access listdir mkdir rmdir unlink remove rename replace"),
         (on_paths, "link symlink readlink chmod lchmod chown lchown utime truncate mkfifo mknod"),
         (on_paths, "getxattr setxattr removexattr listxattr pathconf"),
-        (files.scans, "scandir"),
+        (scanning.scans, "scandir"),
         (also, "chdir fchdir umask"),
         # processes
         (forking, "fork forkpty"),
@@ -76,7 +77,7 @@ FUNCTIONS: dict[str, Kinds] = {
     "_socket": (
         (plain, "gethostname sethostname getaddrinfo getnameinfo gethostbyname gethostbyname_ex"),
         (plain, "gethostbyaddr getservbyname getservbyport getprotobyname"),
-        (sockets.duplicates, "dup"),
+        (files.duplicates, "dup"),
         (also, "close"),
     ),
     "_ssl": ((plain, "RAND_bytes"),),
@@ -91,7 +92,7 @@ METHODS: dict[str, Kinds] = {
         (fills(lambda file, buffer: [buffer], descriptor=files.number), "readinto"),
         (plain, "write tell truncate seekable"),
         (files.raw_seeks, "seek"),
-        (files.asks_terminal, "isatty"),
+        (files.asks_terminal, "isatty _isatty_open_only"),
         (quietly, "close"),
     ),
     "_socket.socket": (

@@ -14,7 +14,8 @@ from typing import Any
 
 from snapshot.debugger.tape import Tape
 from snapshot.debugger.world.boundary import Boundary
-from snapshot.debugger.world.calls import Kind, aside
+from snapshot.debugger.world.calls import aside
+from snapshot.debugger.world.choosing import Kind
 from snapshot.debugger.world.replacing import Replacement, exchange, put_in_type
 from snapshot.debugger.world.table import FUNCTIONS, METHODS, Kinds
 
