@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from snapshot import commands
-from snapshot.errors import CannotRead, SnapshotError
+from snapshot.errors import CannotRead, SnapshotError, StoreError
 from snapshot.replay.executions import opened
 from snapshot.replay.scripts import reanimation_script
 from snapshot.store import Store, archive, events
@@ -768,6 +768,16 @@ FUNCTION: dict[str, Any] = {
 }
 VALUE = b"\x80\x05)}\x86."  # ((), {})
 
+# What no archive says of a function, or of a process.
+ODD: list[dict[str, Any]] = [
+    *({"keep_last": 0}, {"keep_last": 1}, {"code": "x"}, {"code": "00"}, {"line": -1}),
+    *({"parameters": [1]}, {"kind": "x"}, {"source": "\0"}, {"key": "a\0"}, {"x": []}),
+    *({"key": "\ud800"}, {"number": True}, {"line": 1 << 40}, {"digest": "00 " * 32}),
+]
+ODD_PROCESSES: list[dict[str, Any]] = [
+    *({"path": [1]}, {"folder": "\0"}, {"package": 1}, {"pid": -1}, {"x": {}})
+]
+
 
 def test_a_hostile_archive(shop: Path) -> None:
     process = events.told("process", PROCESS)
@@ -789,6 +799,10 @@ def test_a_hostile_archive(shop: Path) -> None:
         [events.told("process", {**PROCESS, "parent": "other"})],
         *([events.told("process", {**PROCESS, each: 1.5})] for each in PROCESS),
         *([process, events.told("function", {**FUNCTION, each: {}})] for each in FUNCTION),
+        *([process, events.told("function", FUNCTION | each), thread, entered] for each in ODD),
+        *([events.told("process", PROCESS | each)] for each in ODD_PROCESSES),
+        [process, events.told("other", {}), function, thread, entered],
+        [process, function, thread, events.entered(1, 1, 0, -(1 << 62), 1, VALUE, b"")],
         [process, events.told("function", {**FUNCTION, "digest": "x"}), thread, entered],
         [process, function, thread, events.entered(1, 1, 1, 1, 1, VALUE, b"")],
         [process, function, thread, events.entered(1, 1, 0, 1 << 62, 1, VALUE, b"")],
@@ -1082,7 +1096,7 @@ def test_on_a_terminal(shop: Path, open_terminal: Callable[..., Terminal]) -> No
     assert "shop:add" in table
     assert re.search(r"█+░+ 1/5 calls\r.*█{30} 5/5 calls\r\x1b\[K", terminal.raw(), re.DOTALL)
     assert mark
-    number = json.loads(snapshot(shop, "calls", "hang", "--json").stdout)[0]["id"]
+    number = json.loads(snapshot(shop, "calls", "hang", "--json").stdout)[-1]["id"]
     for words in ("--function hang", str(number)):
         terminal.line(f"AGAIN=1 snapshot replay {words}")
         terminal.wait_until((shop / "hanging").exists, awaited="call that hangs")
@@ -1101,3 +1115,219 @@ def test_the_program_that_records_goes_on(shop: Path, start: Callable[..., Progr
     assert "same(12345) → 12345" in snapshot(shop, "calls", "same").stdout
     program.send("\n")
     assert program.finish().code == 0
+
+
+# What may be amiss.
+
+
+def more(shop: Path, source: str = "import shop; shop.add(71)") -> None:
+    """Calls that nobody has folded in."""
+    assert run_python(source, directory=shop).code == 0
+
+
+def unprivileged(folder: Path, *words: str) -> Result:
+    """As installed, by somebody whom permissions concern: also as root."""
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root is refused nothing, and setpriv is not installed")
+    without = "setpriv --bounding-set=-all --inh-caps=-all -- {}"
+    return installed(folder, *words, via_shell=without if os.geteuid() == 0 else "{}")
+
+
+@contextlib.contextmanager
+def mode(path: Path, permissions: int) -> Iterator[None]:
+    before = path.stat().st_mode
+    path.chmod(permissions)
+    try:
+        yield
+    finally:
+        path.chmod(before)
+
+
+def test_what_is_not_taken_in_of_a_store_that_others_may_write_to_is_said(shop: Path) -> None:
+    snapshot(shop, "calls")
+    more(shop)
+    store = shop / ".snapshot" / "store.db"
+    store.chmod(0o666)
+    replay = ["replay", "1", "--store", f"{store}"]
+    for words in (["calls"], ["show", "1"], ["delete", "1", "--dry-run"], replay):
+        result = snapshot(shop, *words)
+        if words is replay:
+            assert result.stderr.count("are left out") == 1, result
+            continue
+        assert (result.code, "add(71)" in result.stdout) == (0, False)
+        assert result.stderr == (
+            f"snapshot: other users may write to {store}: calls that it has only in its spool are "
+            "left out, in 1 file (--trust takes them in, and lets its values be loaded)\n"
+        )
+    trusted = snapshot(shop, "calls", "--trust")
+    assert (trusted.stderr, "add(71)" in trusted.stdout) == ("", True)
+    assert snapshot(shop, "calls").stderr == ""
+
+
+def test_permissions(shop: Path) -> None:
+    snapshot(shop, "calls")
+    store = shop / ".snapshot" / "store.db"
+    files = shop / ".snapshot" / "store.db.files"
+    more(shop)
+    (spool,) = (files / "spool").iterdir()
+    with mode(spool, 0):
+        result = unprivileged(shop, "calls")
+        assert (result.code, "add(71)" in result.stdout) == (0, False), result
+        assert result.stderr == (
+            f"snapshot: cannot read {spool}: Permission denied; its calls are left out\n"
+        )
+    with mode(files, 0):
+        for words in (["calls"], ["vacuum"]):
+            result = unprivileged(shop, *words)
+            assert result.code == 0, result
+            assert f"cannot look into {files}/spool: Permission denied" in result.stderr
+            assert len(result.stderr.splitlines()) == 1, result
+        assert "add(1)" in unprivileged(shop, "calls").stdout
+    assert [each for each in (files / "objects").rglob("*") if each.is_file()]
+    with mode(files / "spool", 0o500):
+        for words in (["calls"], ["vacuum"], ["calls"]):
+            result = unprivileged(shop, *words)
+            assert result.code == 0, result
+            assert "add(71)" in result.stdout or words == ["vacuum"]
+            expected = f"snapshot: cannot delete {spool}: Permission denied\n"
+            assert result.stderr == (expected if words == ["vacuum"] else "")
+    with mode(store.parent, 0):
+        refused = f"cannot look for {store}: Permission denied"
+        for words in (["calls"], ["vacuum"], ["import", "x"], ["replay", "--all"]):
+            one_line(unprivileged(shop, *words), refused if words[0] != "import" else "")
+    with mode(store, 0):
+        one_line(unprivileged(shop, "calls"), "may you read it")
+    (large,) = (each for each in (files / "objects").rglob("*") if each.is_file())
+    with mode(large.parent, 0o500):
+        result = unprivileged(shop, "delete", "--function", "total")
+        assert (result.code, result.stdout) == (0, "deleted 1 call\n")
+        assert result.stderr == f"snapshot: cannot delete {large}: Permission denied\n"
+    assert unprivileged(shop, "vacuum").stdout.endswith("freed 1 value\n")
+    assert not large.exists()
+    assert unprivileged(shop, "calls").code == 0
+
+
+def test_spool_files_that_are_damaged_or_missing(shop: Path) -> None:
+    spools = shop / ".snapshot" / "store.db.files" / "spool"
+    snapshot(shop, "calls")
+    more(shop, "import shop\nfor n in range(5000): shop.add(n)")
+    first, second, *_ = sorted(spools.iterdir(), key=lambda each: each.name)
+    first.write_bytes(first.read_bytes()[:100])
+    more(shop)
+    for words in (["calls", "add", "--json"], ["show", "1"], ["vacuum"], ["delete", "1"]):
+        result = snapshot(shop, *words)
+        assert result.code == 0, result
+        assert re.fullmatch(
+            f"snapshot: {first} is damaged: .* from byte 0 on .*; its calls are left out\n",
+            result.stderr,
+        ), result
+    assert "add(71)" in snapshot(shop, "calls").stdout
+    first.unlink()
+    assert f"{second} refers to what is not in" in snapshot(shop, "calls").stderr
+
+
+def test_without_a_working_directory(tmp_path: Path) -> None:
+    source = """
+    import os, sys
+    os.mkdir("gone")
+    os.chdir("gone")
+    os.rmdir("../gone")
+    del sys.modules["__main__"].__file__
+    from snapshot.replay import lost, record
+
+    @record
+    def add(a):
+        return a + 1
+
+    @record(store="relative.db")
+    def sub(a):
+        return a - 1
+
+    print(add(1), sub(1), lost())
+    from snapshot.commands import main
+    for words in ("calls", "vacuum", "calls --store x.db", "export x 1", "import x"):
+        print(main(words.split()))
+    """
+    result = run_python(source, directory=tmp_path)
+    assert result.stdout == "2 0 2\n" + "2\n" * 5
+    said = [line for line in result.stderr.splitlines() if line.startswith("snapshot ")]
+    assert len(said) == 5
+    assert all("there is no working directory" in line for line in said[:4]), said
+    assert result.stderr.count("Warning: calls are not recorded in") == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_a_call_that_is_too_large_for_an_archive(
+    recorded: Path, tmp_path: Path, ids: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = ids["total(array(shape=(100000,), dtype=float64))"]
+    monkeypatch.setattr(archive, "_LARGEST", archive._ROOM + 800_000)
+    with opened(recorded / ".snapshot" / "store.db") as store:
+        with pytest.raises(StoreError, match=f"the values of call {number} have 8.* bytes: an"):
+            archive.write(store, store.calls.ids(), tmp_path / "x")
+        assert not list(tmp_path.iterdir())
+        others = [each for each in store.calls.ids() if each != number]
+        assert archive.write(store, others, tmp_path / "x") == len(others)
+
+
+def test_names_of_archives(shop: Path) -> None:
+    long = "x" * 250
+    assert snapshot(shop, "export", long, "1").code == 0
+    one_line(snapshot(shop, "export", "y" * 256, "1"), "File name too long")
+    strange = shop / os.fsdecode(b"\xff.calls")
+    (shop / long).rename(strange)
+    command = "{} $(printf '\\377').calls --store new.db"
+    result = installed(shop, "import", via_shell=command)
+    assert (result.stdout, result.stderr) == ("imported 1 call\n", ""), result
+    one_line(snapshot(shop, "import", strange.with_suffix(".gone")), "\\udcff.gone: No such file")
+
+
+def test_what_cannot_be_printed(recorded: Path) -> None:
+    for words in ("calls", "show 1", "replay 1", "replay 1 2", "calls --json"):
+        for end, why in ((">/dev/full", "No space left"), (">&-", "standard output is closed")):
+            one_line(installed(recorded, *words.split(), via_shell=f"{{}} {end}"), why)
+
+
+def test_ctrl_c_is_one_line(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for words in ("calls", "show 1", "vacuum", "delete 1", "export x 1", "replay 1", "import x"):
+        for where in ("snapshot.commands.import_module", "snapshot.store.Store._open"):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(recorded)
+                patch.setattr(where, interrupt)
+                if words == "import x" and "_open" in where:
+                    patch.setattr(archive, "records", lambda _: [])
+                assert commands.main(words.split()) == 130
+            said = capsys.readouterr()
+            name = words.partition(" ")[0]
+            assert (said.out, said.err) == ("", f"snapshot {name}: interrupted\n")
+
+
+def test_a_number_may_have_thousands_of_digits(recorded: Path) -> None:
+    digits = "9" * 5000
+    one_line(snapshot(recorded, "replay", "1", "2", "--jobs", digits), "give a number from 1")
+    one_line(
+        snapshot(recorded, "delete", "--function", "add", "--keep-last", digits), "is a number"
+    )
+
+
+def test_where_nothing_can_be_folded_in_room_is_made(shop: Path) -> None:
+    snapshot(shop, "calls")
+    more(shop, "import shop\nfor n in range(2000): shop.same(str(n) * 500)")
+    small = "ulimit -f 2048; {}"  # a megabyte, or two
+    for words, said in (
+        (["delete", "--function", "total"], "deleted 1 call\n"),
+        (["calls", "total"], ""),
+        (["vacuum"], f"{shop}/.snapshot/store.db: freed 0 values\n"),
+    ):
+        result = installed(shop, *words, via_shell=small)
+        assert result.stdout == said, result
+        assert re.match(
+            "snapshot: .*; calls that it has only in its spool are left out\n", result.stderr
+        ), result
+    objects = shop / ".snapshot" / "store.db.files" / "objects"
+    assert not [each for each in objects.rglob("*") if each.is_file()]
+    shown = json.loads(snapshot(shop, "calls", "same", "--limit", "9999", "--json").stdout)
+    assert len(shown) >= 2000

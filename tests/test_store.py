@@ -5,10 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import re
+import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +25,7 @@ from hypothesis import strategies as st
 
 from snapshot.errors import (
     DamagedObject,
+    DamagedSpool,
     NoStore,
     NotTrusted,
     StoreError,
@@ -28,7 +33,8 @@ from snapshot.errors import (
     UnknownObject,
     UsageError,
 )
-from snapshot.store import Store
+from snapshot.store import Store, events
+from snapshot.store.files import Remote
 from snapshot.store.objects import Placeholder, pack
 from snapshot.store.place import place
 from snapshot.store.schema import VERSION
@@ -425,7 +431,7 @@ def test_many_large_objects_need_no_descriptors(
 def test_vacuum_deletes_what_was_never_finished(tmp_path: Path) -> None:
     with Store(tmp_path / "store.db", create=True) as store:
         digest = b"\1" * 32
-        store._files().write(digest, b"whole")
+        store._files.write(digest, b"whole")
         objects = store.place.folder / "objects" / digest.hex()[:2]
         store.spool.append(7, b"record")
         old, recent, held = (store.spools / f"{name}.new" for name in ("old", "recent", "held"))
@@ -438,7 +444,7 @@ def test_vacuum_deletes_what_was_never_finished(tmp_path: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
             store.vacuum()
         found = {each.name for each in (*store.spools.iterdir(), *objects.iterdir())}
-        assert found == {"recent.new", "held.new", store.spool.file, digest.hex()[2:], ".written"}
+        assert found == {"recent.new", "held.new", store.spool.file, ".written"}
 
 
 @pytest.mark.parametrize("where", ["postgresql"], indirect=True)
@@ -687,19 +693,6 @@ def test_records_of_a_kind_that_nobody_knows_stay(store: Store) -> None:
     assert not list(store.spools.iterdir())
 
 
-def test_a_spool_that_is_damaged_is_read_up_to_there(store: Store) -> None:
-    for n in range(100):
-        store.spool.append(1, b"%d" % n)
-    store.spool.close()
-    (path,) = store.spools.iterdir()
-    content = bytearray(path.read_bytes())
-    content[14 * 50 : 14 * 50 + 5] = b"\xff" * 5
-    path.write_bytes(content)
-    found = numbers(store)
-    assert found == list(range(len(found)))
-    assert 40 < len(found) < 60
-
-
 WRITER = """
 import itertools, os, signal, sys
 from snapshot.store import Store
@@ -796,3 +789,526 @@ def test_no_room_is_an_error_and_no_signal(tmp_path: Path, python: Callable[...,
 def test_a_spool_makes_no_file_before_there_is_something_to_write(tmp_path: Path) -> None:
     Spool(tmp_path / "spool").close()
     assert not list(tmp_path.iterdir())
+
+
+# What is deleted while it is recorded.
+
+TOTAL = """
+import os, sys
+import numpy as np
+from snapshot.replay import record
+from snapshot.store import spool
+
+@record
+def total(array):
+    return int(array.sum())
+
+array = np.arange(1 << 17)
+total(array)
+append = spool.Spool.append
+
+def told_when_asked(self, kind, content):
+    if content[:1] == b"E":
+        print("about to tell", flush=True)
+        input()
+    append(self, kind, content)
+    if content[:1] == b"L":
+        print("told", flush=True)
+
+spool.Spool.append = told_when_asked
+total(array)
+print("over", flush=True)
+"""
+
+
+def total_of_last(store: Store) -> int:
+    store.fold()
+    call = [*store.calls.find()][-1]
+    assert call.arguments is not None
+    ((array,), _) = store.calls.load(call.arguments)
+    return int(array.sum())
+
+
+@pytest.mark.parametrize("way", ["delete", "vacuum"])
+def test_what_is_about_to_be_told_keeps_its_file(
+    where: str, start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The recorder has passed over a file that is there, and has not told of it yet."""
+    program = start(TOTAL, env={"SNAPSHOT_STORE": where})
+    program.wait_for("about to tell")
+    monkeypatch.setattr("snapshot.store.relying._PATIENCE", 0.1)
+    with Store(where) as store:
+        store.fold()
+        store._database.rows("DELETE FROM held")  # as if its first spool file were over
+        store.calls.delete(store.calls.ids()) if way == "vacuum" else None
+        store.vacuum() if way == "vacuum" else store.delete(store.calls.ids())
+        assert "a process is recording large values just now" in store.undone[0]
+        assert len(files(store)) == 1
+        program.send("\n")
+        program.wait_for("over")
+        assert total_of_last(store) == (1 << 16) * ((1 << 17) - 1)
+        store.delete(store.calls.ids())
+        assert program.finish().code == 0
+        store.fold()
+        store.vacuum()
+        assert (files(store), store.undone) == (set(), [])
+
+
+def test_what_is_told_while_files_are_deleted_keeps_its_file(
+    where: str, start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call is in a spool that was folded in before it was."""
+    program = start(TOTAL, env={"SNAPSHOT_STORE": where})
+    program.wait_for("about to tell")
+    with Store(where) as store:
+        store.fold()
+        store._database.rows("DELETE FROM held")
+        uses = store.calls.uses
+
+        def and_one_more() -> set[int]:
+            program.send("\n")
+            program.wait_for("over")
+            return uses()
+
+        monkeypatch.setattr(store.calls, "uses", and_one_more)
+        store.delete(store.calls.ids())
+        assert total_of_last(store) == (1 << 16) * ((1 << 17) - 1)
+        assert len(files(store)) == 1
+        assert program.finish().code == 0
+
+
+def test_who_comes_when_files_are_going_writes_his_own(
+    tmp_path: Path, start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = str(tmp_path / "store.db")
+    program = start(
+        TOTAL.replace("total(array)\nprint", "input('ready')\ntotal(array)\nprint"),
+        env={"SNAPSHOT_STORE": where},
+    )
+    program.wait_for("ready")
+    with Store(where) as store:
+        store.fold()
+        store._database.rows("DELETE FROM held")
+        referred = store._intake.referred
+
+        def and_then_one_more() -> set[bytes]:
+            found = referred()
+            program.send("\n\n")
+            program.wait_for("over")
+            return found
+
+        monkeypatch.setattr(store._intake, "referred", and_then_one_more)
+        store.delete(store.calls.ids())
+        monkeypatch.undo()
+        assert total_of_last(store) == (1 << 16) * ((1 << 17) - 1)
+
+
+KILLED = """
+import os, sys
+from snapshot.store import Store
+from snapshot.store.relying import Reliance
+
+with Store(sys.argv[1]) as store:
+    store.fold()
+    Reliance.settle = lambda self: os.kill(os.getpid(), 9)
+    getattr(store, sys.argv[2])(*([[1]] if sys.argv[2] == "delete" else []))
+"""
+
+
+def test_who_deletes_may_be_killed(tmp_path: Path, python: Callable[..., Result]) -> None:
+    where = tmp_path / "store.db"
+    source = TOTAL.partition("append =")[0] + "total(array)\nimport snapshot.store"
+    assert python(source, env={"SNAPSHOT_STORE": str(where)}).code == 0
+    with Store(where) as store:
+        store.fold()
+        kept = files(store)
+        assert len(kept) == 1
+        store.calls.delete([1])
+        store.calls.delete([2])
+    assert python(KILLED, where, "vacuum").signal == signal.SIGKILL
+    with Store(where) as store:
+        (going,) = files(store)
+        assert going not in kept
+        assert store.objects.get(pack(((np.arange(1 << 17),), {})).digest)[0][0][7] == 7
+        assert store.vacuum() == 2
+        assert not files(store)
+
+
+def test_who_is_killed_relies_on_nothing_and_leaves_nothing(
+    where: str, start: Callable[..., Program]
+) -> None:
+    source = TOTAL.replace("total(array)\nappend", "append")
+    program = start(source, env={"SNAPSHOT_STORE": where})
+    program.wait_for("about to tell")
+    program.kill()
+    program.finish()
+    with Store(where) as store:
+        store.fold()
+        assert len(files(store)) == 1
+        store.vacuum()
+        assert (files(store), store.undone) == (set(), [])
+
+
+def test_a_fork_relies_on_nothing_of_its_parents(
+    tmp_path: Path, python: Callable[..., Result]
+) -> None:
+    source = """
+    import os, sys, threading
+    from pathlib import Path
+    from snapshot.store.relying import Reliance
+    reliance = Reliance(Path(sys.argv[1]))
+    reliance.begin()
+    readable, writable = os.pipe()
+    if (pid := os.fork()) == 0:
+        reliance.begin()
+        reliance.end()
+        assert not reliance.open
+        os.close(writable)
+        os.read(readable, 1)
+        os._exit(0)
+    import snapshot.store.relying
+    snapshot.store.relying._PATIENCE = 0.05
+    print(reliance.settle())
+    reliance.end()
+    print(reliance.settle())
+    os.close(writable)
+    os.waitpid(pid, 0)
+    """
+    result = python(source, tmp_path / "objects")
+    assert (result.stdout, result.stderr) == ("False\nTrue\n", "")
+
+
+def test_what_is_held_for_a_file_that_is_gone_is_freed(tmp_path: Path) -> None:
+    source = events.told("process", {"session": "s", "parent": None, "forked": 0})
+    with Store(tmp_path / "store.db", create=True) as store:
+        digest = store.objects.put("x" * 1000)
+        number = store.objects.id(digest)
+        store.spool.append(events.KIND, source)
+        store.fold()
+        store._database.rows(
+            "INSERT INTO held (spool, object) VALUES (?, ?)", (f"{store.spool.file}", number)
+        )
+        assert store.vacuum() == 0
+        (store.spools / f"{store.spool.file}").unlink()
+        assert store.vacuum() == 1
+        assert store._database.rows("SELECT * FROM spools") == []
+
+
+def test_objects_elsewhere_stay_for_a_day(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    remote = Remote((tmp_path / "objects").as_uri())
+    digest = b"\1" * 32
+    remote.write(digest, b"content")
+    path = tmp_path / "objects" / digest.hex()[:2] / digest.hex()[2:]
+    assert remote.delete([digest], set) == []
+    assert path.exists()
+    os.utime(path, (1, 1))
+    remote.write(digest, b"content")
+    assert path.stat().st_mtime > 1  # since somebody relies on it again
+    os.utime(path, (1, 1))
+    remote.delete([digest], lambda: {digest})
+    assert path.exists()
+    remote.delete([digest, b"\2" * 32], set)
+    assert not path.exists()
+
+
+# What records tell.
+
+
+def tell(store: Store, source: str = "", text: str = "t") -> None:
+    """A call, as a process tells of it."""
+    facts = {"session": "s", "parent": None, "forked": 0, "pid": 1, "host": "h", "python": "3"}
+    function = {"number": 1, "key": "m:f", "digest": "00" * 32, "source": source}
+    for record in (
+        events.told("process", facts),
+        events.told("function", function),
+        events.told("thread", {"number": 1, "name": text}),
+        events.entered(1, 1, 0, 1, 1, b"\x80\x05)}\x86.", b""),
+        events.left(1, 2, 1, b"", b"", {"type": text, "text": text, "traceback": text}),
+    ):
+        store.spool.append(events.KIND, record)
+
+
+def test_a_function_may_be_long(store: Store) -> None:
+    chance = random.Random(1)
+    for _ in range(2):
+        tell(store, "".join(chance.choices("abcdefghijklmnopqrstuvwxyz ", k=300_000)))
+        store.spool.close()
+        store._spool = Spool(store.spools)
+    tell(store, "short")
+    store.fold()
+    assert [len(each.function.facts["source"]) > 10 for each in store.calls.find()] == [
+        *(True, True, False)
+    ]
+
+
+@pytest.mark.parametrize("where", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_databases_of_other_encodings(where: str, encoding: str) -> None:
+    import psycopg
+
+    with psycopg.connect(where, autocommit=True) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {encoding}")
+        server.execute(
+            f"CREATE DATABASE {encoding} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        )
+    there = where.replace("/postgres?", f"/{encoding.lower()}?")
+    if encoding == "LATIN1":
+        with pytest.raises(StoreError, match=r"encoding LATIN1 .*ENCODING 'UTF8'"):
+            Store(there, create=True)
+    else:
+        with Store(there, create=True) as store:
+            tell(store, text="語")
+            store.fold()
+            (call,) = store.calls.find()
+            assert call.failure is not None
+            assert (call.thread, call.failure.text) == ("語", "語")
+    with psycopg.connect(where, autocommit=True) as server:
+        server.execute(f"DROP DATABASE {encoding} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("where", ["postgresql"], indirect=True)
+def test_reading_makes_no_tables(where: str) -> None:
+    import psycopg
+
+    with pytest.raises(NoStore, match=r"there is no store .*: record something first"):
+        Store(where)
+    with psycopg.connect(where) as server:
+        found = server.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'snapshot'")
+        assert found.fetchall() == []
+
+
+@pytest.mark.parametrize("where", ["postgresql"], indirect=True)
+def test_who_may_only_read_reads(where: str) -> None:
+    import psycopg
+
+    with Store(where, create=True) as store:
+        tell(store)
+        store.fold()
+        tell(store)
+        with psycopg.connect(where, autocommit=True) as server:
+            server.execute("DROP ROLE IF EXISTS reader")
+            server.execute("CREATE ROLE reader LOGIN")
+            server.execute("GRANT USAGE ON SCHEMA snapshot TO reader")
+            server.execute("GRANT SELECT ON ALL TABLES IN SCHEMA snapshot TO reader")
+        with Store(where.replace("postgres@", "reader@")) as other:
+            (line,) = other.catch_up()
+            assert "cannot be written: calls that it has only in its spool are left out" in line
+            assert other.calls.count() == 1
+            with pytest.raises(StoreError, match="permission denied"):
+                other.delete([1])
+    with psycopg.connect(where, autocommit=True) as server:
+        server.execute("DROP OWNED BY reader")
+        server.execute("DROP ROLE reader")
+
+
+def test_a_server_that_never_answers(tmp_path: Path, python: Callable[..., Result]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://me@127.0.0.1:{server.getsockname()[1]}/db"
+        source = """
+        from snapshot.replay import lost, record
+        @record
+        def add(a): return a + 1
+        print(add(1), add(2), lost())
+        """
+        for more, env in (("?connect_timeout=2", {}), ("", {"PGCONNECT_TIMEOUT": "2"})):
+            began = time.monotonic()
+            result = python(source, env={"SNAPSHOT_STORE": url + more, **env})
+            assert result.stdout == "2 3 2\n"
+            assert result.stderr.count("calls are not recorded in postgresql://me@127") == 1
+            assert time.monotonic() - began < 10
+        source = """
+        import sys
+        from snapshot.errors import StoreError
+        from snapshot.store import Store, postgres
+        postgres._ANSWERS = 2
+        try:
+            Store(sys.argv[1])
+        except StoreError as error:
+            print(error)
+        """
+        assert "timeout" in python(source, url).stdout
+
+
+def test_a_password_is_in_no_message(tmp_path: Path) -> None:
+    for url in (
+        "postgresql://u:se@cret@localhost/db",
+        "postgresql://u:se/cret@localhost/db",
+        "postgresql://u:se?cret@localhost/db",
+        "postgresql://u:se#cret@localhost/db",
+        "postgresql://u:se:cret@localhost:x/db",
+        "postgresql://u:[cret@localhost/db",
+    ):
+        with pytest.raises(StoreError) as caught:
+            Store(url)
+        assert "cret" not in str(caught.value), caught.value
+        assert "%40" in str(caught.value)
+
+
+def test_a_recorder_never_waits_for_others_that_write(where: str) -> None:
+    with Store(where, create=True) as store, Store(where) as other:
+        tell(store)
+        with other._database.transaction():
+            other._database.lock(exclusive=True)
+            began = time.monotonic()
+            with pytest.raises(StoreError, match="locked"):
+                store.fold(wait=False)
+            assert time.monotonic() - began < 5
+        assert store.fold(wait=False) == 5
+        assert store.calls.count() == 1
+
+
+@pytest.mark.parametrize("harm", ["flipped", "zeroed", "cut", "emptied", "shorter", "hole"])
+def test_what_is_damaged_is_said_and_kept(store: Store, harm: str) -> None:
+    for n in range(100):
+        store.spool.append(1000, b"%08d" % n)
+    found: list[bytes] = []
+    store.folds(1000, lambda _, several: found.extend(several))
+    if harm == "shorter":
+        store.fold()
+    path = store.spools / f"{store.spool.file}"
+    store.spool.close()
+    content = bytearray(path.read_bytes())
+    if harm == "flipped":
+        content[20 * 50 + 15] ^= 1
+    elif harm == "zeroed":
+        content[:20] = bytes(20)
+    elif harm == "hole":
+        content[20 * 50 : 20 * 60] = bytes(200)
+    else:
+        content = content[: {"cut": 1015, "emptied": 0, "shorter": 500}[harm]]
+    path.write_bytes(content)
+    store.spool.append(1000, b"of another")  # whose calls are there all the same
+    for _ in range(2):
+        with pytest.raises(DamagedSpool, match=f"{path.name} is damaged: .* byte") as caught:
+            store.fold()
+        assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+    assert found.pop() == b"of another"
+    assert len(found) == {"flipped": 50, "hole": 50, "cut": 50, "shorter": 100}.get(harm, 0)
+
+
+def test_the_last_record_of_who_was_killed_may_be_half_there(store: Store) -> None:
+    for n in range(10):
+        store.spool.append(1, b"%d" % n)
+    path = store.spools / f"{store.spool.file}"
+    store.spool.close()
+    whole = path.read_bytes()
+    for kept in range(9 * 13, 10 * 13):
+        content = bytearray(whole)
+        content[kept:] = bytes(len(whole) - kept)
+        half = store.spools / f"1-{kept:012x}-0.spool"
+        half.write_bytes(content)
+        assert len(numbers(store)) >= 9
+        assert not half.exists()
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "zeroed"])
+def test_without_its_first_file_a_spool_costs_no_others(store: Store, harm: str) -> None:
+    tell(store)
+    first = store.spools / f"{store.spool.file}"
+    store.spool.close()
+    store.spool.append(events.KIND, events.entered(2, 1, 0, 1, 1, b"\x80\x05)}\x86.", b""))
+    store.spool.close()
+    if harm == "missing":
+        first.unlink()
+    else:
+        size = first.stat().st_size
+        first.write_bytes(first.read_bytes()[:100] if harm == "cut" else bytes(size))
+    with Store(store.place) as other:
+        tell(other)
+    for _ in range(2):
+        with Store(store.place) as other:
+            (line,) = other.catch_up()
+            assert re.search(r"\.spool (is damaged|refers to what is not in).*left out", line), line
+            assert other.catch_up() == []  # said once
+            assert other.calls.count() == 1
+
+
+def test_the_name_of_a_spool_may_be_no_file(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.db", create=True) as store:
+        tell(store)
+        (store.spools / "1-2-0.spool").mkdir()
+        os.mkfifo(store.spools / "1-3-0.spool", 0o600)
+        (line,) = store.catch_up()
+        assert re.search(r"cannot read .*/1-[23]-0.spool: it is no file.* with 1 more", line)
+        assert store.calls.count() == 1
+        store.vacuum()
+
+
+def test_a_store_that_is_made_anew_while_a_process_records(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    where = tmp_path / "stored" / "store.db"
+    source = """
+    import os
+    from snapshot.replay import lost, record
+
+    @record
+    def same(value):
+        return value
+
+    same("first")
+    for _ in range(2):
+        input("ready")
+        for n in range(3000):
+            same(str(n) * 50)
+        print(lost(), "lost", flush=True)
+    """
+    program = start(source, env={"SNAPSHOT_STORE": str(where)})
+    program.wait_for("ready")
+    for times, harm in enumerate(("all", "database"), 1):
+        if harm == "all":
+            shutil.rmtree(where.parent)
+        else:
+            for each in where.parent.glob("store.db*"):
+                each.unlink() if each.is_file() else None
+        with Store(where, create=True) as store:
+            tell(store)
+            store.fold()
+            program.send("\n")
+            program.wait_for(re.compile(rf"(\d+ lost\n.*){{{times}}}", re.DOTALL))
+    result = program.finish()
+    assert (result.code, result.stderr.count("Warning")) == (0, 1), result
+    assert "it was deleted while this process recorded, and is made anew" in result.stderr
+    with Store(where) as store:
+        store.catch_up()
+        assert store.calls.count() > 1000
+        assert {each.function.key for each in store.calls.find()} == {"m:f", "__main__:same"}
+
+
+def test_an_empty_file_is_no_store_to_read(tmp_path: Path) -> None:
+    (tmp_path / "store.db").touch()
+    with pytest.raises(NoStore):
+        Store(tmp_path / "store.db")
+    Store(tmp_path / "store.db", create=True).close()
+    Store(tmp_path / "store.db").close()
+
+
+def test_a_program_that_records_does_not_wait_for_who_writes(
+    where: str, start: Callable[..., Program]
+) -> None:
+    source = """
+    from snapshot.replay import lost, record, recorder
+    recorder._FOLD_AT = 1 << 18
+
+    @record
+    def same(value):
+        return value
+
+    same("first")
+    input("ready")
+    for n in range(5000):
+        same(str(n) * 50)
+    print("over", lost(), flush=True)
+    """
+    program = start(source, env={"SNAPSHOT_STORE": where})
+    program.wait_for("ready")
+    with Store(where) as store:
+        with store._database.transaction():
+            store._database.lock(exclusive=True)
+            program.send("\n")
+            program.wait_for("over 0\n")
+        assert program.finish().stderr == ""
+        store.fold()
+        assert store.calls.count() == 5001

@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 
-from snapshot.commands import printable, stores
+from snapshot.commands import is_terminal, printable, stores
 from snapshot.errors import UsageError
 from snapshot.store.events import Outcome
 
@@ -73,7 +73,7 @@ def execute(options: argparse.Namespace) -> int:
     if not rows:
         stores.tell("no such calls")
         return 0
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     digits = max(len(str(each.id)) for each in found)
     lines = []
     for call, row in zip(found, rows, strict=True):

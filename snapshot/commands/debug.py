@@ -8,6 +8,7 @@ its first line.
 from __future__ import annotations
 
 import argparse
+from bdb import BdbQuit
 
 from snapshot import commands
 from snapshot.errors import UsageError
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run the program; see `launcher.exit_status` for what comes back."""
+    """Run the program; see `launcher.exit_status` for what comes back, 0 if it was not let end."""
     if not options.script and options.module is None and options.code is None:
         raise UsageError("nothing to debug: give a script, -m module or -c code")
     # First of all, while this process is small: what goes on is a child of it.
@@ -41,11 +42,13 @@ def execute(options: argparse.Namespace) -> int:
     member = supervise()
     from snapshot.debugger.backwards import Pdb
     from snapshot.debugger.own import Own
+    from snapshot.debugger.typed import read_no_further
     from snapshot.repl import launcher
 
+    read_no_further()
     program = commands.program(options)
     assert program is not None
     main = launcher.Main(program)
     debugger = Pdb(member, Own(everything=options.libraries), options.command)
     ended = debugger.run_program(main.run)
-    return launcher.exit_status(ended)
+    return 0 if isinstance(ended, BdbQuit) else launcher.exit_status(ended)

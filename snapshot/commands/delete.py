@@ -8,6 +8,8 @@ import time
 from snapshot.commands import stores
 from snapshot.errors import UsageError
 
+_DIGITS = 18  # of a number of calls
+
 USAGE = (
     "ID... | --function F [--keep-last N] | --older-than AGE [--function F] "
     "[--dry-run] [--store WHERE]"
@@ -26,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Delete them, and say how many. Raises `UsageError`, `UnknownCall`, `StoreError`."""
     keep = options.keep_last
-    if keep is not None and (not keep.isdecimal() or options.function is None):
+    if keep is not None and (
+        not keep.isdecimal() or len(keep) > _DIGITS or options.function is None
+    ):
         raise UsageError("--keep-last goes with --function, and is a number")
     with stores.store(options) as store:
         if options.older_than is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from snapshot.commands import stores
@@ -24,7 +25,7 @@ def execute(options: argparse.Namespace) -> int:
     from snapshot.store import archive
 
     path = Path(options.file)
-    if path.exists():
+    if os.path.exists(path):
         raise UsageError(f"{path} is there already: name another file")
     with stores.store(options) as store:
         numbers = stores.chosen(options, store, everything=options.all)

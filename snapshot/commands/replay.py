@@ -167,7 +167,7 @@ def _all(
     from snapshot.replay.cluster import workers
 
     jobs = options.jobs
-    if jobs is not None and not (jobs.isdecimal() and int(jobs) > 0):
+    if jobs is not None and not (jobs.isdecimal() and len(jobs) < 10 and int(jobs) > 0):
         raise UsageError(f"--jobs {jobs}: give a number from 1")
     limits = {"timeout": _seconds(options), "memory": options.memory, "files": options.files}
     if options.cluster is not None:

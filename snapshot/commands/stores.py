@@ -6,17 +6,17 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from snapshot.commands import printable
+from snapshot.commands import drop_output, printable
 from snapshot.errors import UsageError
-from snapshot.replay.executions import number_of, opened
+from snapshot.replay.executions import number_of
+from snapshot.store import Store
 
 if TYPE_CHECKING:
-    from snapshot.store import Store
     from snapshot.store.calls import Call
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -40,9 +40,20 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def store(options: argparse.Namespace) -> Iterator[Store]:
-    """The one that was asked for. Raises `StoreError`, `UsageError`."""
-    with opened(options.store, trust=options.trust) as found:
+    """The one that was asked for, with what was recorded for it until now.
+
+    What is left out, and what cannot be undone, is said. Raises `StoreError`, `UsageError`.
+    """
+    with Store(options.store, trust=options.trust) as found:
+        say(found.catch_up())
         yield found
+        say(found.undone)
+
+
+def say(lines: Iterable[str]) -> None:
+    """On standard error, a line each."""
+    for each in lines:
+        print(f"snapshot: {printable(each)}", file=sys.stderr)
 
 
 def add_calls(parser: argparse.ArgumentParser) -> None:
@@ -153,10 +164,18 @@ def tell(*lines: str) -> None:
 
 
 def write(text: str) -> None:
-    """Print a text as it is, whatever the encoding. Raises BrokenPipeError at once."""
+    """Print a text as it is, whatever the encoding. Raises `UsageError`, BrokenPipeError."""
+    if sys.stdout is None:
+        raise UsageError("standard output is closed: open it, as with > FILE")
     encoding = sys.stdout.encoding
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_output()
+        raise UsageError(f"cannot write to standard output: {error.strerror}") from None
 
 
 def columns(text: str) -> int:

@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from snapshot.errors import NoStore, NotTrusted, StoreError
+from snapshot.errors import DamagedSpool, NoStore, NotTrusted, StoreError
 from snapshot.store import events, sqlite
 from snapshot.store.calls import Calls, Writer
 from snapshot.store.database import Database
 from snapshot.store.files import Files, Folder, Remote
+from snapshot.store.intake import Fold, Intake
 from snapshot.store.objects import Objects
 from snapshot.store.place import FOLDER, Place, place, private
 from snapshot.store.postgres import Postgres
-from snapshot.store.spool import Segment, Spool, segments, sweep
-
-Fold = Callable[[Segment, list[bytes]], None]
+from snapshot.store.spool import Spool, sweep
 
 
 class Store:
@@ -52,13 +51,17 @@ class Store:
         self._database = self._open(create=create)
         self._trust = trust
         self._suspect = self._who_else_may_write()  # before it is opened, which changes its files
-        self.objects = Objects(self._database, self._files(), self._may_load)
+        self._files = self._make_files()
+        self.objects = Objects(self._database, self._files, self._may_load)
         self.calls = Calls(self._database, self.objects)
-        self._folds: dict[int, Fold] = {events.KIND: self.calls.fold}
-        self._spool = Spool(self.spools)
-        writes = self.is_writable
+        self._intake = Intake(self._database, self.spools)
+        self.folds(events.KIND, self.calls.fold)
+        self._spool = self._make_spool()
+        self._identity = self._identify()
+        self.undone: list[str] = []  # by the last `delete` or `vacuum`, in lines
+        self._said: set[str] = set()
         try:
-            self._database.prepare(write=writes)
+            self._database.prepare(create=create)
         except BaseException:
             self._database.close()
             raise
@@ -66,7 +69,12 @@ class Store:
     def _open(self, *, create: bool) -> Database:
         if self.place.url is not None:
             return Postgres(self.place)
-        if not os.path.exists(self.place.path):
+        if not self.place.path.is_absolute():
+            raise StoreError(
+                f"there is no working directory to find {self.place} from: it was deleted; go to "
+                "another one"
+            )
+        if not _is_there(self.place.path):
             if not create:
                 raise NoStore(f"there is no store {self.place}: record something first")
             try:
@@ -76,7 +84,7 @@ class Store:
                 raise StoreError(f"cannot make {self.place}: {error.strerror}") from None
         return sqlite.Sqlite(self.place.path)
 
-    def _files(self) -> Files:
+    def _make_files(self) -> Files:
         if self.place.objects is not None:
             return Remote(self.place.objects)
         return Folder(self.place.folder / "objects")
@@ -84,12 +92,31 @@ class Store:
     @property
     def is_writable(self) -> bool:
         """Whether anything can be stored, or deleted."""
-        return self.place.url is not None or sqlite.may_write(self.place.path)
+        return self._database.may_write()
+
+    @property
+    def is_the_same(self) -> bool:
+        """Whether it is at its place still: not deleted, and no other one made there."""
+        return not self._spool.uprooted and self._identity == self._identify()
+
+    def _identify(self) -> tuple[int, int] | None:
+        """Of SQLite's file; of a server's database nothing is known."""
+        if self.place.url is not None:
+            return None
+        try:
+            found = self.place.path.stat()
+        except OSError:
+            return 0, 0
+        return found.st_dev, found.st_ino
 
     @property
     def trusted(self) -> bool:
         """Whether its values may be loaded."""
-        return self._suspect is None and self._who_else_may_write() is None
+        return self._suspicion() is None
+
+    def _suspicion(self) -> str | None:
+        """Why nothing of it is loaded; None for no reason."""
+        return self._suspect or self._who_else_may_write()
 
     def _who_else_may_write(self) -> str | None:
         """Why not to load what is in it; None for no reason. Naming a server is trusting it."""
@@ -110,7 +137,7 @@ class Store:
         return None
 
     def _may_load(self) -> None:
-        if (why := self._suspect or self._who_else_may_write()) is not None:
+        if (why := self._suspicion()) is not None:
             raise NotTrusted(
                 f"{why}, and loading a value runs code that it names: "
                 "nothing of it is loaded unless you trust it (--trust)"
@@ -127,65 +154,61 @@ class Store:
     def spool(self) -> Spool:
         """This process's own."""
         if not self._spool.is_ours:
-            self._spool = Spool(self.spools)
+            self._spool = self._make_spool()
         return self._spool
+
+    def _make_spool(self) -> Spool:
+        def told(record: bytes | None) -> None:
+            if record is None or events.is_of_call(record):
+                self._files.told()
+
+        relying = self._files.reliance.open if isinstance(self._files, Folder) else ()
+        return Spool(self.spools, relying, told)
 
     def folds(self, kind: int, fold: Fold) -> None:
         """What is done with the records of a kind that are in one file, in a transaction."""
-        self._folds[kind] = fold
+        self._intake.folds[kind] = fold
 
-    def fold(self) -> int:
+    def fold(self, *, wait: bool = True) -> int:
         """Take in what the spools hold and nobody has taken in yet; how many records that was.
 
         Files that nobody will write to any more are deleted then. Records of a kind that nobody
         here knows stay, with all that comes after them in their file. So does a file whose records
-        cannot be folded in, which is raised when the others are done. Raises `NotTrusted`.
+        cannot be folded in, which is raised when the others are done.
+
+        wait: for others that write. Else it raises `StoreError`. Raises `NotTrusted`,
+        `DamagedSpool`.
         """
         self._may_load()
-        count = 0
-        problem: Exception | None = None
-        for each in segments(self.spools):
-            try:
-                count += self._fold(each)
-            except Exception as error:
-                problem = problem or error
-        if problem is not None:
-            raise problem
-        return count
+        return self._intake.fold(wait=wait)
 
-    def _fold(self, segment: Segment) -> int:
-        left = segment.is_left()  # before its end is looked for
-        name = segment.name
-        with self._database.transaction():
-            self._database.lock(exclusive=True)
-            if not segment.is_there():
-                return 0  # somebody else has folded in all of it meanwhile
-            known = self._database.row("SELECT folded FROM spools WHERE name = ?", (name,))
-            begin = end = int(known[0]) if known else 0
-            found: dict[int, list[bytes]] = {}
-            strange = False
-            for kind, after, content in segment.records(begin):
-                if kind not in self._folds:
-                    strange = True
-                    break
-                found.setdefault(kind, []).append(content)
-                end = after
-            for kind in sorted(found):
-                self._folds[kind](segment, found[kind])
-            if end > begin:
-                self._database.rows(
-                    "INSERT INTO spools (name, folded) VALUES (?, ?)"
-                    " ON CONFLICT (name) DO UPDATE SET folded = excluded.folded",
-                    (name, end),
-                )
-        if left and not strange:
-            # In a transaction, too: whoever finds the file there must find how far it is folded.
-            with self._database.transaction():
-                self._database.lock(exclusive=True)
-                segment.path.unlink(missing_ok=True)
-                self._database.rows("DELETE FROM spools WHERE name = ?", (name,))
-                self._database.rows("DELETE FROM held WHERE spool = ?", (name,))
-        return sum(map(len, found.values()))
+    def catch_up(self) -> list[str]:
+        """Take in what the spools hold, as far as that may and can be done.
+
+        What is left out, and why, in lines, of which each is given once.
+        """
+        found = [each for each in self._left_out() if each not in self._said]
+        self._said.update(found)
+        return found
+
+    def _left_out(self) -> list[str]:
+        try:
+            if not self.is_writable:
+                why, more = f"{self.place} cannot be written", ""
+            elif (suspect := self._suspicion()) is not None:
+                why, more = suspect, " (--trust takes them in, and lets its values be loaded)"
+            else:
+                self.fold()
+                return []
+            count = self._intake.waiting()
+        except DamagedSpool as error:  # the other calls are there all the same
+            return [f"{error}; its calls are left out"]
+        except StoreError as error:
+            return [f"{error}; calls that it has only in its spool are left out"]
+        if not count:
+            return []
+        files = "1 file" if count == 1 else f"{count} files"
+        return [f"{why}: calls that it has only in its spool are left out, in {files}{more}"]
 
     def take_in(self, groups: Iterable[tuple[Writer, list[bytes]]]) -> int:
         """Fold in records of calls that come from no spool; how many calls those are."""
@@ -203,22 +226,31 @@ class Store:
         """Delete calls, and the objects that nobody else refers to; how many calls there were."""
         count = self.calls.delete(calls)
         if count:
-            self._free(())
+            self._free((), sweep=False)
         return count
 
     def vacuum(self, used: Iterable[int] = ()) -> int:
         """Free the objects that nobody refers to, and the room they took; how many that were.
 
-        Files go that were being written when their process was killed.
+        Files go that were being written when their process was killed, and those that are no
+        object's. What could not be done is in `undone`.
         """
         sweep(self.spools)
-        self._files().sweep()
-        freed = self._free(used)
-        self._database.rows("VACUUM")
+        if self.place.url is None:  # else others may be elsewhere
+            self._intake.forget_gone()
+        freed = self._free(used, sweep=True)
+        self.undone += self._intake.undeleted
+        try:
+            self._database.rows("VACUUM")
+        except StoreError as error:
+            self.undone.append(f"the database takes as much room as before: {error}")
         return freed
 
-    def _free(self, used: Iterable[int]) -> int:
-        return self.objects.free(lambda: {*used, *self.calls.uses(), *self._held()})
+    def _free(self, used: Iterable[int], *, sweep: bool) -> int:
+        freed, self.undone = self.objects.free(
+            lambda: {*used, *self.calls.uses(), *self._held()}, self._intake.referred, sweep=sweep
+        )
+        return freed
 
     def _held(self) -> Iterator[int]:
         """The objects that somebody who still records may refer to."""
@@ -240,6 +272,16 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreError(f"cannot look for {path}: {error.strerror}") from None
+    return True
 
 
 def _make_folder(folder: Path) -> None:

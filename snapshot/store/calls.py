@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from snapshot import pickling
 from snapshot.errors import DamagedSpool, StoreError, UnknownCall, UnknownObject
 from snapshot.pickling import Bytes, FindClass
 from snapshot.store import events
-from snapshot.store.database import Database
+from snapshot.store.database import Database, Refused
 from snapshot.store.events import Outcome
 from snapshot.store.objects import Objects, Shown
 from snapshot.store.spool import Segment
@@ -386,7 +387,10 @@ class _Folding:
         """Raises `DamagedSpool` where they tell of no calls."""
         try:
             self._take(records)
-        except (ValueError, KeyError, TypeError, OverflowError, struct.error) as error:
+        except (
+            *(ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError),
+            *(struct.error, Refused),
+        ) as error:
             raise DamagedSpool(f"{self._segment.path} is damaged: {error}") from error
 
     def _take(self, records: list[bytes]) -> None:
@@ -412,7 +416,11 @@ class _Folding:
         later: list[events.Later] = []
         for record in records:
             event = events.read(record)
-            if isinstance(event, events.Entered):
+            if isinstance(event, events.Told) and event.what == "process":
+                self._tell_process(event.facts)
+            elif self._process is None:
+                raise self._missing()
+            elif isinstance(event, events.Entered):
                 entered[event.number] = event
                 self._store_first(event.arguments, event.surroundings)
             elif isinstance(event, events.Left):
@@ -420,8 +428,6 @@ class _Folding:
                 self._store_first(event.result, event.after)
             elif isinstance(event, events.Later):
                 later.append(event)
-            elif event.what == "process":
-                self._tell_process(event.facts)
             elif event.what == "function":
                 self._tell_function(event.facts)
             elif event.what == "thread":
@@ -526,7 +532,7 @@ class _Folding:
                 return self._objects.id(found.digest)
             except UnknownObject:  # it was deleted just as the writer began another file
                 return None
-        shown = found.type, found.text
+        shown = storable(found.type or ""), storable(found.text or "")
         if found.type is None:
             as_shown = _shown(found.data)
             shown = as_shown.type, as_shown.text
@@ -566,13 +572,16 @@ class _Folding:
         self._database.rows("INSERT INTO functions (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
         row = (self._one("SELECT id FROM functions WHERE key = ?", key), bytes.fromhex(digest))
         text = json.dumps(facts)
+        name = hashlib.sha256(text.encode()).digest()
         self._database.rows(
-            "INSERT INTO versions (function, digest, facts) VALUES (?, ?, ?)"
+            "INSERT INTO versions (function, digest, facts_digest, facts) VALUES (?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
-            (*row, text),
+            (*row, name, text),
         )
         version = self._one(
-            "SELECT id FROM versions WHERE function = ? AND digest = ? AND facts = ?", *row, text
+            "SELECT id FROM versions WHERE function = ? AND digest = ? AND facts_digest = ?",
+            *row,
+            name,
         )
         self._tell_number("function", number, version)
 
@@ -605,11 +614,14 @@ class _Folding:
     def _one(self, sql: str, *values: Any) -> int:
         found = self._database.row(sql, values)
         if found is None:
-            raise DamagedSpool(
-                f"{self._segment.path} refers to what is not in {self._database.name}: "
-                "an earlier spool file is missing"
-            )
+            raise self._missing()
         return int(found[0])
+
+    def _missing(self) -> DamagedSpool:
+        return DamagedSpool(
+            f"{self._segment.path} refers to what is not in {self._database.name}: "
+            "an earlier spool file of its process is missing, or is damaged"
+        )
 
     # Ids.
 

@@ -14,10 +14,18 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from snapshot.errors import StoreError, StoreTooNew
+from snapshot.errors import NoStore, StoreError, StoreTooNew
 from snapshot.store.schema import MIGRATIONS, VERSION
 
 Row = tuple[Any, ...]
+
+
+class Busy(StoreError):
+    """Somebody else writes."""
+
+
+class Refused(StoreError):
+    """The database takes no such values."""
 
 
 class Database(abc.ABC):
@@ -49,8 +57,8 @@ class Database(abc.ABC):
         """What an error of the database's own is, in our words; None for another error."""
 
     @abc.abstractmethod
-    def _begin(self) -> None:
-        """Begin a transaction that may write, and wait for others that do."""
+    def _begin(self, *, wait: bool) -> None:
+        """Begin a transaction that may write. wait: for others that do, else raise `Busy`."""
 
     @abc.abstractmethod
     def _version(self) -> int | None:
@@ -60,8 +68,16 @@ class Database(abc.ABC):
     def _set_version(self, version: int) -> None: ...
 
     @abc.abstractmethod
-    def lock(self, *, exclusive: bool) -> None:
+    def lock(self, *, exclusive: bool, wait: bool = True) -> None:
         """In a transaction that writes: alone, or only beside others that are not exclusive."""
+
+    @abc.abstractmethod
+    def may_write(self) -> bool:
+        """Whether anything can be stored, as far as that is known before."""
+
+    @abc.abstractmethod
+    def _check_new(self) -> None:
+        """Before tables are made in it. Raises `StoreError` where it can be no store."""
 
     @abc.abstractmethod
     def _lock_schema(self) -> None:
@@ -87,14 +103,17 @@ class Database(abc.ABC):
     def _each(self, connection: Any, sql: str, several: Iterable[Sequence[Any]]) -> None: ...
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is written within, or nothing. It may be nested; the outermost one counts."""
+    def transaction(self, *, wait: bool = True) -> Iterator[None]:
+        """All that is written within, or nothing. It may be nested; the outermost one counts.
+
+        wait: for others that write. Else it raises `Busy`.
+        """
         with self._using():
             outermost = self._depth == 0
             self._depth += 1
             try:
                 if outermost:
-                    self._begin()
+                    self._begin(wait=wait)
                     self._begun = True
                 yield
                 if outermost:
@@ -108,16 +127,19 @@ class Database(abc.ABC):
                 self._depth -= 1
                 self._begun = self._begun and not outermost
 
-    def prepare(self, *, write: bool) -> None:
+    def prepare(self, *, create: bool) -> None:
         """Make the tables, or bring them forward. Raises `StoreError`, `StoreTooNew`.
 
-        write: whether that may be done; else a store of an earlier version is read as it is.
+        create: make them where there are none; else that raises `NoStore`. A store of an earlier
+        version that cannot be written is read as it is.
         """
-        if not write:
-            self._check(self._version())
+        version = self._check(self._version())
+        if version == 0 and not create:
+            raise NoStore(f"there is no store {self.name}: record something first")
+        if version == VERSION or not (create or self.may_write()):
             return
-        if self._check(self._version()) == VERSION:
-            return
+        if version == 0:
+            self._check_new()
         with self.transaction():
             self._lock_schema()
             version = self._check(self._version())  # somebody else may have been faster

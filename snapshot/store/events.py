@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -183,6 +183,30 @@ def whole(data: bytes, buffers: Sequence[Bytes], type_: str, text: str) -> bytes
     sizes = [memoryview(each).nbytes for each in buffers]
     head = json.dumps({"sizes": [len(data), *sizes], "type": type_, "text": text}).encode()
     return b"".join([b"%", _LENGTH.pack(len(head)), head, data, *buffers])
+
+
+def files_of(record: bytes) -> Iterator[bytes]:
+    """The digests of the files that a record refers to, as far as it can be read."""
+    try:
+        event = read(record)
+        if isinstance(event, Entered):
+            told = [event.arguments, event.surroundings]
+        elif isinstance(event, Left):
+            told = [event.result, event.after]
+        elif isinstance(event, Later):
+            told = [event.value]
+        else:
+            return
+        for each in told:
+            if each[:1] == b"@" and (found := content(each)) is not None:
+                yield from (digest for digest, _ in found.buffers)
+    except (ValueError, LookupError, TypeError, struct.error, RecursionError):
+        return
+
+
+def is_of_call(record: bytes) -> bool:
+    """Whether it is of a call: it may refer to a value."""
+    return record[:1] != b"T"
 
 
 class Content(NamedTuple):

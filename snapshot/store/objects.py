@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 from snapshot import pickling
 from snapshot.errors import DamagedObject, NotPicklable, UnknownObject
-from snapshot.pickling import FindClass
+from snapshot.pickling import FindClass, Guarded
 from snapshot.store.database import Database
-from snapshot.store.files import Files
+from snapshot.store.files import Files, Spooled
 
 _IN_FILE = 1 << 18  # bytes from which on an object has a file of its own
 _DIGEST = 32  # bytes of SHA-256
@@ -106,10 +106,9 @@ def type_name(value: object) -> str:
     """`int`, `numpy.ndarray`."""
     kind = type(value)
     name = kind.__qualname__
-    try:
+    module = "?"
+    with Guarded():
         module = kind.__module__
-    except Exception:
-        module = "?"
     return _clean(name if module == "builtins" else f"{module}.{name}")
 
 
@@ -119,9 +118,9 @@ def text_of(value: object) -> str:
         # Of bytes the beginning is enough, and a repr of all of them would be large.
         shown = value[:_TEXT] if isinstance(value, bytes | bytearray) else value
         text = _shown.repr(shown)
-    except (KeyboardInterrupt, MemoryError):
-        raise
     except BaseException as error:
+        if pickling.is_interrupt(error):
+            raise
         text = f"<its repr raised {type(error).__name__}>"
     text = _clean(text)
     return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
@@ -194,7 +193,7 @@ class Objects:
     ) -> int:
         size = memoryview(data).nbytes
         if size >= _IN_FILE:
-            self.write(digest, data)  # also where only the row is there
+            self._files.write(digest, data)  # also where only the row is there
         inside = None if size >= _IN_FILE else bytes(data)
         return self._row(digest, size, inside, type_, text)
 
@@ -315,7 +314,11 @@ class Objects:
             raise self._damaged(digest, f"{self._files.name(digest)} {error}") from None
 
     def write(self, digest: bytes, data: pickling.Bytes) -> None:
-        """Make the file of a large object, or of a buffer. Raises `StoreError`."""
+        """Make the file of a large object, or of a buffer, which this thread tells of next.
+
+        Raises `StoreError`.
+        """
+        self._files.rely()
         self._files.write(digest, data)
 
     def _damaged(self, digest: bytes, why: str) -> DamagedObject:
@@ -323,11 +326,16 @@ class Objects:
             f"object {digest.hex()} of {self._database.name} is damaged: {why}", digest=digest
         )
 
-    def free(self, used: Callable[[], Iterable[int]]) -> int:
-        """Delete the objects that nobody refers to, and their files; how many that were.
+    def free(
+        self, used: Callable[[], Iterable[int]], spooled: Spooled, *, sweep: bool = False
+    ) -> tuple[int, list[str]]:
+        """Delete the objects that nobody refers to, and their files.
 
-        used: the ids of those that somebody does; their buffers need not be among them. It is
-        called while nobody else writes.
+        How many that were, and what could not be deleted, in lines.
+
+        used: the ids of those that somebody refers to; their buffers need not be among them.
+        spooled: see `Files.delete`. Both are called while nobody else writes. sweep: files that
+        are no object's go, too.
         """
         with self._database.transaction():
             self._database.lock(exclusive=True)
@@ -342,12 +350,16 @@ class Objects:
             ids = [(number,) for number, _, _ in going]
             self._database.many("DELETE FROM buffers WHERE object = ?", ids)
             self._database.many("DELETE FROM objects WHERE id = ?", ids)
-            # Before somebody else may want it again. Should we be killed here, a row without its
-            # file is left, to which nobody refers.
-            for _, digest, in_file in going:
-                if in_file:
-                    self._files.delete(bytes(digest))
-        return len(going)
+            files = {bytes(digest) for _, digest, in_file in going if in_file}
+            strays: set[bytes] = set()
+            if sweep:
+                self._files.sweep()
+                known = {bytes(digest) for _, digest, in_file in everything if in_file}
+                strays.update(each for each in self._files.all() if each not in known)
+            # Before anybody else may fold in what refers to it. Should we be killed here, a row
+            # without its file is left, to which nobody refers.
+            left = self._files.delete(files | strays, spooled)
+        return len(going) + (0 if left else len(strays)), left
 
 
 def _unknown(digest: bytes, database: Database) -> UnknownObject:

@@ -20,7 +20,8 @@ _POSTGRESQL = ("postgresql://", "postgres://")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """url: of a PostgreSQL database, None for SQLite. path: SQLite's file.
+    """url: of a PostgreSQL database, None for SQLite. path: SQLite's file, an absolute one where
+    there is a working directory.
 
     folder: where the large objects and the spools are, whatever the database. objects: the URL of
     another place for the objects, which fsspec knows.
@@ -60,7 +61,10 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
     if "://" in named:
         shown = _without_secrets(named)
         raise UsageError(f"{shown!r} is no store: give a file, or a postgresql:// URL")
-    path = Path(os.path.realpath(named))
+    try:
+        path = Path(os.path.realpath(named))
+    except FileNotFoundError:  # the working directory is gone: whoever opens it is told so
+        path = Path(named)
     if os.path.isdir(path):
         raise UsageError(f"{named!r} is a directory: name the file in it that is the store")
     return Place(path, path.with_name(f"{path.name}.files"))
@@ -86,6 +90,13 @@ def _without_secrets(url: str) -> str:
     return f"{scheme.strip()}://{name}{at}{host.partition('?')[0]}"
 
 
+def quotes_secrets(url: str) -> bool:
+    """Whether its password has characters at which a reader of URLs may cut it into pieces."""
+    rest = url.partition("://")[2]
+    secret = rest.rpartition("@")[0].partition(":")[2]
+    return any(each in secret for each in "@/?#:[] ")
+
+
 def private(folder: Path) -> None:
     """Make a folder, and those above it, for one's own eyes, whatever the umask. Raises OSError."""
     if not folder.is_dir():
@@ -98,7 +109,7 @@ def private(folder: Path) -> None:
 def _project() -> Path:
     start = _start()
     for folder in (start, *start.parents):
-        if any((folder / each).exists() for each in _PROJECT):
+        if any(os.path.exists(folder / each) for each in _PROJECT):
             return folder
     return start
 
@@ -116,4 +127,7 @@ def _start() -> Path:
         installed = {ours, *(Path(each).resolve() for each in (sys.prefix, sys.base_prefix))}
         if installed.isdisjoint((folder, *folder.parents)):
             return folder
-    return Path.cwd()
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path()

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from snapshot.errors import StoreError, UsageError
-from snapshot.store.database import Database
-from snapshot.store.place import Place
+from snapshot.store.database import Busy, Database, Refused
+from snapshot.store.place import Place, quotes_secrets
 
 _SCHEMA = "snapshot"
 _LOCK = 0x536E6170  # of those that make or change the tables, see pg_advisory_xact_lock
+_ANSWERS = 10  # seconds in which a server answers, unless the URL says otherwise
+_PATIENCE = 60  # seconds to wait for others that write
+_ENCODINGS = ("UTF8", "SQL_ASCII")  # in which every text can be stored
 
 
 class Postgres(Database):
@@ -35,8 +38,12 @@ class Postgres(Database):
         self._psycopg = psycopg
 
     def _connect(self) -> Any:
-        connection = self._psycopg.connect(self._url or "", autocommit=True)
-        connection.execute(f"SET search_path = {_SCHEMA}")
+        url = self._url or ""
+        more: dict[str, Any] = {"client_encoding": "UTF8"}
+        if not ("connect_timeout" in url or os.environ.get("PGCONNECT_TIMEOUT")):
+            more["connect_timeout"] = _ANSWERS
+        connection = self._psycopg.connect(url, autocommit=True, **more)
+        connection.execute(f"SET search_path = {_SCHEMA}; SET lock_timeout = '{_PATIENCE}s'")
         return connection
 
     def _leave(self, connection: Any) -> None:
@@ -48,14 +55,26 @@ class Postgres(Database):
     def _problem(self, error: Exception) -> StoreError | None:
         if not isinstance(error, self._psycopg.Error):
             return None
-        if self._connection is not None and self._connection.broken:
+        connecting = self._connection is None
+        if not connecting and self._connection.broken:
             self._connection = None  # the next transaction makes another one
+        errors = self._psycopg.errors
+        if isinstance(error, errors.LockNotAvailable):
+            return Busy(f"{self.name} is locked by another process for {_PATIENCE} s now")
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        if isinstance(error, self._psycopg.ProgrammingError) and self._connection is None:
-            first = "this is no URL of a PostgreSQL database"  # what libpq says may quote it
+        odd = isinstance(error, errors.ProgrammingError) or quotes_secrets(self._url or "")
+        if connecting and odd:  # what libpq says may quote it
+            first = (
+                "this is no URL of a PostgreSQL database, or it cannot be reached; if a password "
+                "has @, / or : in it, write %40, %2F or %3A"
+            )
+        if isinstance(
+            error, errors.IntegrityError | errors.DataError | errors.ProgramLimitExceeded
+        ):
+            return Refused(f"{self.name}: {first}")
         return StoreError(f"{self.name}: {first}")
 
-    def _begin(self) -> None:
+    def _begin(self, *, wait: bool) -> None:
         self.rows("BEGIN")
 
     def _each(self, connection: Any, sql: str, several: Iterable[Sequence[Any]]) -> None:
@@ -77,9 +96,28 @@ class Postgres(Database):
         self.rows("DELETE FROM about")
         self.rows("INSERT INTO about VALUES (?)", (version,))
 
-    def lock(self, *, exclusive: bool) -> None:
+    def lock(self, *, exclusive: bool, wait: bool = True) -> None:
         shared = "" if exclusive else "_shared"
-        self.rows(f"SELECT pg_advisory_xact_lock{shared}(?)", (_LOCK + 1,))
+        if wait:
+            self.rows(f"SELECT pg_advisory_xact_lock{shared}(?)", (_LOCK + 1,))
+        elif self.rows(f"SELECT pg_try_advisory_xact_lock{shared}(?)", (_LOCK + 1,)) != [(True,)]:
+            raise Busy(f"{self.name} is locked by another process")
+
+    def may_write(self) -> bool:
+        found = self.row(
+            "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::bool"
+            " AND has_table_privilege(?, 'INSERT')",
+            (f"{_SCHEMA}.calls",),
+        )
+        return found is not None and bool(found[0])
+
+    def _check_new(self) -> None:
+        found = self.row("SELECT current_setting('server_encoding')")
+        if found is not None and found[0] not in _ENCODINGS:
+            raise StoreError(
+                f"{self.name} can be no store: its encoding {found[0]} does not have every "
+                "character; make a database with ENCODING 'UTF8'"
+            )
 
     def _lock_schema(self) -> None:
         self.rows("SELECT pg_advisory_xact_lock(?)", (_LOCK,))

@@ -39,13 +39,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (spool, object)
         )""",
         "CREATE TABLE functions (id {id}, key TEXT NOT NULL UNIQUE)",
-        # What a function was when it was called. digest: of what it would do. facts: JSON.
+        # What a function was when it was called. digest: of what it would do. facts: JSON, with
+        # the source. facts_digest: of it, since PostgreSQL's indexes take no long texts.
         """CREATE TABLE versions (
             id {id},
             function BIGINT NOT NULL,
             digest {bytes} NOT NULL,
             facts TEXT NOT NULL,
-            UNIQUE (function, digest, facts)
+            facts_digest {bytes} NOT NULL,
+            UNIQUE (function, digest, facts_digest)
         )""",
         # A process that has recorded. writer: of its spool. session: the writer of the process
         # that it was forked from first. forked: what that process had counted to. facts: JSON.

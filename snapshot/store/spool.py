@@ -8,18 +8,20 @@ some kind; what they mean is known to those who fold them in.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import mmap
 import os
+import stat
 import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from snapshot.errors import StoreError
+from snapshot.errors import DamagedSpool, StoreError
 from snapshot.store.place import private
 
 SUFFIX = ".spool"
@@ -35,6 +37,20 @@ def framed(kind: int, content: bytes) -> bytes:
     """A record as a file has it. kind: from 1 on."""
     assert kind > 0, kind
     return _HEAD.pack(len(content), zlib.crc32(content), kind) + content
+
+
+def more_follows(content: bytes | mmap.mmap, position: int) -> bool:
+    """Whether, where `framed_in` finds no record, something is that was written after it.
+
+    A process that is killed leaves a part of one record there, and nothing after it.
+    """
+    end = position + _HEAD.size
+    if end <= len(content):
+        end += _HEAD.unpack_from(content, position)[0]
+    if end > len(content):  # no record is begun where it does not fit
+        end = position
+    step = 1 << 20
+    return any(content[n : n + step].strip(b"\0") for n in range(end, len(content), step))
 
 
 def framed_in(content: bytes | mmap.mmap, begin: int) -> Iterator[tuple[int, int, bytes]]:
@@ -57,14 +73,25 @@ class Spool:
     """The one that this process writes. It belongs to no fork of it: each makes its own.
 
     writer: the name that all its files begin with. file: the name of the one that is written to,
-    None before there is one.
+    None before there is one. uprooted: whether somebody has deleted a file that was written to.
 
     From any thread and from signal handlers: a record is written in one step.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Makes a file when there is something to write."""
+    def __init__(
+        self,
+        folder: Path,
+        relying: Collection[int] = (),
+        told: Callable[[bytes | None], None] = lambda _: None,
+    ) -> None:
+        """Makes a file when there is something to write.
+
+        relying: if there is anything in it, `told` is called with a record that has been written,
+        and with None where there is no room for one.
+        """
         self._folder = folder
+        self._relying, self._told = relying, told
+        self.uprooted = self._abandoned = False
         self._pid = os.getpid()
         self.writer = f"{self._pid}-{os.urandom(6).hex()}"
         self._lock = threading.RLock()
@@ -97,15 +124,23 @@ class Spool:
                     if self._map is current:  # else another thread was faster
                         self._next(len(record))
             else:
+                if self._relying:
+                    self._told(content)
                 return
 
     def _next(self, length: int) -> None:
         size = max(self._size, length + _HEAD.size)
+        if self._abandoned:
+            raise StoreError(f"{self._folder} is not the folder any more that it was")
         path = self.another()
+        # While it is written to, and locked, nobody else but a user deletes it.
+        if self._map is not None and not os.path.exists(self._folder / f"{self.file}"):
+            self.uprooted = True
         try:
             private(self._folder)
             new = _reserved(path, size)
         except OSError as error:
+            self._told(None)
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
         self.close()
         self._map, self.file = new, path.name
@@ -123,6 +158,14 @@ class Spool:
         if self._map is not None:
             self._map.close()
             self._map = None
+
+    def abandon(self) -> None:
+        """Write no more at all. What is in the file that was begun last is nothing by itself."""
+        with self._lock:
+            self._abandoned = True
+            self.close()
+            with contextlib.suppress(OSError):
+                os.unlink(self._folder / f"{self.file}")
 
 
 def _reserved(path: Path, size: int) -> mmap.mmap:
@@ -152,7 +195,10 @@ def write(path: Path, records: Sequence[tuple[int, bytes]]) -> None:
 
 def sweep(folder: Path) -> None:
     """Delete the files that were being made when their process was killed."""
-    for path in folder.glob(f"*{_UNFINISHED}"):
+    paths: list[Path] = []
+    with contextlib.suppress(OSError):
+        paths += [each for each in folder.iterdir() if each.suffix == _UNFINISHED]
+    for path in paths:
         with contextlib.suppress(OSError):  # it is gone, or somebody has locked it
             if time.time() - path.stat().st_mtime < _ABANDONED:
                 continue
@@ -168,11 +214,14 @@ class Segment:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError where it is gone."""
+        """Raises OSError where it is gone, or cannot be read."""
         self.path = path
         self.name = path.name
-        self.writer = path.name.rpartition("-")[0]
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.writer = _writer(path)
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            raise OSError(errno.EINVAL, "it is no file")
 
     def is_there(self) -> bool:
         """Whether this is the file of that name still."""
@@ -197,22 +246,51 @@ class Segment:
         with mmap.mmap(self._fd, size, access=mmap.ACCESS_READ) as content:
             yield from framed_in(content, begin)
 
+    def is_whole(self, end: int) -> bool:
+        """Whether what comes after a position is nothing, or a record that is not finished."""
+        size = os.fstat(self._fd).st_size
+        if size <= end:
+            return 0 < size == end
+        with mmap.mmap(self._fd, size, access=mmap.ACCESS_READ) as content:
+            # In this order, since its process may be writing.
+            return not more_follows(content, end) or any(framed_in(content, end))
+
     def close(self) -> None:
         os.close(self._fd)
 
 
-def segments(folder: Path) -> Iterator[Segment]:
-    """Those of a store: of a process before those of its forks, else the oldest first."""
-    with contextlib.suppress(FileNotFoundError):
-        for path in sorted(folder.glob(f"*{SUFFIX}"), key=_age):
-            try:
-                segment = Segment(path)
-            except OSError:
-                continue  # somebody else was faster
-            try:
-                yield segment
-            finally:
-                segment.close()
+def segments(
+    folder: Path, unreadable: Callable[[str, DamagedSpool], None] | None = None
+) -> Iterator[Segment]:
+    """Those of a store: of a process before those of its forks, else the oldest first.
+
+    unreadable: is told the writer of each that cannot be read, and why.
+
+    Raises `DamagedSpool` where the folder cannot be read.
+    """
+    try:
+        paths = [each for each in folder.iterdir() if each.suffix == SUFFIX]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DamagedSpool(f"cannot look into {folder}: {error.strerror}") from None
+    for path in sorted(paths, key=_age):
+        try:
+            segment = Segment(path)
+        except FileNotFoundError:
+            continue  # somebody else was faster
+        except OSError as error:
+            if unreadable is not None:
+                unreadable(_writer(path), DamagedSpool(f"cannot read {path}: {error.strerror}"))
+            continue
+        try:
+            yield segment
+        finally:
+            segment.close()
+
+
+def _writer(path: Path) -> str:
+    return path.name.rpartition("-")[0]
 
 
 def _age(path: Path) -> tuple[int, float]:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from weakref import WeakSet
 
 from snapshot.errors import StoreError
-from snapshot.store.database import Database
+from snapshot.store.database import Busy, Database, Refused
 
 _APPLICATION = 0x536E6170  # what SQLite calls the application's id: "Snap"
 _PATIENCE = 60.0  # seconds to wait for others that write
@@ -84,7 +84,9 @@ class Sqlite(Database):
             return None
         text = str(error)
         if "locked" in text:
-            return StoreError(f"{self.name} is locked by another process for {_PATIENCE:.0f} s now")
+            return Busy(f"{self.name} is locked by another process for {_PATIENCE:.0f} s now")
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
+            return Refused(f"{self.name}: {text}")
         if "not a database" in text or "malformed" in text:
             return StoreError(f"{self.name} is no store, or is damaged ({text})")
         if "readonly" in text:
@@ -93,11 +95,24 @@ class Sqlite(Database):
             return StoreError(f"{self.name} cannot be opened: is it there, and may you read it?")
         return StoreError(f"{self.name}: {text}")
 
-    def _begin(self) -> None:
-        self.rows("BEGIN IMMEDIATE")
+    def _begin(self, *, wait: bool) -> None:
+        if wait:
+            self.rows("BEGIN IMMEDIATE")
+            return
+        self.rows("PRAGMA busy_timeout = 0")
+        try:
+            self.rows("BEGIN IMMEDIATE")
+        finally:
+            self.rows(f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}")
 
-    def lock(self, *, exclusive: bool) -> None:
+    def lock(self, *, exclusive: bool, wait: bool = True) -> None:
         """Whoever writes is alone."""
+
+    def may_write(self) -> bool:
+        return may_write(self._path)
+
+    def _check_new(self) -> None:
+        """Any file can be one."""
 
     def _lock_schema(self) -> None:
         """Whoever writes is alone."""
