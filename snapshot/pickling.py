@@ -3,14 +3,13 @@
 `dump` takes the standard library's pickler first, and cloudpickle where that one fails or the
 reader would not find a class or function by its name. What means nothing in another process (open
 files, sockets, locks, threads) is refused by name, though cloudpickle would take a file. A match of
-a regular expression is found again.
+a regular expression is found again, and an exception is made without its class's own `__init__`.
 
 `write` and `read` bring a dumped value through a file, which the reader maps instead of copying.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import gc
@@ -25,7 +24,7 @@ import signal
 import sys
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NoReturn
 
 from snapshot.errors import NotPicklable
@@ -39,6 +38,7 @@ Change = Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]
 LARGE = 1 << 16  # bytes from which on a buffer stays out of band
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _SEARCHED = 20_000  # objects that are looked at to say where in a value something is
+_MADE_IN_PYTHON = 1 << 9  # a flag of a class
 
 _shorten = reprlib.Repr()
 _shorten.maxother = 80
@@ -104,6 +104,17 @@ def is_interrupt(error: BaseException) -> bool:
         codes.add(place.tb_frame.f_code)
         place = place.tb_next
     return any(_code_of(signal.getsignal(each)) in codes for each in signal.valid_signals())
+
+
+class Guarded:
+    """In the block, code of anybody's runs: what it raises ends the block, and no more; an
+    interrupt (see `is_interrupt`) comes through."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        return error is not None and not is_interrupt(error)
 
 
 def _code_of(handler: Any) -> CodeType | None:
@@ -214,6 +225,8 @@ class _Pickler(pickle.Pickler):
             _refuse(obj)
         if type(obj) is re.Match:
             return _reduced_match(obj)
+        if self._change is None and issubclass(type(obj), BaseException):
+            return _reduced_error(obj)
         return self._reduce_named(obj) if _is_named(obj) else NotImplemented
 
     def _reduce_named(self, named: Any) -> Any:
@@ -241,8 +254,8 @@ def _by_value_pickler() -> type[_Pickler]:
                 reduced = super().reducer_override(obj)
                 if reduced is NotImplemented and not _is_named(obj):
                     reduced = self._reduce(obj)
-                    if self._change is not None and isinstance(reduced, tuple):
-                        reduced = self._change(obj, reduced)
+                if self._change is not None and isinstance(reduced, tuple):
+                    reduced = self._change(obj, reduced)
             except (MemoryError, KeyboardInterrupt, RecursionError):
                 raise
             except BaseException as error:
@@ -295,6 +308,42 @@ def matched_again(
     raise ValueError(f"{pattern} does not match again what it has matched")
 
 
+def _reduced_error(error: BaseException) -> Any:
+    """Without its class's own `__init__` and `__new__`, which may take others than `error.args`."""
+    kind = type(error)
+    base = _builtin_base(kind)
+    own = [vars(each) for each in kind.__mro__[: kind.__mro__.index(base)]]
+    if any(each in names for names in own for each in ("__reduce__", "__reduce_ex__")):
+        return NotImplemented
+    if any(MemberDescriptorType in map(type, names.values()) for names in own):
+        return NotImplemented  # only they know what is in the slots
+    if not any(each in names for names in own for each in ("__init__", "__new__")):
+        return NotImplemented
+    reduced = error.__reduce__()
+    if not isinstance(reduced, tuple) or reduced[0] is not kind:
+        return NotImplemented
+    parts = reduced[1]
+    if isinstance(error, BaseExceptionGroup):
+        parts = error.message, [*error.exceptions]
+    return remade, (kind, parts, error.args), *reduced[2:]
+
+
+def remade(kind: type[BaseException], parts: Sequence[Any], args: tuple[Any, ...]) -> BaseException:
+    """An exception that has no attributes of its own.
+
+    parts: what the builtin class that it is one of takes.
+    """
+    base: Any = _builtin_base(kind)
+    error: BaseException = base.__new__(kind, *parts)
+    base.__init__(error, *parts)
+    error.args = args
+    return error
+
+
+def _builtin_base(kind: type) -> type:
+    return next(each for each in kind.__mro__ if not each.__flags__ & _MADE_IN_PYTHON)
+
+
 def _is_named(obj: object) -> bool:
     return issubclass(type(obj), (type, FunctionType))
 
@@ -343,7 +392,7 @@ def _refusal(value: object, culprit: object, error: BaseException) -> NotPicklab
         kind = type(value).__qualname__
         return NotPicklable(f"cannot pickle this {kind}: it is nested too deeply; flatten it")
     trail: Sequence[tuple[str, object]] = ()
-    with contextlib.suppress(Exception):  # other people's attributes may do anything
+    with Guarded():  # other people's attributes may do anything
         trail = _trail(value, culprit)
     for place, each in trail or [("", culprit)]:
         if words := _words(each):
@@ -360,14 +409,21 @@ def _named_at(obj: object, place: str) -> str:
     kind = type(obj).__qualname__
     try:
         shown = _shorten.repr(obj)
-    except Exception as error:  # reprlib asks for the class, which may be a property
+    except BaseException as error:  # a repr is anybody's code, and may even exit
+        if is_interrupt(error):
+            raise
         shown = f"{kind} whose repr raised {type(error).__name__}"
     named = shown if kind in shown else f"the {kind} {shown}"
     return f"{named}, at {place}" if place not in ("", "value") else named
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except BaseException as other:
+        if is_interrupt(other):
+            raise
+        text = f"its str raised {type(other).__name__}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from snapshot.replay.definitions import Definitions
+from snapshot.store.bytecode import code_digest
+from snapshot.store.sources import codes_of, inner_codes
 from tests.processes import Result
 
 Define = Callable[..., Definitions]
@@ -847,3 +849,33 @@ def test_a_source_that_is_none(tmp_path: Path) -> None:
     assert caught.value.filename == "script.py"
     assert call(Definitions("\ufeffdef f(): return 1", "<input>"), "f") == 1
     assert linecache.cache.pop("<input>")
+
+
+def test_code_is_what_the_whole_script_is_compiled_to(define: Define) -> None:
+    source = """
+        import json
+        import os.path as place
+        if True:
+            from collections import deque
+        class C:
+            @property
+            def text(self): return json.dumps(self.n)
+            @text.setter
+            def text(self, value): self.n = json.loads(value)
+        def with_parameter(json): return json.dumps(1)
+        def several(n):
+            for each in range(n):
+                if each: return place.join("a", str(each))
+            return deque.fromkeys and deque.copy(deque())
+        """
+    definitions = define(source)
+    text = textwrap.dedent(source)
+    whole = {each.co_qualname: each for each in inner_codes(compile(text, "", "exec"))}
+    for name in ("with_parameter", "several"):
+        function: Any = definitions.get(name)
+        assert function.__code__.co_code == whole[name].co_code, name
+    kind: Any = definitions.get("C")
+    wanted = codes_of(text, "script.py")["C.text"]
+    assert [code_digest(each.__code__) for each in (kind.text.fget, kind.text.fset)] == [
+        code_digest(each) for each in wanted
+    ]

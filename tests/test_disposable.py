@@ -34,6 +34,10 @@ def error_of(fn, /, *args, **options):
     raise AssertionError(f"returned {value!r}")
 
 
+def fail(error):
+    raise error
+
+
 class Gate:
     # A pipe. `wait` returns when `open` was called somewhere, `all_gone` when nobody has it.
     def __init__(self):
@@ -191,22 +195,85 @@ def test_an_uncaught_exception_shows_where_in_the_fork(python: Callable[..., Res
     assert result.stderr.endswith("LookupError: lost\n")
 
 
-def test_exceptions_that_do_not_survive_pickling(passes: Passes) -> None:
+def test_exceptions_whose_constructors_take_other_arguments(passes: Passes) -> None:
     passes("""
         class TwoArguments(Exception):
             def __init__(self, a, b):
                 super().__init__(f"{a} and {b}")
+                self.a, self.b = a, b
 
-        class Wraps(Exception):
+        class Wraps(KeyError):
             def __init__(self, text):
                 super().__init__("wrapped: " + text)
+
+        class InNew(ValueError):
+            def __new__(cls, n):
+                return super().__new__(cls, n, n)
+            def __init__(self, n):
+                super().__init__(n, n)
+
+        class System(OSError):
+            def __init__(self, code):
+                super().__init__(code, f"code {code}", "name")
+
+        class Decoding(UnicodeDecodeError):
+            def __init__(self, n):
+                super().__init__("utf-8", b"abc", 0, n, "reason")
+
+        class Group(ExceptionGroup):
+            def __new__(cls, n):
+                return super().__new__(cls, "group", [TwoArguments(n, n)])
+
+        class Slotted(Exception):
+            __slots__ = ("n",)
+            def __init__(self, n):
+                super().__init__(n)
+                self.n = n
+
+        def noted():
+            error = TwoArguments("x", 1)
+            error.add_note("a note")
+            return error
+
+        for make in (
+            lambda: TwoArguments(1, [2]), lambda: Wraps("text"), lambda: InNew(3),
+            lambda: System(2), lambda: Decoding(2), lambda: Group(5), lambda: Slotted(4), noted,
+        ):
+            def fails():
+                raise make()
+            error, original = error_of(fails), make()
+            assert type(error) is type(original), error
+            assert (str(error), repr(error.args)) == (str(original), repr(original.args))
+            assert repr(vars(error)) == repr(vars(original)), vars(error)
+            assert "in fails" in str(error.__cause__)
+        assert error_of(lambda: fail(Slotted(4))).n == 4
+        error = error_of(lambda: fail(System(2)))
+        assert (error.errno, error.filename) == (2, "name")
+        assert error_of(lambda: fail(Decoding(2))).end == 2
+        (inner,) = error_of(lambda: fail(Group(5))).exceptions
+        assert (type(inner), inner.a) == (TwoArguments, 5)
+        assert fork_call(lambda: [Wraps("returned")])[0].args == ("wrapped: returned",)
+    """)
+
+
+def test_exceptions_that_do_not_survive_pickling(passes: Passes) -> None:
+    passes("""
+        class Reduces(Exception):
+            def __init__(self, a, b):
+                super().__init__(a)
+            def __reduce__(self):
+                return Reduces, self.args
+
+        class Other(Exception):
+            def __reduce__(self):
+                return ValueError, ("another",)
 
         class Holds(Exception):
             def __init__(self):
                 self.file = sys.stdin
 
         for make, said in (
-            (lambda: TwoArguments(1, 2), "TypeError"), (lambda: Wraps("text"), "another exception"),
+            (lambda: Reduces(1, 2), "TypeError"), (lambda: Other(1), "another exception"),
             (lambda: Holds(), "an open file"),
         ):
             def fails():

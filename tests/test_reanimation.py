@@ -6,7 +6,8 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 import pytest
 
@@ -29,6 +30,9 @@ from snapshot.replay import (
 )
 from snapshot.replay.comparing import differences
 from snapshot.replay.executions import opened
+from snapshot.replay.restoring import Restoring
+from snapshot.replay.scripts import pytest_script
+from snapshot.replay.surroundings import Surroundings
 from snapshot.store.objects import Placeholder
 from snapshot.store.schema import VERSION
 from tests.processes import Result
@@ -1166,3 +1170,781 @@ def test_every_way_it_is_used(run: Run, python: Run, tmp_path: Path) -> None:
     run(recording)
     result = run(USES, stdin="p result\nc\n")
     assert "(Pdb) 42" in result.stdout
+
+
+# What a replay gets wrong most easily.
+
+
+def test_a_script_that_calls_functions_of_modules_has_not_changed(run: Run, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("""
+import json
+from snapshot.replay import record
+
+class Text:
+    @property
+    @record
+    def text(self): return json.dumps(self.n)
+    @text.setter
+    @record
+    def text(self, value): self.n = json.loads(value)
+
+@record
+def told(n): return json.dumps(n)
+
+if __name__ == "__main__":
+    told(1)
+    each = Text()
+    each.text = "5"
+    each.text
+""")
+    run(script)
+    source = (
+        AGAIN
+        + """
+for name, which in (("told", 0), ("Text.text", 0), ("Text.text", 1)):
+    made = again(name, which, compare=True)
+    assert made.matches and not made.changed, str(made)
+assert again("Text.text", 1) == "5"
+"""
+    )
+    run(source)
+
+
+RECURSIVE = """
+import asyncio
+from snapshot.replay import record
+
+class Base:
+    def name(self): return "base"
+
+class Outer:
+    class Inner(Base):
+        @record
+        def name(self): return "inner " + super().name()
+        @record
+        def __hidden(self): return self.__class__.__qualname__
+        def shown(self): return self.__hidden()
+
+@record
+def fact(n): return 1 if n < 2 else n * fact(n - 1)
+
+@record
+def local(n):
+    class Local:
+        pass
+    return Local.__qualname__, n
+
+@record
+def lambdas(n):
+    return sorted(range(n), key=lambda each: -each)
+
+def around(n):
+    @record
+    def down(m):
+        class Local: pass
+        return Local.__qualname__ if m == 0 else down(m - n)
+    return down
+
+chosen = [record(lambda n: n + 1), record(lambda n: n.bit_length())]
+"""
+
+
+def test_the_recorded_code_knows_itself(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "recursive.py").write_text(RECURSIVE)
+    run("""
+        from recursive import *
+        fact(5), local(3), Outer.Inner().name(), Outer.Inner().shown(), lambdas(3), around(1)(2)
+        chosen[0](1), chosen[1](8)
+    """)
+    source = (
+        AGAIN
+        + """
+assert again("fact", recorded_code=True) == 120
+assert again("around.<locals>.down", recorded_code=True) == "around.<locals>.down.<locals>.Local"
+for name in ("fact", "local", "Outer.Inner.name", "Outer.Inner.__hidden", "lambdas",
+             "around.<locals>.down"):
+    made = again(name, recorded_code=True, compare=True)
+    assert made.matches, str(made)
+assert again("recursive:<lambda>", 0, recorded_code=True) == 2
+assert again("recursive:<lambda>", 1, recorded_code=True) == 4
+"""
+    )
+    run(source)
+
+
+def test_arguments_are_compared_however_they_were_passed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "keywords.py").write_text("""
+from snapshot.replay import record
+
+@record
+def plain(a, b): return a + b
+@record
+def others(a, b, c=0, **k): return a + b
+@record
+def rest(a, *c, b=1): return a
+@record
+def changes(a, b): b.append(a)
+class Thing:
+    @record
+    def method(self, a, **k): return a
+@record
+def calls(n): return [plain(n, 2), plain(n, b=3), plain(b=n, a=1)]
+""")
+    run("""
+        from keywords import *
+        plain(1, b=2), plain(a=1, b=2), plain(b=1, a=2), others(1, b=2), others(1, b=2, z=3)
+        others(1, 2, c=3, z=1), rest(1, b=3), changes(1, b=[]), Thing().method(a=1, q=2), calls(1)
+    """)
+    source = (
+        AGAIN
+        + """
+for number in ids(None):
+    made = reanimate_function(number, compare=True)
+    assert made.matches, str(made)
+assert again("calls", mock="plain", compare=True).matches
+"""
+    )
+    run(source)
+    text = (tmp_path / "keywords.py").read_text()
+    (tmp_path / "keywords.py").write_text(text.replace("b.append(a)", "b.append(2)"))
+    text = (tmp_path / "keywords.py").read_text()
+    (tmp_path / "keywords.py").write_text(text.replace("plain(n, 2)", "plain(a=n, b=2)"))
+    source = (
+        AGAIN
+        + """
+made = again("changes", compare=True)
+assert made.differences[0] == "keywords['b'][0]: 1 then, 2 now", str(made)
+assert again("calls", mock="plain") == [3, 4, 2]
+"""
+    )
+    run(source)
+
+
+SHARING = """
+import functools, sys
+from snapshot.replay import record
+
+@functools.singledispatch
+@record
+def show(x): return "object"
+@show.register
+@record
+def _(x: int): return "int"
+@show.register
+@record
+def _(x: str): return "str"
+
+class Shows:
+    @functools.singledispatchmethod
+    @record
+    def show(self, x): return "object"
+    @show.register
+    @record
+    def _(self, x: int): return "int"
+    @show.register
+    @record
+    def _(self, x: str, y=[1]): return "str", y
+
+HANDLERS = {}
+def handler(name):
+    def decorate(f):
+        HANDLERS[name] = f
+        return f
+    return decorate
+@handler("a")
+@record
+def handle(x): return "a" + x
+@handler("b")
+@record
+def handle(x): return "b" + x
+
+# Nobody but another module knows the first one.
+@record
+def rebound(x, by=[2]): return x, by
+sys.rebound = rebound
+@record
+def rebound(x): return x
+
+class Both:
+    n = 1
+    @property
+    @record
+    def value(self): return self.n
+    @value.setter
+    @record
+    def value(self, n): self.n = n
+
+@record
+def all_of(x): return show(x), show(str(x))
+
+def make():
+    show(1), show("a"), show(1.5), Shows().show(1), Shows().show("q"), Shows().show(2.5)
+    HANDLERS["a"]("1"), HANDLERS["b"]("1"), sys.rebound(1), rebound(2), all_of(3)
+    Both().value = 5
+    Both().value
+if __name__ == "__main__":
+    make()
+"""
+
+
+def test_functions_that_share_a_name(run: Run, tmp_path: Path) -> None:
+    module = tmp_path / "sharing.py"
+    module.write_text(SHARING)
+    run("import sharing; sharing.make()")
+    check = """
+for number in ids(None):
+    made = reanimate_function(number, compare=True)
+    assert made.matches and not made.changed, str(made)
+    made = reanimate_function(number, compare=True, recorded_code=True)
+    assert made.matches, str(made)
+assert again("all_of", mock="_", compare=True).matches
+"""
+    run(AGAIN + check)
+    with opened(tmp_path / "stored" / "store.db") as store:
+        for number in store.calls.ids():
+            text = pytest_script(store, store.calls.get(number))
+            (tmp_path / f"test_{number}.py").write_text(text)
+        last = store.calls.get(store.calls.ids("handle")[1])
+        assert "from sharing import handle" in pytest_script(store, last)
+    tests = "import pytest, sys; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))"
+    assert "15 passed" in run(tests).stdout
+    text = module.read_text()
+    module.write_text(text.replace("self.n = n", "self.n = n + 1").replace('"int"', '"whole"'))
+    changed = """
+made = again("Both.value", compare=True)
+assert made.changed and "now" in str(made), str(made)
+assert again("Both.value", 1, compare=True).matches
+text = fails(FunctionNotFound, "sharing:_")
+assert "several functions" in text and "recorded_code" in text, text
+assert again("sharing:_", 1) == "str"
+assert again("sharing:_", recorded_code=True) == "int"
+"""
+    run(AGAIN + changed)
+
+
+def test_functions_of_a_script_that_share_a_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SHARING)
+    run(tmp_path / "script.py")
+    check = """
+for number in ids(None):
+    made = reanimate_function(number, compare=True)
+    assert made.matches and not made.changed, str(made)
+"""
+    run(AGAIN + check)
+
+
+def test_a_test_has_no_literals_where_they_would_say_something_else(
+    run: Run, where: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "literals.py").write_text("""
+from snapshot.replay import record
+@record
+def alias(a, b):
+    a.append(1)
+    return b
+@record
+def deep(a): a["x"].append(1)
+@record
+def once(a): a["x"].append(1)
+@record
+def set(values): return {*values}
+@record
+def argument_1(value): value.append(argument_1.__name__)
+def make():
+    same = []
+    alias(same, same), alias([], []), deep({"x": same, "y": [same]}), once({"x": [], "y": []})
+    set(()), argument_1([])
+""")
+    run("import literals; literals.make()")
+    with opened(where) as store:
+        texts = {
+            (name, n): pytest_script(store, store.calls.get(number))
+            for name in ("alias", "deep", "once", "set", "argument_1")
+            for n, number in enumerate(store.calls.ids(f"literals:{name}"))
+        }
+    literal = {key for key, text in texts.items() if "reanimate_function" not in text}
+    assert literal == {("alias", 1), ("once", 0)}
+    for (name, n), text in texts.items():
+        (tmp_path / f"test_{name}_{n}.py").write_text(text)
+    tests = "import pytest, sys; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))"
+    assert "6 passed" in run(tests).stdout
+
+
+REGISTRY = """
+REGISTRY, STATE, NAMES, MISSING = [], {}, {"a"}, object()
+class Config:
+    def __init__(self): self.x = 1
+class Slotted:
+    __slots__ = ("x", "y")
+SHARED, SLOTTED = Config(), Slotted()
+def add(n): REGISTRY.append(n); NAMES.add(n)
+"""
+
+IDENTITY = """
+from snapshot.replay import record
+import registry
+from registry import *
+from registry import add
+
+LOCAL = {"inner": []}
+INNER = LOCAL["inner"]
+
+@record
+def sentinel(x=MISSING): return "nothing" if x is MISSING else x
+@record
+def keyword(*, x=MISSING): return x is MISSING
+@record
+def registers(name):
+    add(name)
+    return sorted(REGISTRY), sorted(NAMES)
+@record
+def stored(name):
+    registry.STATE["k"] = name
+    return STATE["k"]
+@record
+def by_default(n, state=STATE, shared=SHARED):
+    state[n] = shared.x = n
+    return state is STATE, STATE, shared is SHARED, SHARED.x
+@record
+def slotted(n):
+    registry.SLOTTED.x = n
+    return SLOTTED.x, hasattr(SLOTTED, "y")
+@record
+def inner(n):
+    INNER.append(n)
+    return LOCAL["inner"] is INNER, LOCAL
+@record
+def same(x, y=None): return x is STATE, y is SHARED, x is MISSING
+def around(box):
+    @record
+    def nested(n, missing=MISSING, state=STATE):
+        box.append(n)
+        return missing is MISSING, state is STATE, box
+    return nested
+def make():
+    sentinel(), sentinel(1), keyword()
+    registers("b"), registers("c"), stored("q"), by_default(1), by_default(2)
+    registry.SLOTTED.y = 5
+    slotted(1)
+    inner(1), inner(2)
+    same(STATE, SHARED), same(MISSING), same(STATE, y=SHARED)
+    around(REGISTRY)("d")
+if __name__ == "__main__":
+    make()
+"""
+
+
+@pytest.mark.parametrize("as_script", [False, True])
+def test_what_was_one_object_is_one(run: Run, tmp_path: Path, as_script: bool) -> None:
+    (tmp_path / "registry.py").write_text(REGISTRY)
+    (tmp_path / "identity.py").write_text(IDENTITY)
+    run(tmp_path / "identity.py" if as_script else "import identity; identity.make()")
+    source = (
+        AGAIN
+        + """
+import registry
+for number in ids(None):
+    made = reanimate_function(number, compare=True)
+    assert made.matches, str(made)
+assert not registry.STATE and not registry.REGISTRY and registry.SHARED.x == 1
+for name in ("sentinel", "keyword", "nested"):
+    made = again(name, compare=True, fork=False)
+    assert made.matches, str(made)
+assert not registry.STATE and not registry.REGISTRY and registry.SHARED.x == 1
+"""
+    )
+    run(source)
+
+
+def test_what_surroundings_say_of_arguments() -> None:
+    box: list[int] = []
+
+    def reads(x: object, y: object = None) -> object:
+        return box, INDEX, x, y
+
+    function = cast(FunctionType, reads)
+    told = Surroundings(function).values(function, (INDEX, 1), {"y": box})
+    assert told["same"] == {"INDEX": 0, "box": "y"}
+    assert "same" not in Surroundings(function).values(function, ([], 1), {"y": []})
+    restoring = Restoring(function, None, in_place=True)
+    then = {"globals": {"INDEX": [1]}, "cells": {"box": box}, "same": {"INDEX": 0, "box": "y"}}
+    values = restoring.globals(then, ())
+    assert values == {"INDEX": [1]}
+    assert values["INDEX"] is INDEX
+    args, kwargs = restoring.arguments(then, values, ([1], 1), {"y": []})
+    assert (args[0], kwargs["y"]) == ([1], box)
+    assert args[0] is INDEX
+    assert kwargs["y"] is box
+
+
+INDEX: list[int] = []
+
+
+def test_what_overrides_may_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "overridden.py").write_text("""
+from snapshot.replay import record
+RATE, OTHER = 2, 3
+def helper(): return OTHER
+@record
+def plain(a, b=1, *args): return a, b, args, RATE
+@record
+def keywords(a, **k): return a, k, RATE, helper()
+def around(n):
+    @record
+    def inner(x): return x, n
+    return inner
+def make(): plain(1), keywords(1, d=5, RATE=7), around(4)(3)
+""")
+    run("import overridden; overridden.make()")
+    source = (
+        AGAIN
+        + """
+assert again("plain", overrides={"a": 5, "args": (7, 8), "RATE": 0}) == (5, 1, (7, 8), 0)
+assert again("keywords") == (1, {"d": 5, "RATE": 7}, 2, 3)
+assert again("keywords", overrides={"d": 50, "e": 6}) == (1, {"d": 50, "RATE": 7, "e": 6}, 2, 3)
+assert again("keywords", overrides={"RATE": 8})[1:3] == ({"d": 5, "RATE": 8}, 2)
+assert again("keywords", overrides={"k": {"x": 1}}) == (1, {"x": 1}, 2, 3)
+assert again("plain", overrides={"OTHER": 9}) == (1, 1, (), 2)
+assert again("inner", overrides={"n": 5}) == (3, 5)
+text = fails(CannotReanimate, "plain", overrides={"bb": 1})
+for each in ("'bb'", "a, b, args", "RATE"):
+    assert each in text, text
+text = fails(CannotReanimate, "inner", overrides={"m": 1})
+assert "the cells n" in text and "'m'" in text, text
+"""
+    )
+    run(source)
+
+
+def test_the_working_directory_is_that_of_then(run: Run, tmp_path: Path) -> None:
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (folder / "data.txt").write_text("data")
+    (other / "reading.py").write_text("""
+import os
+from snapshot.replay import record
+@record
+def read():
+    with open("data.txt") as file: return file.read()
+@record
+def where(): return os.getcwd()
+""")
+    run(f"""
+        import os, sys
+        sys.path.insert(0, {str(other)!r})
+        os.chdir("folder")
+        import reading
+        reading.read(), reading.where()
+    """)
+    source = (
+        AGAIN
+        + f"""
+os.chdir({str(other)!r})
+sys.path.insert(0, "")
+path = [*sys.path]
+for options in ({{}}, {{"compare": True}}, {{"import_path": "."}}, {{"fork": False}}):
+    made = again("read", **options)
+    assert made == "data" or made.matches, str(made)
+    assert os.getcwd() == {str(other)!r} and sys.path[:len(path)] == path
+assert "reading" in sys.modules
+import shutil
+shutil.rmtree({str(folder)!r})
+assert again("where") == {str(other)!r}
+"""
+    )
+    run(source)
+
+
+def test_a_script_of_workers_that_are_spawned(run: Run, tmp_path: Path) -> None:
+    script = tmp_path / "spawning.py"
+    script.write_text("""
+import multiprocessing, sys
+from snapshot.replay import record, reanimate_function
+
+class Wrong(Exception):
+    pass
+
+class Point:
+    def __init__(self, x): self.x = x
+
+@record
+def work(point, how):
+    if how == "raise":
+        raise Wrong(point.x)
+    return Point(point.x + 1)
+
+def swallow(how):
+    try:
+        work(Point(1), how)
+    except Wrong:
+        pass
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        found = [reanimate_function(each, compare=True) for each in (1, 2)]
+        assert all(each.matches for each in found), found
+    else:
+        context = multiprocessing.get_context("spawn")
+        for how in ("return", "raise"):
+            process = context.Process(target=swallow, args=(how,))
+            process.start()
+            process.join()
+""")
+    run(script)
+    source = (
+        AGAIN
+        + """
+assert len(ids("__mp_main__:work")) == 2
+for number in ids("work"):
+    made = reanimate_function(number, compare=True)
+    assert made.matches and not made.changed, str(made)
+    assert reanimate_function(number, compare=True, recorded_code=True).matches
+"""
+    )
+    run(source)
+    run(script, "again")
+    with opened(tmp_path / "stored" / "store.db") as store:
+        assert "reanimate_function" in pytest_script(store, store.calls.get(1))
+
+
+def test_what_a_mocked_call_changed_is_changed_again(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "database.py").write_text("""
+import threading
+from snapshot.replay import record
+
+class Database:
+    def __init__(self, shared):
+        self.log, self.shared, self.lock = [], shared, threading.Lock()
+    @record
+    def query(self, text, into):
+        assert not self.log or self.log[-1] != "forbidden"
+        with self.lock:
+            self.log.append(text)
+            self.shared["n"] = into["n"] = len(self.log)
+            return f"{text} {len(self.log)}"
+
+@record
+def drive(n):
+    shared = {}
+    database, rows = Database(shared), {}
+    found = [database.query("q", rows) for _ in range(n)]
+    return found, shared, rows, database.log, database.shared is shared
+
+@record
+def lines(n):
+    got = yield n
+    yield got
+    return "end"
+
+@record
+def asks():
+    made = lines(1)
+    next(made), made.send(7)
+    try:
+        next(made)
+    except StopIteration as stop:
+        return stop.value
+def make(): drive(3), asks()
+""")
+    run("import database; database.make()")
+    source = (
+        AGAIN
+        + """
+made = again("drive", mock=["Database.query"], compare=True)
+assert made.matches, str(made)
+assert again("asks", mock="lines") == "end"
+"""
+    )
+    run(source)
+
+
+def test_a_generator_is_driven_as_it_was(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "driven.py").write_text("""
+import asyncio, contextlib
+from snapshot.replay import record
+
+DONE = []
+
+@contextlib.contextmanager
+@record
+def transaction(name):
+    try:
+        yield name
+    except ValueError:
+        DONE.append("rolled back")
+        raise
+    else:
+        DONE.append("committed")
+
+@record
+def echoes(n):
+    while n != "end":
+        n = yield n
+    return "ended"
+
+@record
+def swallows():
+    for each in range(3):
+        try:
+            yield each
+        except KeyError as error:
+            yield error.args
+    return DONE
+
+@record
+async def asynchronous(n):
+    try:
+        n = yield n
+        yield n
+    except LookupError:
+        yield "caught"
+
+def make():
+    with transaction("a"): pass
+    try:
+        with transaction("b"): raise ValueError("no")
+    except ValueError: pass
+    made = echoes(1)
+    next(made), made.send(2), made.send([3])
+    try: made.send("end")
+    except StopIteration: pass
+    made = swallows()
+    next(made), made.throw(KeyError("k")), next(made)
+    made.close()
+    list(swallows())
+    async def drive():
+        made = asynchronous(1)
+        await anext(made), await made.asend("x"), await made.athrow(LookupError())
+        await made.aclose()
+    asyncio.run(drive())
+""")
+    run("import driven; driven.make()")
+    source = (
+        AGAIN
+        + """
+for number in ids(None):
+    made = reanimate_function(number, compare=True)
+    assert made.matches, str(made)
+assert again("echoes") == [1, 2, [3]]
+assert again("swallows") == [0, ("k",), 1]
+assert again("asynchronous") == [1, "x", "caught"]
+assert "no" in fails(ValueError, "transaction", 1)
+"""
+    )
+    run(source)
+    text = (tmp_path / "driven.py").read_text()
+    (tmp_path / "driven.py").write_text(text.replace('return "ended"', 'return "over"'))
+    run(AGAIN + """
+made = again("echoes", compare=True)
+assert made.differences[0] == "value.returned: 'ended' then, 'over' now", str(made)
+""")  # fmt: skip
+
+
+def test_a_script_in_another_encoding(run: Run, tmp_path: Path) -> None:
+    script = tmp_path / "latin.py"
+    script.write_bytes(
+        "# -*- coding: latin-1 -*-\nfrom snapshot.replay import record\n"
+        "@record\ndef word(n): return 'gr\xfcn' * n\nword(2)\n".encode("latin-1")
+    )
+    run(script)
+    check = "\nmade = again('word', compare=True)\nassert made.matches and not made.changed, made\n"
+    run(AGAIN + check)
+
+
+def test_a_call_with_something_redacted_in_it_is_not_made(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "hiding.py").write_text("""
+from snapshot.replay import record
+class User:
+    def __init__(self, name, password): self.name, self.password = name, password
+    @record(redact=["password"])
+    def greet(self): return self.name
+    def __call__(self): return self.name
+@record(redact=["password"])
+def names(users, n=1): return [each.name for each in users][:n]
+def make(): User("a", "secret").greet(), names([User("b", "secret")]), names([])
+""")
+    run("import hiding; hiding.make()")
+    source = (
+        AGAIN
+        + """
+for name, argument in (("greet", "self"), ("names", "users")):
+    text = fails(CannotReanimate, name)
+    assert f"the argument {argument} of call" in text and "redacted" in text, text
+    fails(CannotReanimate, name, compare=True)
+    fails(CannotReanimate, name, fork=False)
+assert again("names", overrides={"users": []}) == [] == again("names", 1)
+import hiding
+assert again("greet", overrides={"self": hiding.User("c", "")}) == "c"
+"""
+    )
+    run(source)
+
+
+def test_a_module_that_is_gone(run: Run, tmp_path: Path) -> None:
+    module = tmp_path / "gone.py"
+    module.write_text("""
+from snapshot.replay import record
+FACTOR, helper = 3, len
+@record
+def fact(n, by=1): return by if n < 2 else n * fact(n - 1)
+@record
+def scaled(n): return n * FACTOR
+@record
+def helped(n): return helper(n)
+@record
+def raises(n): raise ValueError(n)
+def make():
+    fact(3), scaled(2), helped("abc")
+    try: raises(1)
+    except ValueError: pass
+""")
+    run("import gone; gone.make()")
+    module.unlink()
+    shutil.rmtree(tmp_path / "__pycache__")
+    source = (
+        AGAIN
+        + f"""
+text = fails(FunctionNotFound, "scaled")
+for each in ({str(module)!r}, "line ", "not there any more", "importing gone raised",
+             "import_path", "recorded_code=True"):
+    assert each in text, text
+assert again("scaled", recorded_code=True) == 6
+assert again("scaled", recorded_code=True, overrides={{"FACTOR": 5}}) == 10
+assert again("raises", recorded_code=True, compare=True).matches
+text = fails(FunctionNotFound, "helped", recorded_code=True)
+assert "reads helper" in text and "not there any more" in text, text
+assert again("helped", recorded_code=True, overrides={{"helper": str.upper}}) == "ABC"
+"""
+    )
+    run(source)
+
+
+MUTABLE = """
+from snapshot.replay import record
+
+@record
+def gather(value, found=[], *, counts={"n": 0}):
+    found.append(value)
+    counts["n"] += 1
+    return found[:], dict(counts)
+
+if __name__ == "__main__":
+    for each in "abc":
+        gather(each)
+"""
+
+
+def test_defaults_that_change_are_what_they_were(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "gathering.py").write_text(MUTABLE)
+    run("import gathering\nfor each in 'abc': gathering.gather(each)")
+    run(
+        AGAIN
+        + """
+for number in ids("gather"):
+    assert reanimate_function(number, compare=True).matches, number
+made = reanimate_function(ids("gather")[2])
+assert made == (["a", "b", "c"], {"n": 3}), made
+"""
+    )

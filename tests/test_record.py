@@ -960,17 +960,18 @@ def test_generators_go_on_as_they_would(run: Run, where: Path) -> None:
     assert run(GENERATORS).stdout == "0\n"
     with recorded(where) as (store, calls):
         bodies = [each for each in calls if names([each]) == ["body"]]
-        told = []
+        told: list[tuple[str, Any]] = []
         for each in bodies:
             assert each.result is not None
             told.append((each.outcome.name, store.calls.load(each.result)))
         assert told[0] == ("closed", [[0], [0, 1], [0, 1, 2]])  # each as it was when yielded
-        assert repr(told[0][1].sent) == "{1: ('send', 'sent'), 2: ('throw', KeyError('thrown'))}"
+        closed, returned, raised = (value for _, value in told[:3])
+        assert repr(closed.sent) == "{1: ('send', 'sent'), 2: ('throw', KeyError('thrown'))}"
         assert told[1] == ("yielded", [[0]])
-        assert told[1][1].returned == "returned"
+        assert returned.returned == "returned"
         assert told[2][0] == "raised"
-        assert repr(told[2][1].raised) == "ValueError('out')"
-        assert repr(told[2][1].sent) == "{1: ('throw', ValueError('out'))}"
+        assert repr(raised.raised) == "ValueError('out')"
+        assert repr(raised.sent) == "{1: ('throw', ValueError('out'))}"
         assert told[3] == ("closed", [[0]])
         assert len(told) == 4
         ends = {names([each])[0]: each.outcome.name for each in calls}

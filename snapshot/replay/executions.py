@@ -11,12 +11,12 @@ from typing import Any
 from snapshot import pickling
 from snapshot.core.disposable import fork_call
 from snapshot.core.rollback.wanted import Paths
-from snapshot.errors import DamagedSpool, NotPicklable, UnknownCall, UsageError
+from snapshot.errors import NotPicklable, UnknownCall, UsageError
 from snapshot.replay import recorder
-from snapshot.replay.reanimation import Args, Kwargs, Reanimated, Reanimation, Request
+from snapshot.replay.reanimation import Reanimated, Reanimation, Request
+from snapshot.replay.restoring import Args, Kwargs
 from snapshot.store import Store
 from snapshot.store.objects import Placeholder, text_of, type_name
-from snapshot.store.spool import segments
 
 Where = str | os.PathLike[str] | Store | None
 Debug = Callable[[Callable[[], Any]], Any]
@@ -30,24 +30,14 @@ def opened(where: Where, *, trust: bool = False) -> Iterator[Store]:
         yield where
         return
     with Store(where, trust=trust) as store:
-        if store.trusted:
-            take_in(store)
+        take_in(store)
         yield store
 
 
 def take_in(store: Store) -> None:
-    """Fold in what was recorded; what cannot be read is said. Raises `StoreError`."""
-    try:
-        if store.is_writable:
-            store.fold()
-        elif any(True for _ in segments(store.spools)):
-            print(
-                f"snapshot: {store.place} cannot be written: calls that it has only in its spool "
-                "are left out",
-                file=sys.stderr,
-            )
-    except DamagedSpool as error:  # the other calls are there all the same
-        print(f"snapshot: {error}; its calls are left out", file=sys.stderr)
+    """Take in what was recorded; what is left out is said once. Raises `StoreError`."""
+    for each in store.catch_up():
+        print(f"snapshot: {each}", file=sys.stderr)
 
 
 def number_of(function_execution_id: int | str) -> int:
@@ -97,14 +87,18 @@ def reanimate_function(
     Of a generator, that is a list of what it yields; a coroutine is awaited. The module of the
     function is imported in the fork if it was not here; one that was is not executed again. A
     function of a script is made from that file, without running its body. The globals and cells
-    that were recorded are put in place. This process is left as it was.
+    that were recorded are put in place; the working directory is that of then, if it is still
+    there. This process is left as it was.
 
     function_execution_id, db_path: as for `load_execution_data`.
     import_path: a directory where modules are looked for first; those of the recording process
         come last.
-    fork: False makes the call here, with all that this changes; only the globals are put back.
+    fork: False makes the call here, with all that this changes; only the globals and the working
+        directory are put back. A global that was changed in place is another object than the one
+        that other modules have.
     timeout, memory, files: see `fork_call`.
-    overrides: values for parameters, or else for globals of the function, by name.
+    overrides: values for parameters and cells, for what goes into `**kwargs`, or else for globals,
+        by name.
     recorded_code: run the source that was recorded, among what is there now.
     mock: functions (by key, or the end of one) whose recorded calls within this one are answered
         with what they returned then.
@@ -119,7 +113,7 @@ def reanimate_function(
     """
     number = number_of(function_execution_id)
     names = (mock,) if isinstance(mock, str) else tuple(mock)
-    request = Request(import_path, overrides, recorded_code, names, _debugger(debug))
+    request = Request(import_path, overrides, recorded_code, names, _debugger(debug), not fork)
     if not fork and not (timeout is memory is files is None):
         raise UsageError("timeout, memory and files need a fork: leave fork=True")
     with opened(db_path) as store:

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import functools
-import importlib
-import inspect
 import os
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import CellType, CodeType, FunctionType, ModuleType
+from importlib.util import decode_source
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from snapshot import pickling
-from snapshot.errors import CannotReanimate, FunctionNotFound, NotPicklable
-from snapshot.pickling import Bytes
+from snapshot.errors import CannotReanimate, NotPicklable
+from snapshot.pickling import Bytes, FindClass
 from snapshot.replay import recorder
+from snapshot.replay.binding import Binding
 from snapshot.replay.comparing import differences
 from snapshot.replay.contents import as_it_was
 from snapshot.replay.definitions import Definitions
+from snapshot.replay.finding import living, made_of_its_module, made_of_its_source
+from snapshot.replay.making import Driving, Keep, alike, is_driven
 from snapshot.replay.mocking import mocked
-from snapshot.replay.redaction import MARK
-from snapshot.replay.sourcetext import SourceText
+from snapshot.replay.programs import found_by_name, in_main, main_key, main_name
+from snapshot.replay.restoring import Args, Kwargs, Restoring, among, define
+from snapshot.replay.secrets import MARK
+from snapshot.replay.standins import Standins
+from snapshot.replay.surroundings import read_by
+from snapshot.replay.yields import Driven
 from snapshot.store import Store
-from snapshot.store.calls import Call, Stored, storable
+from snapshot.store.calls import Call, Function, Stored, storable
 from snapshot.store.events import Outcome
-from snapshot.store.functions import find, find_code, underlying
+from snapshot.store.functions import find, find_code
 from snapshot.store.objects import Placeholder
-from snapshot.store.sources import inner_codes, source_of
+from snapshot.store.sources import source_of
 from snapshot.store.versions import version_of
-
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
-Keep = Callable[[Any], Any]
 
 
 @dataclass
@@ -71,13 +73,17 @@ class Reanimated:
 
 
 class Request(NamedTuple):
-    """How a call is made again; see `reanimate_function`."""
+    """How a call is made again; see `reanimate_function`.
+
+    here: in a process that goes on afterwards.
+    """
 
     import_path: str | os.PathLike[str] | None = None
     overrides: Mapping[str, Any] | None = None
     recorded_code: bool = False
     mock: Sequence[str] = ()
     debug: Callable[[Callable[[], Any]], Any] | None = None
+    here: bool = False
 
 
 @dataclass
@@ -103,11 +109,14 @@ class Reanimation:
         shared: Shared | None = None,
     ) -> None:
         self.call = call
+        self._key = main_key(call.function.key)
         self._store = store
         self._request = request
+        path = request.import_path
+        self._import_path = None if path is None else os.path.abspath(os.fspath(path))
         self._shared = shared or Shared()
         self._fetched: dict[Stored, tuple[bytes, list[Bytes]]] = {}
-        self._find_class: Callable[[str, str], Any] | None = None
+        self._find_class: FindClass | None = None
 
     def arguments(self, *, to_call: bool = False) -> tuple[Args, Kwargs]:
         """What it was called with. Raises `CannotReanimate` where that was not stored.
@@ -123,23 +132,24 @@ class Reanimation:
 
     def run(self) -> Any:
         """Make the call; what it returned, or a list of what it yielded."""
-        return self._prepared(_as_it_is)[0]()
+        with self._in_its_folder():
+            return self._prepared(_as_it_is)[0]()
 
     def compared(self) -> Reanimated:
         """Make the call, and compare what comes of it with what did."""
-        call = self.call
-        made = Reanimated(call.id, call.function.key)
-        make, function, args, kwargs = self._prepared(as_it_was)
-        if not self._request.recorded_code:
-            made.changed = self._has_changed(function)
-        began = time.perf_counter()
-        try:
-            made.value = make()
-        except BaseException as error:
-            if self._is_ours(error):
-                raise
-            made.error = error
-        made.duration = time.perf_counter() - began
+        made = Reanimated(self.call.id, self.call.function.key)
+        with self._in_its_folder():
+            make, function, args, kwargs = self._prepared(as_it_was)
+            if not self._request.recorded_code:
+                made.changed = self._has_changed(function)
+            began = time.perf_counter()
+            try:
+                made.value = make()
+            except BaseException as error:
+                if self._is_ours(error):
+                    raise
+                made.error = error
+            made.duration = time.perf_counter() - began
         made.differences = list(self._differences(made, args, kwargs))
         if made.differences and made.changed:
             made.differences.append("(the function has changed since)")
@@ -160,18 +170,24 @@ class Reanimation:
         """
         if stored is None:
             return None
-        find_class = _with_locks(self._classes()) if to_call else self._classes()
+        find_class = self._standins if to_call else self._classes()
         if stored in self._fetched:
             data, buffers = self._fetched[stored]  # a value may be loaded twice, and changed
             copies = [bytearray(each) for each in buffers]
             return pickling.load(data, copies, find_class=find_class)
         return self._store.calls.load(stored, find_class=find_class)
 
-    def _classes(self) -> Callable[[str, str], Any] | None:
+    @functools.cached_property
+    def _standins(self) -> Standins:
+        return Standins(self._classes())
+
+    def _classes(self) -> FindClass | None:
         """Where an unpickler finds the classes of the program that has recorded."""
         if self._find_class is None and not self._is_our_program():
             with contextlib.suppress(CannotReanimate):
-                self._find_class = self._definitions().find_class
+                self._find_class = in_main(self._definitions().find_class)
+        elif self._find_class is None and self._key != self.call.function.key:
+            self._find_class = in_main(found_by_name)
         return self._find_class
 
     # The function.
@@ -199,67 +215,29 @@ class Reanimation:
                 "functions are in no file: reanimate it there"
             )
         try:
-            with open(file, encoding="utf-8") as source:
-                text = source.read()
+            with open(file, "rb") as source:
+                text = decode_source(source.read())
             return Definitions(text, file, package=facts.get("package"))
         except (OSError, SyntaxError, ValueError) as error:
             raise CannotReanimate(
                 f"{file}, in which it was called, cannot be read: {error}"
             ) from None
 
-    def _module(self, key: str) -> ModuleType | None:
-        """That of the function, where it is no module to be imported."""
-        if key.startswith("__main__:") and not self._is_our_program():
+    def _module(self, key: str | None = None) -> ModuleType | None:
+        """That of a function, this one by default, where it is no module to be imported."""
+        if (key or self._key).startswith("__main__:") and not self._is_our_program():
             return self._definitions().module
         return None
 
     def _function(self, surroundings: Mapping[str, Any]) -> FunctionType:
-        key, facts = self.call.function.key, self.call.function.facts
-        digest = bytes.fromhex(facts["code"])
-        module = self._module(key)
+        facts, module = self.call.function.facts, self._module()
         if self._request.recorded_code:
-            return self._from_source(key, facts, surroundings, module)
+            overrides = self._request.overrides or {}
+            return made_of_its_source(self._key, facts, surroundings, module, overrides)
         if (known := self._known()) is not None:
             return known[0]
-        if "<locals>" in key or "<lambda>" in key:
-            code = find_code(key, digest=digest, module=module)
-            home = module or sys.modules[key.partition(":")[0]]
-            return _made(code, home.__dict__, surroundings)
-        return find(key, digest=digest, module=module)
-
-    def _from_source(
-        self,
-        key: str,
-        facts: Mapping[str, Any],
-        surroundings: Mapping[str, Any],
-        module: ModuleType | None,
-    ) -> FunctionType:
-        """The function as it was, from its text, among what is there now."""
-        if facts["source"] is None:
-            raise CannotReanimate(f"the source of {key} was not recorded: there was none")
-        name, qualname = key.partition(":")[::2]
-        home = module or _imported(name, key)
-        names = [*surroundings.get("cells", {}), *surroundings.get("itself", ())]
-        try:
-            text = SourceText(facts["source"], qualname, facts["file"])
-            code = text.code(names, bytes.fromhex(facts["code"]))
-        except (SyntaxError, ValueError, LookupError) as error:
-            raise CannotReanimate(
-                f"the recorded source of {key} does not make it: {error}"
-            ) from None
-        code = _moved(code, facts["line"] - code.co_firstlineno)
-        function = _made(code, home.__dict__, surroundings)
-        if "defaults" not in surroundings:
-            try:
-                like = text.defaults(home.__dict__)
-            except Exception:  # they may be made of what is not there any more
-                like = None
-                with contextlib.suppress(FunctionNotFound):
-                    like = find(key, module=module)
-            if like is not None:
-                function.__defaults__ = like.__defaults__
-                function.__kwdefaults__ = like.__kwdefaults__
-        return function
+        found = None if "<" in self._key else living(self._key, facts, module)
+        return found or made_of_its_module(self._key, facts, surroundings, module)
 
     def prefetch(self) -> int:
         """Have all values of the call here, so that a fork needs no connection to the store.
@@ -277,23 +255,20 @@ class Reanimation:
 
     def warm_up(self) -> None:
         """Import what the function is in, and find it there. Raises `CannotReanimate`."""
-        key, facts = self.call.function.key, self.call.function.facts
+        facts = self.call.function.facts
         if self._known() is not None:
             return
         self._find_path()
-        if self._module(key) is not None:
+        if self._module() is not None:
             return
-        digest = bytes.fromhex(facts["code"])
-        if "<" in key:
-            find_code(key, digest=digest)
-        else:
-            function = find(key, digest=digest)
+        if "<" in self._key:
+            find_code(self._key, digest=bytes.fromhex(facts["code"]))
+        elif (function := living(self._key, facts)) is not None:
             changed = self._has_changed(function)
-            self._shared.functions[key, self.call.function.digest] = function, changed
+            self._shared.functions[self._key, self.call.function.digest] = function, changed
 
     def _known(self) -> tuple[FunctionType, bool] | None:
-        function = self.call.function
-        return self._shared.functions.get((function.key, function.digest))
+        return self._shared.functions.get((self._key, self.call.function.digest))
 
     def has_changed(self) -> bool:
         """Whether the function is another one now. Raises `CannotReanimate`."""
@@ -310,8 +285,8 @@ class Reanimation:
             if then is None or now is None or MARK in then:
                 return False
             return bool(then != now.text)
-        if (module := self._module(self.call.function.key)) is not None:
-            _define(function, module)
+        if (module := self._module()) is not None:
+            define(function, module)
         return version_of(function) != self.call.function.digest
 
     # The call.
@@ -323,20 +298,46 @@ class Reanimation:
         """
         self._find_path()
         overrides = dict(self._request.overrides or {})
-        surroundings = self.loaded(self.call.surroundings, to_call=True) or {}
-        if isinstance(surroundings, Placeholder):
+        surroundings = self.loaded(self.call.surroundings, to_call=True)
+        if not isinstance(surroundings, dict):
             surroundings = {}
         self._fill_cells(surroundings.get("cells", {}), overrides)
         function = self._function(surroundings)
-        args, kwargs = _bound(self, function, *self.arguments(to_call=True), overrides)
-        values = {**surroundings.get("globals", {}), **overrides}
-        call = functools.partial(function, *args, **kwargs)
-        make = functools.partial(_made_call, call, self._yielded(), keep)
+        restoring = Restoring(function, self._module(), in_place=not self._request.here)
+        values = restoring.globals(surroundings, overrides)
+        given = restoring.arguments(surroundings, values, *self.arguments(to_call=True))
+        binding = Binding(self.call, function, *given)
+        read = set(read_by(function.__code__))
+        binding.give(overrides, read)
+        binding.check(self._standins)
+        self._check_names(overrides, function, read, binding)
+        values.update(overrides)
+        call = functools.partial(function, *binding.args, **binding.kwargs)
+        make = functools.partial(self._driving(keep).made, call)
         if self._request.debug is not None:
             make = functools.partial(self._request.debug, make)
         if self._request.mock:
             make = functools.partial(self._mocked, make)
-        return functools.partial(_among, function, values, make), function, args, kwargs
+        make = functools.partial(among, function, values, make)
+        return make, function, binding.args, binding.kwargs
+
+    def _check_names(
+        self, overrides: Iterable[str], function: FunctionType, read: set[str], binding: Binding
+    ) -> None:
+        """Raise `CannotReanimate` for what is neither parameter nor cell, and no global either."""
+        is_ours = self._module() is None
+        for name in overrides:
+            if name in read or name in function.__globals__:
+                continue
+            if not is_ours and self._definitions().binds(name):
+                continue
+            cells = ", ".join(function.__code__.co_freevars) or "none"
+            raise CannotReanimate(
+                f"overrides={{{name!r}: ...}} means nothing to {self.call.function.key}: it has "
+                f"the parameters {', '.join(binding.names) or 'none'}, reads the globals "
+                f"{', '.join(sorted(read - vars(builtins).keys())) or 'none'}, and has the cells "
+                f"{cells}"
+            )
 
     def _fill_cells(self, cells: dict[str, Any], overrides: dict[str, Any]) -> None:
         """Put what `overrides` has for a cell in its place, and take it out of there."""
@@ -351,29 +352,57 @@ class Reanimation:
                 )
 
     def _mocked(self, make: Callable[[], Any]) -> Any:
-        request = self._request
-        with mocked(self._store.calls, self.call, request.mock, self.loaded, self._found):
+        with mocked(self._store.calls, self.call, self._request.mock, self.loaded, self._found):
             return make()
 
-    def _found(self, key: str) -> FunctionType:
-        return find(key, module=self._module(key))
+    def _found(self, function: Function) -> FunctionType:
+        key = main_key(function.key)
+        module = self._module(key)
+        return living(key, function.facts, module) or find(key, module=module)
+
+    @contextlib.contextmanager
+    def _in_its_folder(self) -> Iterator[None]:
+        """In the block, the working directory is that of then, if it is still there."""
+        path = [*sys.path]
+        try:
+            before = os.getcwd()
+            absolute = [os.path.abspath(each) for each in path]
+            os.chdir(self.call.process.facts["folder"] or before)
+        except OSError:
+            yield
+            return
+        sys.path[:] = absolute
+        try:
+            yield
+        finally:
+            names = dict(zip(absolute, path, strict=True))
+            sys.path[:] = [names.get(each, each) for each in sys.path]
+            with contextlib.suppress(OSError):  # the call may have removed it
+                os.chdir(before)
 
     def _find_path(self) -> None:
-        first = self._request.import_path
-        if first is not None and sys.path[:1] != [os.path.abspath(os.fspath(first))]:
-            sys.path.insert(0, os.path.abspath(os.fspath(first)))
+        if (first := self._import_path) is not None and sys.path[:1] != [first]:
+            sys.path.insert(0, first)
         folder = self.call.process.facts["folder"]
         for each in self.call.process.facts["path"]:
             place = os.path.join(folder or "", each)
             if place not in sys.path and os.path.exists(place):
                 sys.path.append(place)
 
-    def _yielded(self) -> int | None:
-        """How many values to take of a generator; None for all of them."""
-        if self.call.outcome is not Outcome.closed:
-            return None
-        found = self.loaded(self.call.result)
-        return len(found) if isinstance(found, list) else None
+    def _driving(self, keep: Keep) -> Driving:
+        """How the generator was driven, if it is one. Raises `CannotReanimate`."""
+        closed = self.call.outcome is Outcome.closed
+        if not self.call.function.facts["kind"].endswith("generator"):
+            return Driving(None, closed=closed, keep=keep)
+        stored = self.call.result
+        try:
+            then = self.loaded(stored)
+        except NotPicklable as error:
+            assert stored is not None
+            if closed or is_driven(self._store.calls.fetch(stored)[0]):
+                raise CannotReanimate(f"how it was driven cannot be loaded: {error}") from error
+            then = None
+        return Driving(then, closed=closed, keep=keep)
 
     def _differences(self, made: Reanimated, args: Args, kwargs: Kwargs) -> Iterator[str]:
         call = self.call
@@ -382,10 +411,12 @@ class Reanimation:
             return
         if call.outcome is Outcome.raised:
             assert call.failure is not None
-            then = f"{call.failure.type}: {call.failure.text}"
+            then = f"{main_name(call.failure.type)}: {call.failure.text}"
             now = "nothing" if made.error is None else in_words(made.error)
             if now != then:
                 yield f"exception: {then} then, {now} now"
+            else:
+                yield from self._in_errors(made.error)
         elif made.error is not None:
             yield f"exception: nothing then, {in_words(made.error)} now"
         else:
@@ -394,7 +425,7 @@ class Reanimation:
             except NotPicklable as error:
                 yield f"value: what it was cannot be loaded: {error}"
             else:
-                yield from differences(then, made.value)
+                yield from differences(*alike(then, made.value))
         if self._request.overrides:
             return  # the arguments are others, too
         before = self.arguments() if call.after is None else self.loaded(call.after)
@@ -402,177 +433,18 @@ class Reanimation:
             yield from differences(tuple(before[0]), args, "arguments")
             yield from differences(before[1], kwargs, "keywords")
 
-
-def _with_locks(find_class: Callable[[str, str], Any] | None) -> Callable[[str, str], Any]:
-    """The same, with which a lock comes into being in the place of what stands for one."""
-
-    def find(module: str, name: str) -> Any:
-        if (module, name) == (Placeholder.__module__, Placeholder.__name__):
-            return _lock_or_placeholder
-        if find_class is not None:
-            return find_class(module, name)
-        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
-
-    return find
-
-
-def _lock_or_placeholder(kind: str, reason: str, text: str) -> Any:
-    found = Placeholder(kind, reason, text)
-    make = {"_thread.lock": threading.Lock, "_thread.RLock": threading.RLock}.get(kind)
-    return found if make is None else _Lock(make(), found)
-
-
-class _Lock:
-    """A new lock in the place of one that was not stored. Pickled, it is not stored either."""
-
-    def __init__(self, lock: Any, then: Placeholder) -> None:
-        self._lock, self._then = lock, then
-        self.acquire, self.release = lock.acquire, lock.release
-
-    def locked(self) -> bool:
-        return bool(self._lock.locked())
-
-    def __enter__(self) -> Any:
-        return self._lock.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._lock.__exit__(*error)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self._then.__reduce__()
-
-
-def _imported(name: str, key: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise FunctionNotFound(f"{key}: {name} cannot be imported: {error}", key=key) from error
-
-
-def _made(code: CodeType, home: dict[str, Any], surroundings: Mapping[str, Any]) -> FunctionType:
-    """A function that is found by no name, with its cells as they were recorded."""
-    cells = surroundings.get("cells", {})
-    closure = tuple(CellType(cells[n]) if n in cells else CellType() for n in code.co_freevars)
-    function = FunctionType(code, home, code.co_name, None, closure)
-    defaults, keywords = surroundings.get("defaults", (None, None))
-    function.__defaults__, function.__kwdefaults__ = defaults, keywords
-    for name, cell in zip(code.co_freevars, closure, strict=True):
-        if name in surroundings.get("itself", ()):
-            cell.cell_contents = function
-    return function
-
-
-def _moved(code: CodeType, lines: int) -> CodeType:
-    """The same code, so many lines further down."""
-    constants = tuple(
-        _moved(each, lines) if isinstance(each, CodeType) else each for each in code.co_consts
-    )
-    return code.replace(co_consts=constants, co_firstlineno=code.co_firstlineno + lines)
-
-
-def _bound(
-    self: Reanimation, function: FunctionType, args: Args, kwargs: Kwargs, overrides: dict[str, Any]
-) -> tuple[Args, Kwargs]:
-    """The arguments, with those of `overrides` that are parameters, which are taken out of it.
-
-    Raises `CannotReanimate` where they do not fit, or one was not stored.
-    """
-    key = self.call.function.key
-    signature = inspect.signature(function)
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError as error:
-        was = (self.call.function.facts["source"] or "").partition("\n")[0]
-        raise CannotReanimate(
-            f"{key} does not take the recorded arguments any more ({error}): it is "
-            f"{function.__name__}{signature} now, and was: {was.strip()}; run what it was with "
-            "recorded_code=True, or give other arguments to it yourself"
-        ) from None
-    for name in [each for each in overrides if each in signature.parameters]:
-        bound.arguments[name] = overrides.pop(name)
-    defaults = {
-        name: each.default
-        for name, each in signature.parameters.items()
-        if name not in bound.arguments and isinstance(each.default, Placeholder)
-    }
-    for name, value in {**bound.arguments, **defaults}.items():
-        if isinstance(value, Placeholder):
-            raise CannotReanimate(
-                f"the argument {name} of call {self.call.id} was not stored ({value.reason}): "
-                f"give one, overrides={{{name!r}: ...}}"
-            )
-    return bound.args, bound.kwargs
-
-
-def _define(function: FunctionType, module: ModuleType) -> None:
-    """Define what a function of a script reaches by its globals, and what that does."""
-    waiting: list[Any] = [function]
-    seen: set[int] = set()
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, type) and each.__module__ == module.__name__:
-            waiting += vars(each).values()
-        plain = underlying(each)
-        if plain is None or plain.__globals__ is not module.__dict__ or id(plain) in seen:
-            continue
-        seen.add(id(plain))
-        for name in {name for code in inner_codes(plain.__code__) for name in code.co_names}:
-            with contextlib.suppress(Exception):  # it is made by the body, or cannot be made
-                waiting.append(getattr(module, name))
-
-
-def _among(function: FunctionType, values: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-    """Make a call while the globals of its function have these values."""
-    home = function.__globals__
-    found = {name: each for name, each in values.items() if not isinstance(each, Placeholder)}
-    before = {name: home[name] for name in found if name in home}
-    home.update(found)
-    try:
-        return make()
-    finally:
-        for name in found:
-            home.pop(name, None)
-        home.update(before)
+    def _in_errors(self, now: object) -> list[str]:
+        """What else of an exception, of one type and text, is another one now."""
+        try:
+            then = self.loaded(self.call.result)
+        except NotPicklable:
+            return []
+        then = then.raised if isinstance(then, Driven) else then
+        return [] if then is None else differences(then, now, "exception")
 
 
 def _as_it_is(value: Any) -> Any:
     return value
-
-
-def _made_call(call: Callable[[], Any], count: int | None, keep: Keep) -> Any:
-    """What a call returns, when it has been awaited, or iterated so many times."""
-    value = call()
-    if inspect.iscoroutine(value):
-        return _awaited(value)
-    if inspect.isasyncgen(value):
-        return _awaited(_all_of(value, count, keep))
-    if inspect.isgenerator(value):
-        found: list[Any] = []
-        while count is None or len(found) < count:
-            try:
-                found.append(keep(next(value)))
-            except StopIteration:
-                break
-        value.close()
-        return found
-    return value
-
-
-def _awaited(value: Any) -> Any:
-    import asyncio  # what makes few calls wait, and each fork dearer
-
-    return asyncio.run(value)
-
-
-async def _all_of(values: Any, count: int | None, keep: Keep) -> list[Any]:
-    found: list[Any] = []
-    while count is None or len(found) < count:
-        try:
-            found.append(keep(await anext(values)))
-        except StopAsyncIteration:
-            break
-    await values.aclose()
-    return found
 
 
 def in_words(error: BaseException) -> str:

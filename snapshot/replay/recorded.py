@@ -14,7 +14,8 @@ from typing import Any
 from snapshot.errors import NotPicklable, UsageError
 from snapshot.replay.background import estimated
 from snapshot.replay.contents import pickled
-from snapshot.replay.redaction import Redaction, Scrubbing
+from snapshot.replay.redaction import Parts, Redaction, Scrubbing, behind, hidden
+from snapshot.replay.secrets import Secrets
 from snapshot.replay.surroundings import Surroundings
 from snapshot.store import functions
 from snapshot.store.bytecode import code_digest
@@ -77,7 +78,7 @@ class Recorded:
         self.function = function
         self.options = options
         self.redaction = Redaction(options.redact) if options.redact else None
-        self.surroundings = Surroundings(function.__code__)
+        self.surroundings = Surroundings(function)
         self.is_plain = self.redaction is None and options.max_value_bytes is None
         self.is_simple = self.is_plain and options == Options(keep_last=options.keep_last)
         self.is_generator = kind.endswith("generator")
@@ -85,6 +86,8 @@ class Recorded:
         self._chance = random.Random(os.urandom(8)) if options.sample < 1 else None
         names = functions.parameters(function.__code__)
         self._positional = names.positional_only + names.positional
+        self._by_keyword = frozenset(names.positional + names.keyword_only)
+        self._more, self._others = names.varargs, names.varkw
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Recorded, (self.function, self._kind, self.options)
@@ -108,7 +111,7 @@ class Recorded:
         source = source_of(function)
         text = None if source is None else source.text
         if text is not None and self.redaction is not None:
-            text = self.redaction.scrubbing({*self.secrets}).text(text)
+            text = self.redaction.scrubbing(Secrets(self.secrets)).text(text)
         return {
             "key": functions.key_of(function),
             "digest": version_of(function).hex(),
@@ -122,12 +125,13 @@ class Recorded:
         }
 
     @functools.cached_property
-    def secrets(self) -> frozenset[str | bytes]:
+    def secrets(self) -> Secrets:
         """What its defaults hold that is redacted."""
-        if self.redaction is None:
-            return frozenset()
-        last, keywords = self._defaults()
-        return frozenset(self.redaction.named(last) | self.redaction.named(keywords))
+        found = Secrets()
+        if self.redaction is not None:
+            for each in self._defaults():
+                found.add_values(self.redaction.named(each))
+        return found
 
     def _defaults(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """By name: of the last positional parameters, and of the keywords."""
@@ -142,28 +146,54 @@ class Recorded:
         return tuple(last.values()) or None, keywords or None
 
     def cleaned(
-        self, value: Any, secrets: set[str | bytes], *, of_call: bool = False
+        self, value: Any, secrets: Secrets, *, of_call: bool = False
     ) -> tuple[Scrubbing, Any]:
         """A value without what is redacted, and what is needed to pickle it.
 
         of_call: it is what a call is made with.
         """
         assert self.redaction is not None
-        args, kwargs = value if of_call else ((), {})
-        for again in (True, False):  # what is found late in a value may be in its beginning, too
-            scrubbing = self.redaction.scrubbing(secrets)
-            clean = self.redacted(args, kwargs, scrubbing) if of_call else value
-            clean = scrubbing.value(clean)
-            if again:
-                with contextlib.suppress(NotPicklable):  # its parts will be looked at one by one
-                    pickled(clean, scrubbing)  # what is in objects is found as they are pickled
-        return scrubbing, clean
+        if of_call:
+            args, kwargs = value
+            value = self.redacted(args, kwargs, secrets)
+        self._search(value, secrets)  # what is found late may be in its beginning, too
+        scrubbing = self.redaction.scrubbing(secrets)
+        return scrubbing, scrubbing.value(value)
 
-    def redacted(self, args: Args, kwargs: Kwargs, scrubbing: Scrubbing) -> tuple[Args, Kwargs]:
-        """Arguments of which those with one of the names are hidden."""
+    def _search(self, value: Any, secrets: Secrets) -> None:
+        """Find the secrets in a value, and in the exceptions that the traceback of one tells of."""
         assert self.redaction is not None
-        hidden = self.redaction.hidden
-        named = dict(zip(self._positional, args, strict=False))
-        scrubbing.secrets |= self.redaction.named(named) | self.redaction.named(kwargs)
-        first = tuple(hidden(name, each) for name, each in named.items())
-        return first + args[len(first) :], {n: hidden(n, each) for n, each in kwargs.items()}
+        error = value.raised if issubclass(type(value), Parts) else value
+        others = behind(error) if issubclass(type(error), BaseException) else []
+        scrubbing = self.redaction.scrubbing(secrets, searching=True)
+        for each in (value, *others):
+            with contextlib.suppress(NotPicklable):  # its parts will be looked at one by one
+                # What is in objects is found as they are pickled.
+                pickled(scrubbing.value(each), scrubbing)
+
+    def redacted(self, args: Args, kwargs: Kwargs, secrets: Secrets) -> tuple[Args, Kwargs]:
+        """Arguments of which those with one of the names are hidden, and those without any, too:
+        what no parameter takes."""
+        more = [self._more] * len(args[len(self._positional) :])
+        hide = self._hiding(secrets)
+        first = tuple(map(hide, (*self._positional, *more), args))
+        return first, {
+            name: hide(name if self._has(name) else self._others, each)
+            for name, each in kwargs.items()
+        }
+
+    def _has(self, name: str) -> bool:
+        assert self.redaction is not None
+        return name in self._by_keyword or name in self.redaction
+
+    def _hiding(self, secrets: Secrets) -> Callable[[str | None, Any], Any]:
+        redaction = self.redaction
+        assert redaction is not None
+
+        def hide(name: str | None, value: Any) -> Any:
+            if name is not None and name not in redaction:
+                return value
+            secrets.add_value(value)
+            return hidden(value)
+
+        return hide

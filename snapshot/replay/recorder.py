@@ -39,6 +39,7 @@ from snapshot.replay.contents import (
     taken_atoms,
 )
 from snapshot.replay.recorded import Args, Kwargs, Recorded
+from snapshot.replay.secrets import Secrets
 from snapshot.replay.yields import Yields
 from snapshot.store import Store, events, spool
 from snapshot.store.events import Outcome
@@ -53,7 +54,7 @@ _session = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
 _paused = False
 
 _BEHIND = Taken(b"")  # of arguments that are told in the background
-_NO_SECRETS: set[str | bytes] = set()  # of calls in which nothing is redacted
+_NO_SECRETS = Secrets()  # of calls in which nothing is redacted
 
 
 class Running(NamedTuple):
@@ -67,7 +68,7 @@ class Running(NamedTuple):
     parent: int
     began: int
     before: Taken | None
-    secrets: set[str | bytes]
+    secrets: Secrets
 
 
 class _Thread(threading.local):
@@ -81,6 +82,7 @@ class Recorder:
     """That of a store, for all functions which are recorded there."""
 
     _all: ClassVar[dict[Place, Recorder]] = {}
+    _again = 0.0  # when a store that took long to fail is tried again
 
     @classmethod
     def of(cls, where: str | os.PathLike[str] | None) -> Recorder:
@@ -160,14 +162,17 @@ class Recorder:
             if not self._is_known:
                 self._introduce()
             around = None
-            secrets = set(recorded.secrets)
+            secrets = _NO_SECRETS
+            if recorded.redaction is not None:
+                secrets = Secrets(recorded.secrets)
             if recorded.redaction is not None and recorded.surroundings.exist:
-                self._surroundings(recorded, secrets, function)  # what it has under the names
+                # What it has under the names.
+                self._surroundings(recorded, secrets, function, args, kwargs)
             arguments, before = self._given(recorded, args, kwargs, secrets)
             if recorded.surroundings.exist and not recorded.surroundings.are_empty(
                 function or recorded.function
             ):
-                around = self._surroundings(recorded, secrets, function)
+                around = self._surroundings(recorded, secrets, function, args, kwargs)
             parent = self._current.get()
             with self._lock:
                 number = self._next()
@@ -192,7 +197,7 @@ class Recorder:
             thread.busy = False
 
     def _given(
-        self, recorded: Recorded, args: Args, kwargs: Kwargs, secrets: set[str | bytes]
+        self, recorded: Recorded, args: Args, kwargs: Kwargs, secrets: Secrets
     ) -> tuple[Taken | None, Taken | None]:
         """The arguments, None for later, and what they are compared with at the end."""
         if recorded.is_large((args, kwargs)):
@@ -394,7 +399,7 @@ class Recorder:
         self,
         value: Any,
         recorded: Recorded,
-        secrets: set[str | bytes],
+        secrets: Secrets,
         levels: int = 0,
         *,
         of_call: bool = False,
@@ -403,15 +408,16 @@ class Recorder:
         if recorded.is_plain and (taken := taken_at_once(value)) is not None:
             return taken
         most, redaction = recorded.options.max_value_bytes, recorded.redaction
+        if type(value) is Yields:
+            most = None  # which holds for each of them, and was looked at then
         if redaction is None:
             return self._contents.take(value, most, None, levels)
         scrubbing, clean = recorded.cleaned(value, secrets, of_call=of_call)
         return self._contents.take(clean, most, scrubbing, levels)
 
-    def _tell_later(
-        self, recorded: Recorded, secrets: set[str | bytes], number: int, **values: Any
-    ) -> None:
+    def _tell_later(self, recorded: Recorded, secrets: Secrets, number: int, **values: Any) -> None:
         """Tell values of a call in the background, or now, where that cannot be."""
+        path = self._spool.another()
 
         def records() -> Iterator[bytes]:
             for what, value in values.items():
@@ -427,7 +433,6 @@ class Recorder:
             self._contents.forget()  # what was told is in another file
             spool.write(path, [(events.KIND, each) for each in records()])
 
-        path = self._spool.another()
         self._background = self._background or Background()
         if not self._background.run(work):
             with self._lock:
@@ -435,16 +440,26 @@ class Recorder:
                     self._append(each)
 
     def _surroundings(
-        self, recorded: Recorded, secrets: set[str | bytes], function: FunctionType | None
+        self,
+        recorded: Recorded,
+        secrets: Secrets,
+        function: FunctionType | None,
+        args: Args,
+        kwargs: Kwargs,
     ) -> Taken | None:
-        values = recorded.surroundings.values(function or recorded.function)
+        values = recorded.surroundings.values(function or recorded.function, args, kwargs)
         if not any(values.values()):
             return None
         if recorded.redaction is not None:
             for each in ("globals", "cells"):
-                secrets |= recorded.redaction.named(values[each])
+                secrets.add_values(recorded.redaction.named(values[each]))
             if "defaults" in values:
                 values["defaults"] = recorded.redacted_defaults()
+            if "changing" in values:
+                last, keywords = recorded.redacted_defaults()
+                shown: dict[int | str, Any] = dict(enumerate(last or ()))
+                shown.update(keywords or {})
+                values["changing"] = {place: shown[place] for place in values["changing"]}
         return self._take(values, recorded, secrets, 2)
 
     def _leave_at_least(self, number: int, value: Any, outcome: Outcome, duration: int) -> None:
@@ -465,11 +480,22 @@ class Recorder:
         with self._lock, _signals_wait():
             if self._is_known:
                 return
+            if self._store is not None and not self._store.is_the_same:
+                self._store.close()
+                self._store = None
             if self._store is None:
-                self._store = Store(self._place, create=True)
+                began = time.monotonic()
+                if began < self._again:
+                    raise StoreError("it could not be opened before, and that took long")
+                try:
+                    self._store = Store(self._place, create=True)
+                except StoreError:
+                    now = time.monotonic()
+                    self._again = now + 10 * (now - began)  # most of the time is the program's
+                    raise
                 self._contents = Contents(self._store.objects)
             self._contents.forget()
-            self._spool = self._store.spool
+            self._spool: spool.Spool = self._store.spool
             facts = {
                 "session": _session,
                 "parent": self._parent,
@@ -523,22 +549,24 @@ class Recorder:
             assert self._store is not None
             self._file = self._spool.file
             self._contents.forget()
-            if not self._place.path.exists():
+            if not self._store.is_the_same:
                 self._begin_anew()
             self._unfolded += self._spool.size
             if self._unfolded > _FOLD_AT:
-                self._unfolded = 0
-                self._store.fold()
+                # What is in a spool is there: whoever reads the store is told what is amiss.
+                with contextlib.suppress(StoreError):
+                    self._store.fold(wait=False)
+                    self._unfolded = 0
 
     def _begin_anew(self) -> NoReturn:
         """The store was deleted, with all that was told: the next call makes another one."""
-        store, file = self._store, self._file
+        store, spool = self._store, self._spool
         assert store is not None
         self._begin()
         self._store = None
         with contextlib.suppress(Exception):
+            spool.abandon()
             store.close()
-            os.unlink(store.spools / f"{file}")
         raise StoreError("it was deleted while this process recorded, and is made anew")
 
     def _lose(self, error: Exception) -> None:
@@ -598,9 +626,7 @@ def _raised(value: Any) -> BaseException:
     return error
 
 
-def _in_words(
-    error: BaseException, recorded: Recorded, secrets: set[str | bytes]
-) -> dict[str, str]:
+def _in_words(error: BaseException, recorded: Recorded, secrets: Secrets) -> dict[str, str]:
     kind = type(error)
     place: TracebackType | None = error.__traceback__
     if place is not None and place.tb_frame.f_code is not recorded.function.__code__:
@@ -620,7 +646,7 @@ def _in_words(
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as other:
+    except BaseException as other:
         if pickling.is_interrupt(other):
             raise
         return f"<its str raised {type(other).__name__}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import math
 import os
 import re
@@ -11,13 +12,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from snapshot.errors import StoreError
+from snapshot.replay.programs import MAINS
 from snapshot.store import Store
+from snapshot.store.bytecode import code_digest
 from snapshot.store.calls import Call, Stored
 from snapshot.store.events import Outcome
 from snapshot.store.place import VARIABLE
+from snapshot.store.sources import codes_of
 
 _LONG = 1000  # characters up to which a value is written as a literal
-_OURS = ("asyncio", "monkeypatch", "pytest")  # names in a test
+# Names in a test, also those that stand in literals.
+_OURS = frozenset(
+    {"asyncio", "monkeypatch", "pytest", "raised"}
+    | {"complex", "float", "frozenset", "list", "set", "str"}
+)
 
 
 def reanimation_script(store: Store, call: Call) -> str:
@@ -95,7 +103,7 @@ def _literal_test(store: Store, call: Call) -> str | None:
     """None where something of it can be no literal, or no import leads to the function."""
     module, _, name = call.function.key.partition(":")
     kind = call.function.facts["kind"]
-    if not _can_be_imported(module, name) or kind == "async generator":
+    if not _can_be_imported(module, name) or _is_hidden(call) or kind == "async generator":
         return None
     if call.outcome in (Outcome.running, Outcome.closed):
         return None
@@ -106,8 +114,10 @@ def _literal_test(store: Store, call: Call) -> str | None:
         read = {} if call.surroundings is None else _plain(store, call.surroundings)
         if not (isinstance(read, dict) and all(map(_is_name, kwargs))):
             return None
-        if read.get("named") or read.get("cells"):
+        if any(read.get(each) for each in ("named", "cells", "same")):
             return None
+        if _holds_twice([args, kwargs, read.get("globals")]) or _holds_twice(after):
+            return None  # literals would be two objects
         if read.get("globals") and name in module.split("."):
             return None  # the name of the module would be that of the function
         globals_ = {each: _literal(value) for each, value in read.get("globals", {}).items()}
@@ -138,7 +148,9 @@ def _literal_test(store: Store, call: Call) -> str | None:
     if call.outcome is Outcome.raised:
         assert call.failure is not None
         error = _exception(call.failure.type)
-        if error is None or re.search(r"\\(0|ud)", call.failure.text):  # stored as escapes
+        if (
+            error is None or error[0] == name or re.search(r"\\(0|ud)", call.failure.text)
+        ):  # stored as escapes
             return None
         lines.append(f"    with pytest.raises({error[0]}) as raised:")
         lines.append(f"        {made}")
@@ -153,9 +165,38 @@ def _literal_test(store: Store, call: Call) -> str | None:
 
 def _can_be_imported(module: str, name: str) -> bool:
     """By a test, in which it is neither taken for a test nor for something else."""
-    if module == "__main__" or name in _OURS or name.startswith(("test", "Test")):
+    parts = *module.split("."), name
+    if module in MAINS or not _OURS.isdisjoint(parts):
         return False
-    return all(map(_is_name, (*module.split("."), name)))
+    return not name.startswith(("test", "Test", "argument_")) and all(map(_is_name, parts))
+
+
+def _is_hidden(call: Call) -> bool:
+    """Whether another function of that name comes after it in its file."""
+    facts = call.function.facts
+    try:
+        codes = codes_of("".join(linecache.getlines(facts["file"])), facts["file"])
+    except (SyntaxError, ValueError):
+        return False
+    found = codes.get(call.function.key.partition(":")[2], [])
+    return len(found) > 1 and code_digest(found[-1]).hex() != facts["code"]
+
+
+def _holds_twice(value: Any) -> bool:
+    """Whether one and the same object that may change is in it in several places."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list | dict | set):
+            if id(each) in seen:
+                return True
+            seen.add(id(each))
+        if isinstance(each, list | tuple):
+            waiting += each
+        elif isinstance(each, dict):
+            waiting += each.values()
+    return False
 
 
 def _test(call: Call, imports: list[str], lines: list[str], parameter: str) -> str:
@@ -199,7 +240,7 @@ def _exception(name: str) -> tuple[str, str] | None:
     if not module:
         return name, ""
     parts = name.split(".")
-    if module == "__main__" or not all(map(_is_name, parts)) or not module.islower():
+    if module in MAINS or not all(map(_is_name, parts)) or not module.islower():
         return None  # a class in a class, perhaps
     return last, f"from {module} import {last}"
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from snapshot.pickling import Guarded
 from snapshot.replay.contents import ATOMS, pickled
 from snapshot.store.objects import type_name
 
@@ -18,28 +19,37 @@ _BY_NAME = (ModuleType, FunctionType, BuiltinFunctionType, type)
 class Surroundings:
     """Those of the functions of one code.
 
-    exist: whether they read anything but what importing would bring.
+    exist: whether they read anything but what importing would bring, or have defaults that change.
     """
 
-    def __init__(self, code: CodeType) -> None:
-        self._names = tuple(sorted(set(_read(code))))
+    def __init__(self, function: FunctionType) -> None:
+        code = function.__code__
+        self._names = tuple(sorted(set(read_by(code))))
         self._free = code.co_freevars
         # A function in a function is found by no name, nor is a lambda: all that its making gave
         # it must be told.
         self._is_nested = "<locals>" in code.co_qualname or "<lambda>" in code.co_qualname
-        self.exist = bool(self._names or self._free or self._is_nested)
+        self._has_changing = any(map(_may_change, _defaults(function).values()))
+        self.exist = bool(self._names or self._free or self._is_nested or self._has_changing)
         self._weighed: dict[str, tuple[int, bool]] = {}
 
     def are_empty(self, function: FunctionType) -> bool:
         """Whether there is nothing to tell, as far as is soon seen."""
-        if self._free or self._is_nested:
+        if self._free or self._is_nested or self._has_changing:
             return False
         module = function.__globals__
         return all(type(module.get(each, len)) in _BY_NAME for each in self._names)
 
-    def values(self, function: FunctionType) -> dict[str, Any]:
+    def values(
+        self,
+        function: FunctionType,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] = {},
+    ) -> dict[str, Any]:
         """What is told of one: `globals` and `cells`, by name; `named`, the types of those that are
-        too large; `itself`, the cells that hold the function; `defaults` of a nested one."""
+        too large; `itself`, the cells that hold the function; `defaults` of a nested one, of any
+        other `changing`, those that may change, by place; `same`, the arguments of a call that are
+        one object with a global, or what is in a cell."""
         inside: dict[str, Any] = {}
         named: dict[str, str] = {}
         module = function.__globals__
@@ -68,8 +78,17 @@ class Surroundings:
         found: dict[str, Any] = {"globals": inside, "named": named, "cells": cells}
         if itself:
             found["itself"] = itself
+        held = {name: module[name] for name in (*inside, *named)} | cells
+        if same := _same(held, args, kwargs):
+            found["same"] = same
         if self._is_nested:
             found["defaults"] = (function.__defaults__, function.__kwdefaults__)
+        elif self._has_changing:
+            found["changing"] = {
+                place: value
+                for place, value in _defaults(function).items()
+                if _may_change(value) and self._is_small(f"default {place}", value)
+            }
         return found
 
     def _is_small(self, name: str, value: Any) -> bool:
@@ -78,11 +97,9 @@ class Surroundings:
             return len(value) <= _SMALL
         if kind in ATOMS:
             return True
-        try:
+        with Guarded():
             if len(value) > _MANY:
                 return False
-        except Exception:
-            pass
         known, is_small = self._weighed.get(name, (0, False))
         if known != id(value):
             data, buffers = pickled(value)
@@ -91,14 +108,40 @@ class Surroundings:
         return is_small
 
 
-def _read(code: CodeType) -> Iterator[str]:
+def _defaults(function: FunctionType) -> dict[int | str, Any]:
+    """By their places in `__defaults__`, or by name."""
+    return dict(enumerate(function.__defaults__ or ())) | (function.__kwdefaults__ or {})
+
+
+def _may_change(value: Any) -> bool:
+    kind = type(value)
+    if kind in ATOMS or kind is object or issubclass(kind, _BY_NAME):
+        return False
+    return any(map(_may_change, value)) if kind in (tuple, frozenset) else True
+
+
+def read_by(code: CodeType) -> Iterator[str]:
     """The globals that a code reads, and those within it."""
     for each in dis.get_instructions(code):
         if each.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             yield each.argval
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _read(constant)
+            yield from read_by(constant)
+
+
+def _same(
+    held: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, int | str]:
+    """Where each of the values is among the arguments."""
+    places = {id(each): index for index, each in enumerate(args)} | {
+        id(each): name for name, each in kwargs.items()
+    }
+    return {
+        name: places[id(value)]
+        for name, value in held.items()
+        if type(value) not in ATOMS and id(value) in places
+    }
 
 
 def without_recorder(value: Any) -> Any:

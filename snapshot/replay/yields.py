@@ -6,7 +6,7 @@ import pickle
 from typing import Any
 
 from snapshot.replay.contents import ATOMS, acceptable, instead_of, whole
-from snapshot.replay.redaction import Scrubbing
+from snapshot.replay.redaction import Parts, Scrubbing
 
 MOST = 10_000
 """How many values are kept; the others are counted."""
@@ -31,7 +31,7 @@ def driven(values: list[Any], facts: dict[str, Any]) -> Driven:
     return made
 
 
-class Yields:
+class Yields(Parts):
     """Pickled, it is a list of them, or `Driven`."""
 
     def __init__(self) -> None:
@@ -39,7 +39,6 @@ class Yields:
         self._more = 0
         self._sent: dict[int, tuple[str, Any]] = {}
         self._returned: Any = None
-        self.raised: BaseException | None = None
 
     def add(self, value: Any, most: int | None = None, scrubbing: Scrubbing | None = None) -> None:
         """The next one. What may still change is pickled now; see `Contents.take`."""
