@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from snapshot.debugger.tape import Tape
 
+_NAMED = 5  # of several threads
+
 
 class Stop(NamedTuple):
     """A moment at which there is, or was, a state.
@@ -25,13 +27,31 @@ class Stop(NamedTuple):
 
 
 @dataclass
+class Company:
+    """Other threads ran beside the program's own.
+
+    begin and end: from when to when, as far as is known. names: of those that were started.
+    """
+
+    begin: int
+    names: list[str]
+    end: int | None = None
+
+    def __str__(self) -> str:
+        names = ", ".join(map(repr, self.names[:_NAMED])) + ", …" * (len(self.names) > _NAMED)
+        until = "on" if self.end is None else f"to {self.end}"
+        return f"from position {self.begin} {until} other threads ran: {names}"
+
+
+@dataclass
 class Branch:
     """A line of events; where it was left, another one may have begun.
 
     number: 1 is what the program did first. parent and root: the branch that it left, and when;
     None for the first one. stops: by time. tip: how far it is known. process: the branch of the
     timeline at whose tip its process is, None if that has gone. ended: how the program ended.
-    names: times that were named. hidden: whether it was forgotten.
+    shown: when the program has written to the terminal last, or to what stands in its place.
+    names: times that were named. hidden: whether it was forgotten. company: other threads, by time.
     """
 
     number: int
@@ -41,14 +61,20 @@ class Branch:
     tip: int = 0
     process: int | None = None
     ended: str | None = None
+    shown: int = 0
     names: dict[str, int] = field(default_factory=dict)
     hidden: bool = False
+    company: list[Company] = field(default_factory=list)
 
 
 class Chronicle:
-    """The branches of a program under the debugger."""
+    """The branches of a program under the debugger.
+
+    told: what the user had told the debugger when the program went on last.
+    """
 
     def __init__(self) -> None:
+        self._told = b""
         self._tape = Tape()
         self._read = 0
         self._branches: dict[int, Branch] = {}
@@ -94,6 +120,23 @@ class Chronicle:
     def restore(self, branch: int) -> None:
         self._add("hidden", branch, False)
 
+    def accompanied(self, branch: int, time: int, name: str) -> None:
+        """A thread of that name runs beside the program's own."""
+        self._add("joined", branch, time, name)
+
+    def shown(self, branch: int, time: int) -> None:
+        """The program has written to a standard stream."""
+        self._add("output", branch, time)
+
+    def alone(self, branch: int, time: int) -> None:
+        """No other thread runs any more."""
+        self._add("alone", branch, time)
+
+    def leave(self, told: bytes) -> None:
+        """The program goes on, and that is what the user has told the debugger."""
+        if told != self.told:
+            self._add("left", told)
+
     def _add(self, *facts: Any) -> None:
         self._tape.append(marshal.dumps(facts))
 
@@ -105,6 +148,9 @@ class Chronicle:
         self._branches[stop.branch].stops.append(stop)
 
     def _tip(self, branch: int, time: int, process: int | None, ended: str | None) -> None:
+        for each in self._branches.values():
+            if each.process == process:
+                each.process = None  # it has left that branch
         found = self._branches[branch]
         found.tip, found.process, found.ended = max(time, found.tip), process, ended
 
@@ -116,11 +162,39 @@ class Chronicle:
     def _hidden(self, branch: int, hidden: bool) -> None:
         self._branches[branch].hidden = hidden
 
+    def _joined(self, branch: int, time: int, name: str) -> None:
+        company = self._branches[branch].company
+        if not company or company[-1].end is not None:
+            company.append(Company(time, []))
+        if name not in company[-1].names:
+            company[-1].names.append(name)
+
+    def _output(self, branch: int, time: int) -> None:
+        self._branches[branch].shown = time
+
+    def _alone(self, branch: int, time: int) -> None:
+        self._branches[branch].company[-1].end = time
+
+    def _left(self, told: bytes) -> None:
+        self._told = told
+
     def _lost(self, state: int) -> None:
         for branch in self._branches.values():
             branch.stops = [each for each in branch.stops if each.state != state]
 
     # What can be asked.
+
+    @property
+    def told(self) -> bytes:
+        self.branches()
+        return self._told
+
+    def company(self, branch: int, begin: int, end: int) -> Company | None:
+        """The first other threads that ran between two times."""
+        for each in self.branches()[branch].company:
+            if begin < end and each.begin < end and (each.end is None or begin < each.end):
+                return each
+        return None
 
     def marks(self) -> dict[str, tuple[int, int]]:
         """Branch and time of each name."""
@@ -154,6 +228,13 @@ class Chronicle:
     def first(self, branch: Branch) -> int:
         """The earliest time at which there was a state."""
         return min((each.time for each in branch.stops), default=branch.root)
+
+    def known(self, branch: int, time: int) -> Stop | None:
+        """The first state of that time or later whose place an event can be compared with."""
+        found = self.branches()[branch]
+        end = found.tip if found.ended else None
+        stops = [each for each in found.stops if each.time >= time and each.time != end]
+        return min(stops, key=lambda each: each.time, default=None)
 
     def before(self, branch: int, time: int) -> list[Stop]:
         """The states of one branch from which that time can be reached, the nearest first."""

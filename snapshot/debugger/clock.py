@@ -33,6 +33,10 @@ class Clock(Protocol):
     def now(self) -> int:
         """How many events there have been."""
 
+    def raised(self, frame: FrameType, error: BaseException) -> int | None:
+        """When an exception that is still there went out of a frame that is; None if that frame
+        is not watched."""
+
     def aim(self, time: int, lines: frozenset[int], codes: Iterable[CodeType]) -> None:
         """Hand on every event from that time on, each on one of these lines, of any file, and each
         call, return and exception in this code."""

@@ -21,10 +21,12 @@ from snapshot.core import process
 from snapshot.core.line import Place
 from snapshot.core.process import Exit
 from snapshot.core.timeline.member import Member
+from snapshot.debugger import others
+from snapshot.debugger.clock import NEVER
 from snapshot.debugger.own import Own
 from snapshot.debugger.searching import Search
 from snapshot.debugger.travel import Traveller
-from snapshot.errors import DebuggerError
+from snapshot.errors import DebuggerError, TimelineError
 
 if sys.version_info >= (3, 12):
     from snapshot.debugger.monitoring import MonitoringClock as _Clock
@@ -74,6 +76,10 @@ class Prompt(Protocol):
     def show_end(self, moment: int, error: BaseException | None) -> None:
         """The same when the program has ended."""
 
+    def plan(self, here: FrameType) -> Any:
+        """The step that is under way, for another process at the same event; None if there is
+        none that it could follow."""
+
     def carry(self) -> bytes:
         """What goes along to another moment."""
 
@@ -91,7 +97,8 @@ class Prompt(Protocol):
 class Engine:
     """See above.
 
-    moment: where the prompt is, or was last. event: that at which it is.
+    moment: where the prompt is, or was last. event: that at which it is; None at the end. error:
+    by which the program was ended, if it was.
     """
 
     def __init__(self, member: Member, own: Own, prompt: Prompt) -> None:
@@ -100,14 +107,17 @@ class Engine:
         self.traveller = Traveller(member, self._clock.now, self._differs)
         self._world = self.traveller.world
         self._searching: Search | None = None
+        self._until = 0  # the time at which the search ends
         self._next_look = 1
         self._begun = False
         self.moment = 0
         self.event: Event | None = None
+        self.error: BaseException | None = None
 
     def run(self, run: Callable[[], BaseException | None]) -> BaseException | None:
         """Run a program; returns what it was ended by, as `run` has returned it."""
         self._aim(0)
+        others.watch(self.traveller.accompanied)
         self._world.enter()
         self._world.remember(self.traveller.branch)
         before = signal.signal(signal.SIGINT, self._interrupted)
@@ -125,8 +135,15 @@ class Engine:
         self.traveller.bye()
         return error
 
+    def raised(self, frame: FrameType, error: BaseException) -> int | None:
+        """See `clock.Clock`."""
+        return self._clock.raised(frame, error)
+
     def _event(self, kind: str, frame: FrameType, argument: Any) -> None:
         """The clock has come to an event that `_aim` has asked for."""
+        if self._searching is not None:
+            self._search_on(kind, frame)
+            return
         self._world.aside = True
         try:
             event = self.event = Event(self._clock.now(), kind, frame, argument)
@@ -141,33 +158,34 @@ class Engine:
 
     def _see(self, event: Event) -> None:
         traveller = self.traveller
-        if self._searching is not None:
-            self._search_on(event)
-            return
         if traveller.target is not None:
             if event.time >= traveller.target:
                 self._arrive(event)
         elif traveller.visiting and event.time >= traveller.known.tip:
             self._reach_the_tip(event)
+        elif traveller.visiting and (company := traveller.company(event.time, event.time + 1)):
+            traveller.output.unmute()
+            self._prompt.tell(f"{company}, and cannot be repeated")
+            self._stop(event)
         elif self._prompt.stops(event):
             self._stop(event)
-        if event.time >= self._next_look:
+        if event.time >= self._next_look and self.moment:  # the first state is that of a stop
             self._next_look = traveller.look_at(event.time)
             if traveller.is_due():
                 self._freeze(event, prompted=False)
-        self._aim(event.time)
+        if self._searching is None:
+            self._aim(event.time)
 
     def _aim(self, now: int) -> None:
         """Ask the clock for what matters next."""
-        if self._searching is not None:
-            self._clock.aim(0, frozenset(), ())
-            return
         time = min(now - now % _MILESTONE + _MILESTONE, self._next_look)
         if self.traveller.target is not None:
             self._clock.aim(min(time, self.traveller.target), frozenset(), ())
             return
         if self.traveller.visiting:
             time = min(time, self.traveller.known.tip)
+            if company := self.traveller.company(now, time):
+                time = company.begin
         wanted = self._prompt.wanted()
         self._clock.aim(now + 1 if wanted.all else time, wanted.lines, wanted.codes)
 
@@ -175,6 +193,8 @@ class Engine:
 
     def _stop(self, event: Event) -> None:
         """Make a state of this moment, and ask."""
+        self._compare(event)
+        self.traveller.output.unmute()
         if not self._freeze(event, prompted=True):
             self._show(event)
 
@@ -187,19 +207,35 @@ class Engine:
 
     def _show(self, event: Event) -> None:
         traveller = self.traveller
-        traveller.unmute()
+        traveller.output.unmute()
         traveller.tell_where(event.time)
         self.moment = event.time
         with _Keyboard():
-            self._prompt.show(event)
+            self._ask(event)
         if self._prompt.quitting:
             self._quit()
+        traveller.begun(str(event), self._prompt.carry())
         if self._prompt.changed:
             self._branch_off(event)
         elif traveller.visiting:
-            traveller.mute()
+            if event.time >= traveller.known.tip:
+                traveller.settle(event.time)
+            else:
+                traveller.output.mute()
+
+    def _ask(self, event: Event) -> None:
+        """Until it is known how to go on from an event."""
+        while True:
+            self._prompt.show(event)
+            if self._prompt.quitting or self._prompt.changed or not self.traveller.visiting:
+                return
+            company = self.traveller.company(event.time, event.time + 1)
+            if company is None:
+                return
+            self._prompt.tell(f"*** {company}, and cannot be repeated")
 
     def _quit(self) -> NoReturn:
+        self._clock.aim(NEVER, frozenset(), ())
         self.traveller.bye()
         if self.traveller.visiting:
             process.exit_now(Exit(code=0))
@@ -216,15 +252,17 @@ class Engine:
         """The program has ended; what it has done can still be gone back to."""
         self.moment = self._clock.now() + 1
         traveller = self.traveller
+        if traveller.errand is not None and self._searching is not None:
+            traveller.errand.finish(tuple(self._searching.end(None, self.moment)))
         if traveller.visiting and traveller.target is None and traveller.known.process is not None:
             traveller.go(traveller.branch, traveller.known.tip, carried=self._prompt.carry())
         how = "ended" if error is None else f"was ended by {type(error).__name__}"
-        self.event = None
+        self.event, self.error = None, error
         if traveller.freeze(self.moment, f"the program {how}", prompted=True):
             if "carried" in traveller.news:
                 self._prompt.take(traveller.news["carried"])
             traveller.target = None
-        traveller.unmute()
+        traveller.output.unmute()
         traveller.tell_where(self.moment, ended=how)
         with _Keyboard():
             self._prompt.show_end(self.moment, error)
@@ -239,43 +277,79 @@ class Engine:
         if traveller.errand is not None:
             self._searching = self._prompt.search(traveller.news, event)
             self._searching.seen(event.kind, event.frame, event.time)
+            self._aim_search(event.time)
             return
         self._next_look = event.time + 1
-        if "carried" not in traveller.news:  # the process before this one has died
-            traveller.begin_branch(event.time)
+        if traveller.died is not None:
+            traveller.output.unmute()
+            self._prompt.take(traveller.chronicle.told)
+            last = traveller.recover(event.time)
+            self._prompt.tell(f"The program {traveller.died}, after position {last}.")
             self._stop(event)
             return
         self._prompt.take(traveller.news["carried"])
-        if traveller.target == event.time:
+        if traveller.target in (None, event.time):  # None: somebody has given up, and is back
             self._arrive(event)
         else:
             signal.signal(signal.SIGINT, self._interrupted)
-            traveller.mute()
+            traveller.output.mute()
 
     def _arrive(self, event: Event) -> None:
         self.traveller.target = None
-        if told := self.traveller.news.get("told"):
-            self.traveller.unmute()
-            self._prompt.tell(told)
+        self.traveller.output.unmute()
+        news = self.traveller.news
+        failed = f"*** {news['failed']}" if "failed" in news else None
+        for told in (failed, news.get("told"), self.traveller.missing):
+            if told:
+                self._prompt.tell(told)
         self._stop(event)
 
     def _reach_the_tip(self, event: Event) -> None:
         """All that was known has been repeated: what comes is done by the process at the tip."""
-        traveller = self.traveller
+        self._compare(event)
+        traveller, stops = self.traveller, self._prompt.stops(event)
+        plan = None if stops else self._prompt.plan(event.frame)
         if traveller.known.process is not None:
-            traveller.go(traveller.branch, event.time, carried=self._prompt.carry())
-        traveller.unmute()
+            carried = self._prompt.carry()
+            traveller.go(traveller.branch, event.time, carried=carried, plan=plan)
+        traveller.output.unmute()
         traveller.settle(event.time)
-        self._stop(event)
+        if stops:
+            self._stop(event)
 
-    def _search_on(self, event: Event) -> None:
+    def _search_on(self, kind: str, frame: FrameType) -> None:
+        """An event on the way of a search; there are many, and this is all that is done at one."""
+        search, now = self._searching, self._clock.now()
+        assert search is not None
+        if now < self._until and now % _MILESTONE:
+            search.seen(kind, frame, now)
+            return
+        self._world.aside = True
+        if now % _MILESTONE == 0:
+            self._world.milestone(str(Event(now, kind, frame)))
+        if now >= self._until:
+            assert self.traveller.errand is not None
+            self._compare(Event(now, kind, frame))
+            self.traveller.errand.finish(tuple(search.end(frame, now)))
+        search.seen(kind, frame, now)
+        self._aim_search(now)
+        self._world.aside = False
+
+    def _aim_search(self, now: int) -> None:
         assert self._searching is not None
-        assert self.traveller.errand is not None
-        if event.time >= self.traveller.news["time"]:
-            self.traveller.errand.finish(tuple(self._searching.end(event.frame, event.time)))
-        self._searching.seen(event.kind, event.frame, event.time)
+        self._until = self.traveller.news["time"]
+        time = min(self._until, now - now % _MILESTONE + _MILESTONE)
+        lines = self._searching.lines
+        self._clock.aim(0 if lines is None else time, lines or frozenset(), ())
+
+    def _compare(self, event: Event) -> None:
+        """In a repeat: see whether the program is where it was, if that is known."""
+        place = self.traveller.place(event.time) if self.traveller.visiting else None
+        if place not in (None, str(event)):
+            self._differs(f"{place} at {event.time}", f"{event} at {event.time}")
 
     def _differs(self, then: str, now: str) -> NoReturn:
+        self._world.aside = True
         told = f"the program takes another path when it is repeated: {then} then, {now} now"
         traveller = self.traveller
         if traveller.errand is not None:
@@ -285,9 +359,14 @@ class Engine:
         raise DebuggerError(told)
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        """Ctrl-C, while the program runs: stop; on the way to a moment, go back."""
-        if self.traveller.visiting:
-            self.traveller.give_up("interrupted", self._prompt.carry())
+        """Ctrl-C, while the program runs, or is repeated: stop; on the way to a moment, go back."""
+        if self.traveller.target is not None:
+            self._world.aside = True
+            try:
+                self.traveller.give_up("interrupted", self._prompt.carry())
+            except TimelineError:  # there is nowhere to go back to: stop here
+                self._world.aside = False
+                self.traveller.target = None
         self._prompt.interrupt()
         self._clock.aim(0, frozenset(), ())
 

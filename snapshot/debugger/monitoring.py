@@ -21,6 +21,8 @@ _M = sys.monitoring
 _E = _M.events
 _TOOL = _M.DEBUGGER_ID
 _LOCAL = _E.LINE | _E.PY_START | _E.PY_RESUME | _E.PY_RETURN | _E.PY_YIELD
+_Now = Callable[[], int]
+_Raised = Callable[[FrameType, BaseException], int | None]
 _GLOBAL = _E.PY_START | _E.PY_RESUME | _E.PY_THROW | _E.PY_UNWIND | _E.RAISE
 
 
@@ -30,7 +32,8 @@ class MonitoringClock:
     def __init__(self, own: Callable[[str], bool], handler: Handler) -> None:
         self._own = own
         self._codes: dict[int, CodeType] = {}  # held, so that no other one gets the same id
-        self.now, self._set, self._callbacks = _counter(self._add, self._codes, handler)
+        told, self._set, self._callbacks = _counter(self._add, self._codes, handler)
+        self.now, self.raised = told
 
     def start(self, frame: FrameType | None) -> None:
         """Raises `DebuggerError` if another debugger is there."""
@@ -70,17 +73,21 @@ class MonitoringClock:
 
 def _counter(
     add: Callable[[CodeType], bool], known: dict[int, CodeType], handler: Handler
-) -> tuple[Callable[[], int], Callable[..., None], dict[int, Callable[..., Any]]]:
+) -> tuple[tuple[_Now, _Raised], Callable[..., None], dict[int, Callable[..., Any]]]:
     """What is called at each event; variables of a closure are the fastest there are."""
     time, limit = 0, NEVER
     lines: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
     thread = get_ident()
+    raises: dict[tuple[int, int], int] = {}
     frame_at = sys._getframe
     disable = _M.DISABLE
 
     def now() -> int:
         return time
+
+    def raised(frame: FrameType, error: BaseException) -> int | None:
+        return raises.get((id(frame), id(error)))
 
     def aim(first: int, numbers: frozenset[int], codes: frozenset[int]) -> None:
         nonlocal limit, lines, watched
@@ -117,8 +124,10 @@ def _counter(
         nonlocal time
         if id(code) in known and get_ident() == thread:
             time += 1
+            frame = frame_at(1)
+            raises[id(frame), id(error)] = time
             if time >= limit or id(code) in watched:
-                handler("exception", frame_at(1), (type(error), error, error.__traceback__))
+                handler("exception", frame, (type(error), error, error.__traceback__))
 
     callbacks: dict[int, Callable[..., Any]] = {
         _E.LINE: line,
@@ -130,4 +139,4 @@ def _counter(
         _E.PY_UNWIND: leaving("unwind"),
         _E.RAISE: exception,
     }
-    return now, aim, callbacks
+    return (now, raised), aim, callbacks

@@ -30,11 +30,16 @@ class Found(NamedTuple):
 
 
 class Search(Protocol):
-    """What is handed every event up to the end of the search, and is asked then."""
+    """What is handed every event up to the end of the search, and is asked then.
+
+    lines: the numbers of those that it wants to see alone, None for every event.
+    """
+
+    lines: frozenset[int] | None
 
     def seen(self, kind: str, frame: FrameType, time: int) -> None: ...
 
-    def end(self, frame: FrameType, time: int) -> Found: ...
+    def end(self, frame: FrameType | None, time: int) -> Found: ...
 
 
 def outwards(frame: FrameType | None, bottom: FrameType | None) -> Iterator[FrameType]:
@@ -59,16 +64,40 @@ def frame_at(depth: int, frame: FrameType, bottom: FrameType | None) -> FrameTyp
     return None
 
 
+class Passing:
+    """Nothing: whether the way is the same as it was is seen at its end."""
+
+    lines: frozenset[int] | None = frozenset()
+
+    def seen(self, kind: str, frame: FrameType, time: int) -> None:
+        pass
+
+    def end(self, frame: FrameType | None, time: int) -> Found:
+        return Found(time)
+
+
 class LineBefore:
     """The last line that a frame was at: where it was called, if it was at none."""
 
+    lines: frozenset[int] | None = None
+
     def __init__(
-        self, details: Mapping[str, Any], here: FrameType, bottom: FrameType | None
+        self,
+        details: Mapping[str, Any],
+        here: FrameType,
+        bottom: FrameType | None,
+        own: Callable[[str], bool],
     ) -> None:
+        self._own = own
         self._depth: int = details["depth"]
         self._bottom = bottom
         # At the start: a frame that was there is known by its depth, in an earlier search, too.
-        self._there = {id(each): depth_of(each, bottom) for each in outwards(here, bottom)}
+        # Of others nothing is ever seen.
+        self._there = {
+            id(each): depth_of(each, bottom)
+            for each in outwards(here, bottom)
+            if own(each.f_code.co_filename)
+        }
         self._lines: dict[int, int] = {}
         self._born: dict[int, tuple[int | None, int | None]] = {}
 
@@ -84,14 +113,16 @@ class LineBefore:
     def _call(self, frame: FrameType) -> tuple[int | None, int | None]:
         """The line that made the call; or the depth of its frame, if it was before the start."""
         for caller in outwards(frame.f_back, self._bottom):
+            if not self._own(caller.f_code.co_filename):
+                continue  # it may be where one of the program's own was
             if id(caller) in self._lines:
                 return self._lines[id(caller)], None
             if id(caller) in self._there:
                 return None, self._there[id(caller)]
         return None, None
 
-    def end(self, frame: FrameType, time: int) -> Found:
-        wanted = frame_at(self._depth, frame, self._bottom)
+    def end(self, frame: FrameType | None, time: int) -> Found:
+        wanted = None if frame is None else frame_at(self._depth, frame, self._bottom)
         if wanted is None:
             return Found(None)
         key = id(wanted)
@@ -105,7 +136,10 @@ class LineBefore:
 class LastHit:
     """The last event at which the program would have been stopped."""
 
-    def __init__(self, is_hit: Callable[[str, FrameType], bool]) -> None:
+    def __init__(
+        self, is_hit: Callable[[str, FrameType], bool], lines: frozenset[int] | None
+    ) -> None:
+        self.lines = lines
         self._is_hit = is_hit
         self._last: int | None = None
 
@@ -113,7 +147,7 @@ class LastHit:
         if self._is_hit(kind, frame):
             self._last = time
 
-    def end(self, frame: FrameType, time: int) -> Found:
+    def end(self, frame: FrameType | None, time: int) -> Found:
         return Found(self._last, depth=0)
 
 
@@ -122,6 +156,8 @@ class LastChange:
 
     Its names are those of the frame of a depth, or with depth 0 of a module.
     """
+
+    lines: frozenset[int] | None = None
 
     def __init__(
         self, details: Mapping[str, Any], here: FrameType, bottom: FrameType | None
@@ -133,7 +169,9 @@ class LastChange:
         self._scope = frame_at(self._depth, here, bottom) if self._depth else None
         self._lines: dict[int, int] = {}
         self._line: int | None = None  # the one that runs; None if it began before the start
-        self._old = content(self._value())
+        self._value_before: Any = ABSENT
+        self._old = content(ABSENT)
+        self._compare()
         self._found: Found | None = None
 
     def _value(self) -> Any:
@@ -150,12 +188,8 @@ class LastChange:
         begins = self._depth and kind == "call" and is_first(frame)
         if begins and depth_of(frame, self._bottom) == self._depth:
             self._scope = frame
-            self._old = content(ABSENT)
-        new = content(self._value())
-        if new != self._old:
-            told = f"{shown(self._old)} → {shown(new)}"
-            self._found = Found(self._line, None if self._line is not None else -1, told)
-            self._old = new
+            self._value_before, self._old = ABSENT, content(ABSENT)
+        self._compare()
         if kind == "line":
             self._lines[id(frame)] = self._line = time
         elif kind in _LEAVING:
@@ -167,12 +201,24 @@ class LastChange:
             lines = (self._lines.get(id(each)) for each in callers)
             self._line = next((each for each in lines if each is not None), None)
 
-    def end(self, frame: FrameType, time: int) -> Found:
-        self.seen("end", frame, time)
+    def _compare(self) -> None:
+        value = self._value()
+        if value is self._value_before and type(value) in _UNCHANGING:
+            return
+        self._value_before = value
+        new = content(value)
+        if new != self._old:
+            told = f"{shown(self._old)} → {shown(new)}"
+            self._found = Found(self._line, None if self._line is not None else -1, told)
+            self._old = new
+
+    def end(self, frame: FrameType | None, time: int) -> Found:
+        self._compare()
         return self._found or Found(None, depth=self._depth)
 
 
 ABSENT = object()
+_UNCHANGING = {object, bool, int, float, complex, str, bytes, type(None)}
 
 
 def content(value: Any) -> tuple[str, Any]:

@@ -10,7 +10,7 @@ from types import FrameType
 # Attributes of `pdb.Pdb`; what a version does not have is passed over.
 _OF_PDB = (
     *("aliases", "breaks", "cmdqueue", "commands", "commands_doprompt", "commands_silent"),
-    *("lastcmd", "shown", "watches"),
+    *("lastcmd", "rcLines", "shown", "watches"),
 )
 
 

@@ -6,10 +6,11 @@ import ctypes
 import pdb
 import sys
 from types import FrameType, TracebackType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+from snapshot.debugger import breaking
 from snapshot.debugger.engine import Event, Wanted
-from snapshot.debugger.searching import ABSENT, content, shown
+from snapshot.debugger.searching import ABSENT, content, frame_at, outwards, shown
 
 _LEAVING = ("return", "yield", "unwind")
 _RESUMABLE = 0x20 | 0x80 | 0x200  # generators, coroutines, asynchronous generators: inspect.CO_…
@@ -20,6 +21,15 @@ def write_locals(frame: FrameType) -> None:
     earlier ones after a trace function, in its frame alone."""
     if sys.version_info < (3, 13):
         ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+
+
+class Plan(NamedTuple):
+    """Of a step: `bdb`'s stopframe and returnframe by their depths, 0 for what called the program;
+    and its stoplineno."""
+
+    stop: int | None
+    returns: int | None
+    line: int
 
 
 class Stepping(pdb.Pdb):
@@ -37,7 +47,7 @@ class Stepping(pdb.Pdb):
 
     def wanted(self) -> Wanted:
         """See `engine.Prompt`."""
-        lines = {number for numbers in self.breaks.values() for number in numbers}
+        lines = set(breaking.lines())
         codes = set()
         if self.stoplineno != -1:
             for frame in (self.stopframe, self.returnframe):
@@ -53,7 +63,7 @@ class Stepping(pdb.Pdb):
         if self.watches and self._has_changed(frame):
             return True
         if kind == "line":
-            return bool(self.stop_here(frame)) or self.is_hit(event)
+            return bool(self.stop_here(frame) or (self.breaks and breaking.is_hit(self, frame)))
         if kind == "yield" and self.stopframe is not None:
             return frame is self.returnframe  # `next` stays in a generator, or coroutine
         if kind in _LEAVING:
@@ -66,10 +76,6 @@ class Stepping(pdb.Pdb):
             if resumes or frame.f_back is self.botframe:
                 return False
         return bool(self.stop_here(frame))
-
-    def is_hit(self, event: Event) -> bool:
-        """Whether a breakpoint is hit, which it counts."""
-        return event.kind == "line" and bool(self.breaks) and bool(self.break_here(event.frame))
 
     def _has_changed(self, frame: FrameType) -> bool:
         changed = False
@@ -91,6 +97,31 @@ class Stepping(pdb.Pdb):
 
     def _plan(self, stop: FrameType | None, returns: FrameType | None, line: int = 0) -> None:
         cast(Any, self)._set_stopinfo(stop, returns, line)
+
+    def plan(self, here: FrameType) -> Plan | None:
+        """The step that is under way; None if it can be followed in this process alone."""
+        frames = [*outwards(here, self.botframe), self.botframe]
+        depths: dict[FrameType | None, int | None] = {
+            each: len(frames) - place for place, each in enumerate(frames, 1)
+        }
+        depths[None] = None
+        if self.stopframe not in depths or self.returnframe not in depths:
+            return None
+        return Plan(depths[self.stopframe], depths[self.returnframe], self.stoplineno)
+
+    def follow(self, plan: Plan, here: FrameType) -> None:
+        """Go on as the process has planned that stood at this event, too."""
+
+        def found(depth: int | None) -> FrameType | None:
+            if not depth:
+                return None if depth is None else self.botframe
+            return frame_at(depth, here, self.botframe)
+
+        self._plan(found(plan.stop), found(plan.returns), plan.line)
+
+    def _look_at(self, place: int) -> None:
+        """As `up` and `down` do."""
+        cast(Any, self)._select_frame(place)
 
     def set_trace(self, frame: FrameType | None = None) -> None:
         self.set_step()

@@ -11,6 +11,9 @@ from typing import Any
 from snapshot.debugger.clock import NEVER, Handler
 from snapshot.errors import DebuggerError
 
+_Now = Callable[[], int]
+_Raised = Callable[[FrameType, BaseException], int | None]
+_Tracer = Callable[[FrameType, str, Any], Any]
 _RETURNS = {dis.opmap["RETURN_VALUE"]: "return", dis.opmap["YIELD_VALUE"]: "yield"}
 
 
@@ -19,7 +22,8 @@ class TracingClock:
 
     def __init__(self, own: Callable[[str], bool], handler: Handler) -> None:
         self._own = own
-        self.now, self._set, self._called, self._traced = _counter(own, handler)
+        told, self._set, self._called, self._traced = _counter(own, handler)
+        self.now, self.raised = told
 
     def start(self, frame: FrameType | None) -> None:
         """Raises `DebuggerError` if another debugger is there."""
@@ -49,14 +53,18 @@ class TracingClock:
 
 def _counter(
     own: Callable[[str], bool], handler: Handler
-) -> tuple[Callable[[], int], Callable[..., None], Callable[..., Any], Callable[..., Any]]:
+) -> tuple[tuple[_Now, _Raised], Callable[..., None], _Tracer, _Tracer]:
     """What is called at each event; variables of a closure are the fastest there are."""
     time, limit = 0, NEVER
     lines: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
+    raises: dict[tuple[int, int], int] = {}
 
     def now() -> int:
         return time
+
+    def raised(frame: FrameType, error: BaseException) -> int | None:
+        return raises.get((id(frame), id(error)))
 
     def aim(first: int, numbers: frozenset[int], codes: frozenset[int]) -> None:
         nonlocal limit, lines, watched
@@ -65,6 +73,8 @@ def _counter(
     def traced(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal time
         time += 1
+        if event == "exception":
+            raises[id(frame), id(argument[1])] = time
         if event == "line":
             if time >= limit or frame.f_lineno in lines:
                 handler("line", frame, None)
@@ -83,4 +93,4 @@ def _counter(
             handler("call", frame, None)
         return traced
 
-    return now, aim, called, traced
+    return (now, raised), aim, called, traced

@@ -10,24 +10,23 @@ what it does has no effect, until it gets beyond what is known of its branch.
 
 from __future__ import annotations
 
-import os
-import sys
+import marshal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from snapshot.core import process
-from snapshot.core.descriptors import OURS
+from snapshot.core import process, streams, threads
 from snapshot.core.process import Exit
 from snapshot.core.timeline.asking import About
 from snapshot.core.timeline.member import Errand, Landing, Member
-from snapshot.debugger.chronicle import Branch, Chronicle, Stop
+from snapshot.debugger.chronicle import Branch, Chronicle, Company, Stop
+from snapshot.debugger.output import Output
 from snapshot.debugger.searching import Found
 from snapshot.debugger.tape import Tape
 from snapshot.debugger.world import World
 from snapshot.errors import DebuggerError, TimelineError, UnknownState
 
-_INTERVAL = 0.05  # seconds after which a state is made while the program runs
+_INTERVAL = 0.02  # seconds after which a state is made while the program runs
 _SHARE = 20  # times as long as making the last one took, at least
 _CHECK = 0.005  # seconds between looks at the time
 _MOST = 64  # events between them
@@ -37,32 +36,42 @@ class Traveller:
     """A process of the program under the debugger.
 
     branch: of the program's past it is on. visiting: whether it is a visitor. target: the time at
-    which it is to stop, on its way. errand: what it is sent for. news: what it was woken with.
+    which it is to stop, on its way. errand: what it is sent for. output: what it shows. news: what
+    it was woken with. missing: what it has not that was there. died: how the process ended whose
+    place it takes.
     """
 
     def __init__(
         self, member: Member, now: Callable[[], int], differs: Callable[[str, str], NoReturn]
     ) -> None:
         self._member = member
+        member.quiet = True
+        member.flushes = False  # or what is written, and when, would depend on the states
         self.chronicle = Chronicle()
-        self.world = World(Tape(), now)
+        self._tape = Tape()
+        self._now = now
+        self.world = World(self._tape, now)
         self.world.differs = differs
+        self.world.shows = self._shown
         self.branch = self.chronicle.begin(None, 0)
         self.visiting = False
         self.target: int | None = None
         self.errand: Errand | None = None
         self.news: Mapping[str, Any] = {}
+        self.missing = ""
+        self.died: str | None = None
         self._here: tuple[int, int] | None = None  # the branch and the time of the last state
         self._took = 0.0
         self._made = time.monotonic()
         self._looked = 0, self._made
         self._stride = 1
-        self._streams: list[int] | None = None
+        self.output = Output()
 
     # States.
 
     def look_at(self, now: int) -> int:
         """Look at the time; the event at which to look again."""
+        self._look_for_others(now)
         before, then = self._looked
         seconds = time.monotonic() - then
         self._looked = now, then + seconds
@@ -77,8 +86,10 @@ class Traveller:
     def freeze(self, now: int, place: str, *, prompted: bool) -> bool:
         """Make a state, unless there is one of this moment; whether a copy of it has woken here."""
         if self._here != (self.branch, now):
+            self._look_for_others(now)
             self._here = self.branch, now
             began = time.monotonic()
+            self.output.flush()
             landing = self._member.freeze(About(f"{now} {place}"), began)
             self._made = time.monotonic()
             self._looked = now, self._made
@@ -91,33 +102,35 @@ class Traveller:
         self.chronicle.stopped(Stop(self.branch, now, self._member.at, prompted, place))
         return False
 
+    def _shown(self) -> None:
+        self.chronicle.shown(self.branch, self._now())
+
+    def accompanied(self, name: str) -> None:
+        """A thread is about to be started."""
+        if not self.visiting:
+            self.chronicle.accompanied(self.branch, self._now(), name)
+
+    def _look_for_others(self, now: int) -> None:
+        """Whether other threads run, which may have been started unseen, or have ended."""
+        if self.visiting:
+            return
+        company = self.chronicle.company(self.branch, now, now + 1)
+        if threads.alone():
+            if company is not None:
+                self.chronicle.alone(self.branch, now)
+        elif company is None:
+            since = now if self._here is None else self._here[1]
+            for each in threads.others():
+                self.chronicle.accompanied(self.branch, since, each.name)
+
     def _land(self, landing: Landing) -> None:
         self.visiting = True
         self.errand = landing.errand
         self.news = landing.errand.details if landing.errand else landing.brought
         self.target = self.news.get("time")
+        self.missing = landing.missing
+        self.died = landing.died[1].rpartition(", ")[2] if landing.died else None
         self.world.repeat(self.branch)
-
-    # What the program writes on its way goes nowhere, and it has nothing to read.
-
-    def mute(self) -> None:
-        """Until `unmute`."""
-        if self._streams is None:
-            _flush()
-            self._streams = [_kept(fd) for fd in (0, 1, 2)]
-            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            for fd in (0, 1, 2):
-                os.dup2(nothing, fd)
-            os.close(nothing)
-
-    def unmute(self) -> None:
-        if self._streams is not None:
-            _flush()
-            for fd, kept in enumerate(self._streams):
-                os.dup2(kept, fd)
-                OURS.discard(kept)
-                os.close(kept)
-            self._streams = None
 
     # Where one can go.
 
@@ -131,8 +144,11 @@ class Traveller:
         if not self.visiting:
             self.chronicle.reached(self.branch, now, self._member.branch, ended)
 
-    def go(self, branch: int, moment: int, *, drop: bool = False, **brought: Any) -> None:
+    def go(
+        self, branch: int, moment: int, *, drop: bool = False, sure: bool = False, **brought: Any
+    ) -> None:
         """Stand at another moment; drop: and forget the branch that is left, if there was one.
+        sure: whether a search has come by there, and so has seen that the way is the same.
 
         Returns where somebody has come back to this process, later. Raises `DebuggerError` if that
         moment cannot be reached; then nobody went anywhere.
@@ -146,11 +162,36 @@ class Traveller:
             except TimelineError:
                 self.chronicle.reached(branch, found.tip, None, found.ended)
         for stop in self.chronicle.before(branch, moment):
+            self._must_be_alone(branch, stop.time, moment)
+            if not sure and stop.time != moment:
+                self._try_the_way(stop, moment)
             try:
                 return self._leave(state=stop.state, brought=brought, drop=drop)
             except UnknownState:
                 self.chronicle.gone(stop.state)
         raise DebuggerError(f"position {moment} cannot be reached: no state before it is left")
+
+    def _try_the_way(self, stop: Stop, moment: int) -> None:
+        """From a state to the first known place that is not before a moment."""
+        known = self.chronicle.known(stop.branch, moment)
+        if known is not None and not self.chronicle.company(stop.branch, stop.time, known.time):
+            self._send(stop, "path", known.time, {})
+
+    def place(self, time: int) -> str | None:
+        """Where this branch was at a time, if that is known."""
+        known = self.chronicle.known(self.branch, time)
+        return known.place if known is not None and known.time == time else None
+
+    def company(self, begin: int, end: int) -> Company | None:
+        """The first other threads that ran between two times of this branch."""
+        return self.chronicle.company(self.branch, begin, end)
+
+    def _must_be_alone(self, branch: int, begin: int, end: int) -> None:
+        if (company := self.chronicle.company(branch, begin, end)) is not None:
+            raise DebuggerError(
+                f"what was between {begin} and {end} cannot be repeated: {company}; "
+                "`back` and `forward` go to the stops"
+            )
 
     def give_up(self, reason: str, carried: bytes) -> None:
         """On the way to a moment: go back to where the way began."""
@@ -164,9 +205,9 @@ class Traveller:
         try:
             landing = self._member.travel(**where, forget=self.visiting or drop)
         except SystemExit:
-            if self.visiting or drop:
-                process.exit_now(Exit(code=0))
-            raise
+            if not self.visiting:
+                streams.flush_last()
+            process.exit_now(Exit(code=0))
         except TimelineError:
             if drop:
                 self.chronicle.restore(self.branch)
@@ -178,6 +219,21 @@ class Traveller:
         self.branch = self.chronicle.begin(self.branch, now)
         self._here = None
         self.settle(now)
+
+    def recover(self, now: int) -> int:
+        """The process has died whose branch this is: what it did in the world is known, still.
+
+        Returns the last time at which it is known to have lived.
+        """
+        times = (time for number, time in self._remembered() if number == self.branch)
+        last = max(max(times, default=now), self.known.shown)
+        self.chronicle.reached(self.branch, last + (last > now), None)
+        return max(last, now, self.known.tip - 1)
+
+    def _remembered(self) -> Iterator[tuple[int, int]]:
+        """The branch and the time of all that the world has given."""
+        for _, record in self._tape.records():
+            yield marshal.loads(record)[:2]
 
     def settle(self, now: int) -> None:
         """No visitor any more: from here on this is the process of its branch."""
@@ -195,6 +251,12 @@ class Traveller:
                 self.chronicle.reached(each.number, each.tip, None, each.ended)
             if each.number not in line:
                 self.chronicle.forget(each.number)
+
+    def begun(self, place: str, told: bytes) -> None:
+        """The program goes on, with that in mind which the user has told the debugger."""
+        self.chronicle.leave(told)
+        self.news = {**self.news, "back": ("state", self._member.at)}
+        self._member.begun(place)
 
     def bye(self) -> None:
         """The program has ended, and everything may."""
@@ -215,9 +277,12 @@ class Traveller:
         for branch, last in list(self.chronicle.lineage(self.branch)):
             end = min(end, last)
             stops = [each for each in self.chronicle.before(branch.number, end) if each.time < end]
+            span = 0
             for stop in stops:
-                if stop.time >= end:
+                is_near = end - stop.time < span and stop is not stops[-1]
+                if stop.time >= end or is_near:
                     continue
+                span = 2 * (end - stop.time)  # the farther back, the longer the stretches
                 answer = self._send(stop, question, end, {**details, "depth": depth})
                 if answer is not None and answer.depth == -1:  # that needs the whole way
                     answer = self._send(stops[-1], question, end, {**details, "depth": depth})
@@ -233,6 +298,7 @@ class Traveller:
     def _send(
         self, stop: Stop, question: str, until: int, details: Mapping[str, Any]
     ) -> Found | None:
+        self._must_be_alone(stop.branch, stop.time, until)
         try:
             answer = self._member.send(stop.state, sought=question, time=until, **details)
         except UnknownState:
@@ -243,17 +309,3 @@ class Traveller:
         if isinstance(answer, str):
             raise DebuggerError(answer)
         return Found(*answer)
-
-
-def _kept(fd: int) -> int:
-    copy = os.dup(fd)
-    OURS.add(copy)
-    return copy
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            continue

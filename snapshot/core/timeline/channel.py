@@ -80,9 +80,9 @@ class Channel:
         self._check()
         room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
         try:
-            data, rights, _, _ = self._end.recvmsg(2 * _SMALL, room, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
-            return None
+            data, rights = self._received(room)
+        except ConnectionResetError:  # it has closed with something unread; what it sent comes next
+            data, rights = self._received(room)
         descriptors = array.array("i")
         for _, _, each in rights:
             descriptors.frombytes(each[: len(each) - len(each) % descriptors.itemsize])
@@ -94,6 +94,9 @@ class Channel:
         with open(received.pop(), "rb") as file:
             file.seek(0)
             return pickle.load(file), received
+
+    def _received(self, room: int) -> tuple[bytes, list[Any]]:
+        return self._end.recvmsg(2 * _SMALL, room, socket.MSG_CMSG_CLOEXEC)[:2]
 
     def close(self) -> None:
         OURS.discard(self._fd)

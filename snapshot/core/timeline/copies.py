@@ -14,7 +14,7 @@ import socket
 import stat
 from collections.abc import Iterable, Iterator
 
-from snapshot.core import ending, guards, line, mappings, resources, streams, threads
+from snapshot.core import census, ending, guards, line, mappings, resources, streams, threads
 from snapshot.core.descriptors import OURS, Descriptor, open_descriptors
 from snapshot.core.epoll import Epolls
 from snapshot.core.hosts import Guests
@@ -31,10 +31,14 @@ _SHOWN = 5
 class Copy:
     """What must be known of a process just before a copy of it is forked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, flush: bool = True) -> None:
+        """flush: whether what is buffered is written before."""
         self.guests = Guests()
         self._descriptors = open_descriptors()
-        streams.flush(writers=any(each.writable and each.fd > 2 for each in self._descriptors))
+        if flush:
+            streams.flush(writers=any(each.writable and each.fd > 2 for each in self._descriptors))
+        else:
+            census.pass_over()
         self._epolls = Epolls(self._descriptors)
         self._randomness = Randomness()
         self._alone = threads.alone()

@@ -56,7 +56,7 @@ class Landing(NamedTuple):
     number: of the next cell. at: the state where it is. branch: which it is on.
     brought: what the process that was left has sent along. died: the process whose place it takes,
     and what became of it. busy: whether futures run. errand: what it is to find out, if it is a
-    copy that does nothing else.
+    copy that does nothing else. missing: what a copy has not, that was there; as text.
     """
 
     number: int
@@ -66,6 +66,7 @@ class Landing(NamedTuple):
     died: tuple[int, str] | None = None
     busy: bool = False
     errand: Errand | None = None
+    missing: str = ""
 
 
 class Member:
@@ -73,10 +74,14 @@ class Member:
 
     number: of the cell that is typed or runs now. at: the last state on the way to here.
     branch: the one that this process is on. about: the cell of the state where it was woken.
-    pid: the process that this speaks for. busy: whether futures may run.
+    pid: the process that this speaks for. busy: whether futures may run. quiet: whether who uses
+    this says itself where a copy has woken, and why. flushes: whether what is buffered is written
+    before a state is made.
     """
 
     about = About()
+    quiet = False
+    flushes = True
     _is_away = False  # on an errand
 
     def __init__(self, channel: Channel, number: int = 0) -> None:
@@ -367,13 +372,13 @@ class Member:
         with contextlib.suppress(OSError):
             os.setpgid(0, self._group)  # a future had one of its own
         missing = copy.wake()
-        landing = self._note(facts)
+        landing = self._note(facts)._replace(missing=missing)
         if landing.died is not None:
             copy.succeed(landing.died[0])
         hosts.take(landing.brought)
         pthread_sigmask(signal.SIG_SETMASK, mask - _STOPPING)
         because = f"{landing.died[1]}: back " if landing.died is not None else ""
-        if because or missing or not landing.brought.get("quiet"):
+        if not self.quiet and (because or missing or not landing.brought.get("quiet")):
             say(
                 f"snapshot: {because}at state {landing.at}, in process {os.getpid()}"
                 + (f"; {missing}" if missing else "")
@@ -467,7 +472,7 @@ class Member:
         landing = Landing(**facts, brought=pickle.loads(brought) if brought else {})
         self.number, self.at, self.branch = landing[:3]
         self.busy = landing.busy
-        for text in told:
+        for text in () if self.quiet else told:
             say(text)
         return landing
 
@@ -490,7 +495,7 @@ class _Fork:
     def __enter__(self) -> _Fork:
         self._copy: Copy | None = None
         try:
-            self._copy = Copy()
+            self._copy = Copy(flush=self._member.flushes)
             self.near, self.far = Channel.pair()
             self.rests = self._may_rest and not self._copy.shares
             leaving = (self.far.fileno(), self._member.fileno())

@@ -39,13 +39,14 @@ class Boundary:
     nothing that lasts is allocated for a record.
 
     aside: whether calls are simply done. differs: called with what was done then, and what is
-    done now. thread: the only one whose calls count, 0 if nobody's do. reopened: the descriptors
-    that a repeat has opened anew, on the same file as then. began: when this was made, in
-    nanoseconds.
+    done now. shows: called when the program writes to a standard stream. thread: the only one
+    whose calls count, 0 if nobody's do. reopened: the descriptors that a repeat has opened anew,
+    on the same file as then. began: when this was made, in nanoseconds.
     """
 
     def __init__(self, tape: Tape, now: Callable[[], int]) -> None:
         self.aside = True
+        self.shows: Callable[[], None] = _nothing
         self.differs: Callable[[str, str], NoReturn] = _refuse
         self.repeating = False
         self.thread = 0
@@ -158,6 +159,10 @@ class Boundary:
         except Exception:
             data, how = f"a {type(outcome).__qualname__}", _LOST
         return _dumps((self._branch, self._now(), name, data, how), _FORMAT)
+
+
+def _nothing() -> None:
+    """Who is told that something is shown, if nobody else is."""
 
 
 def _told(record: Any) -> str:

@@ -7,11 +7,13 @@ import os
 import posix
 import sys
 import warnings
+from _thread import get_ident
 from typing import Any
 
 from snapshot.debugger.world import descriptors, reading
 from snapshot.debugger.world.boundary import Boundary
-from snapshot.debugger.world.choosing import Function, noted, replaced
+from snapshot.debugger.world.calls import plain
+from snapshot.debugger.world.choosing import Function, hidden, noted, replaced
 
 _fileno = _io.FileIO.fileno
 
@@ -107,6 +109,25 @@ def raw_reads(b: Boundary, name: str, original: Function) -> Function:
         return reading.given(b, name, found, _fileno(file), moves=True)
 
     return replaced(b, original, remembered, repeated)
+
+
+def raw_writes(b: Boundary, name: str, original: Function) -> Function:
+    """`FileIO.write`.
+
+    What is written to standard output and error is written when the user is asked, too: how much
+    it is at a time is not the same in a repeat.
+    """
+    elsewhere = plain(b, name, original)
+
+    def write(file: Any, data: Any) -> Any:
+        if b.aside or get_ident() != b.thread or _fileno(file) not in (1, 2):
+            return elsewhere(file, data)
+        if b.repeating:
+            return memoryview(data).nbytes
+        b.shows()
+        return original(file, data)
+
+    return hidden(write)
 
 
 def raw_seeks(b: Boundary, name: str, original: Function) -> Function:

@@ -90,7 +90,8 @@ METHODS: dict[str, Kinds] = {
     "_io.FileIO": (
         (files.raw_reads, "read readall"),
         (fills(lambda file, buffer: [buffer], descriptor=files.number), "readinto"),
-        (plain, "write tell truncate seekable"),
+        (files.raw_writes, "write"),
+        (plain, "tell truncate seekable"),
         (files.raw_seeks, "seek"),
         (files.asks_terminal, "isatty _isatty_open_only"),
         (quietly, "close"),

@@ -1,0 +1,908 @@
+"""`snapshot debug` on a real terminal: programs, commands, and what is shown."""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Program
+from tests.terminal import PROMPT, Terminal
+
+_PROMPT = re.compile(r"\(Pdb (\d+)\) $")
+_PLACE = re.compile(r"> /.*?([\w.]+)\((\d+)\)([\w<>]+)\(\)")
+
+
+class Debugging:
+    """A program under `snapshot debug`, at its first line.
+
+    shown: what came after the command that was typed last, up to the prompt.
+    """
+
+    def __init__(self, terminal: Terminal, source: str, options: str = "") -> None:
+        self.terminal = terminal
+        (terminal.directory / "p.py").write_text(textwrap.dedent(source).lstrip("\n"))
+        self.shown = self._typed(f"snapshot debug {options} p.py")
+
+    def say(self, *commands: str) -> str:
+        """Type commands, each at a prompt; what the last one has shown."""
+        for command in commands:
+            self.shown = self._typed(command)
+        return self.shown
+
+    def interrupt(self) -> str:
+        """Type Ctrl-C; what was shown from then on."""
+        self.terminal.type("\x03")
+        self.wait()
+        shown = "\n".join(self.terminal.lines(self.terminal.typed_at)[:-1])
+        self.shown = shown.removeprefix("^C")
+        return self.shown
+
+    def wait(self) -> str:
+        """Wait for a prompt, this one's or the shell's; what was shown before it."""
+        self.terminal.wait_until(self._is_asked, 30, awaited="prompt")
+        _, *lines = self.terminal.lines(self.terminal.typed_at)
+        self.shown = "\n".join(lines[:-1])
+        return self.shown
+
+    def _typed(self, command: str) -> str:
+        self.terminal.line(command)
+        return self.wait()
+
+    def _is_asked(self) -> bool:
+        lines = self.terminal.lines(self.terminal.typed_at)
+        return len(lines) > 1 and bool(_PROMPT.search(lines[-1]) or lines[-1] == PROMPT)
+
+    @property
+    def position(self) -> int:
+        """As the prompt shows it."""
+        found = _PROMPT.search(self.terminal.lines(self.terminal.typed_at)[-1])
+        assert found is not None, self.terminal.screen()
+        return int(found[1])
+
+    @property
+    def line(self) -> int:
+        """The number of the line at which the last command has arrived."""
+        return int(self._place()[2])
+
+    @property
+    def function(self) -> str:
+        """The name of the function in which the last command has arrived."""
+        return self._place()[3]
+
+    @property
+    def is_line(self) -> bool:
+        """Whether that is a line which is about to run: no call, return or exception."""
+        return not re.search(
+            r"^--(Call|Return)--$|^(Internal )?\w+(Error|Iteration)", self.shown, re.M
+        )
+
+    def _place(self) -> re.Match[str]:
+        *_, found = _PLACE.finditer(self.shown)
+        return found
+
+    def lines(self, *commands: str) -> list[int]:
+        """The line at which each of the commands arrives."""
+        return [(self.say(each), self.line)[1] for each in commands]
+
+    def stands(self, position: int, line: int) -> None:
+        """The prompt, `w` and `l` all show this."""
+        assert self.position == position
+        shown = self.shown
+        *_, where = _PLACE.finditer(self.say("w"))
+        assert int(where[2]) == line
+        arrows = re.findall(r"^ *(\d+) B? *->", self.say("l ."), re.M)
+        assert arrows == [str(line)]
+        self.shown = shown
+
+    def quit(self, command: str = "q") -> int:
+        """The exit status of `snapshot debug`."""
+        self.say(command)
+        status = int(self.terminal.run("echo $?"))
+        assert not self.terminal.pids()
+        return status
+
+
+Start = Callable[..., Debugging]
+
+
+@pytest.fixture
+def debug(open_terminal: Callable[..., Terminal]) -> Start:
+    """Starts the debugger on a source, with options."""
+
+    def started(source: str, options: str = "") -> Debugging:
+        return Debugging(open_terminal(rows=40, columns=160), source, options)
+
+    return started
+
+
+WORK = """
+import random
+
+def work(n):
+    total = 0
+    for i in range(n):
+        total += i
+    return total
+
+x = work(3)
+y = work(2)
+print("sum", x + y)
+"""
+
+
+def test_steps_forwards_and_back(debug: Start) -> None:
+    it = debug(WORK)
+    assert (it.position, it.line) == (2, 1)
+    assert it.lines("n", "n", "s") == [3, 9, 3]
+    assert it.shown.startswith("--Call--")
+    assert it.lines("s", "n", "n", "rn", "rn", "rn") == [4, 5, 6, 5, 4, 9]
+    it.stands(4, 9)
+    assert it.lines("n", "rs") == [10, 7]
+    assert it.shown.startswith("--Return--")
+    assert it.lines("rs", "rs") == [7, 5]
+    assert it.lines("rr") == [9]
+    assert it.lines("s", "s", "unt 7", "r") == [3, 4, 7, 7]
+    assert "--Return--" in it.shown
+    assert it.lines("rn", "rr") == [7, 9]
+    assert it.quit() == 0
+
+
+def test_the_first_prompt_is_the_beginning_and_the_tip_the_end(debug: Start) -> None:
+    it = debug(WORK)
+    for command in ("rs", "rn", "rc", "back", "goto 1"):
+        assert it.say(command).startswith("*** "), command
+        assert len(it.shown.splitlines()) == 1
+        assert it.position == 2
+    assert it.say("goto 99") == "*** position 99 is beyond the end: it is known up to 2"
+    assert it.say("forward") == "*** there are no stops after this one"
+    assert it.say("rr") == "*** nothing of the program's own has called this"
+    assert "sum 4" in it.say("c")
+    end = it.position
+    assert it.say(f"goto {end + 1}").startswith("*** position")
+    assert it.say("forward") == "*** there are no stops after this one"
+    assert it.lines("rn", "rs", "rc") == [11, 7, 1]
+    assert "this is the beginning" in it.shown
+    it.say("c")
+    assert it.position == end
+    assert it.quit() == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("goto", "*** no moment is named ''"),
+        ("goto nowhere", "*** no moment is named 'nowhere'"),
+        ("goto -3", "*** no moment is named '-3'"),
+        ("goto 1.5", "*** no moment is named '1.5'"),
+        ("goto 0", "*** position 0 is before the beginning, which is 2"),
+        ("back nine", "*** 'nine' is no number of stops"),
+        ("back 0", "*** '0' is no number of stops"),
+        ("forward -1", "*** '-1' is no number of stops"),
+        ("back 9", "*** there are 2 stops before this one"),
+        ("last", "*** '' is no expression"),
+        ("last x +", "*** 'x +' is no expression"),
+        ("last nothing", "*** nothing: NameError: name 'nothing' is not defined"),
+        ("last 1/0", "*** 1/0: ZeroDivisionError: division by zero"),
+        ("watch 1/0", "*** 1/0: ZeroDivisionError: division by zero"),
+        ("watch )", "*** ')' is no expression"),
+        ("unwatch x", "*** 'x' is not watched"),
+        ("try x =", "*** 'x =' is no statement"),
+        ("try", "*** '' is no statement"),
+        ("branch 7", "*** branch '7': there is 1"),
+        ("branch x", "*** branch 'x': there is 1"),
+        ("revert", "*** no moment before this one was named by `snap`"),
+        ("revert nowhere", "*** no moment is named 'nowhere'"),
+        ("keep", "*** nothing was changed: this is the program"),
+        ("debug work(1)", "*** there is one debugger at a time"),
+        ("1/0", "*** ZeroDivisionError: division by zero"),
+        ("p nothing", "*** NameError: name 'nothing' is not defined"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(debug: Start, command: str, told: str) -> None:
+    it = debug(WORK, "--command n --command n")
+    assert it.say(command).startswith(told)
+    assert len(it.shown.splitlines()) == 1
+    it.stands(4, 9)
+
+
+def test_breakpoints_and_what_is_told_survive_every_jump(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("b 6, i == 1", "b work", "ignore 2 1", "alias pt p 'total', total", "n", "n", "n")
+    assert (it.position, it.line) == (10, 6)
+    it.say("display total")
+    assert it.lines("c") == [4]
+    info = it.say("b")
+    assert "stop only if i == 1" in info
+    assert "breakpoint already hit 2 times" in info  # `work` twice, one of them ignored
+    assert it.lines("rc", "rc") == [6, 4]
+    assert it.lines("c", "n") == [6, 5]
+    assert "display total: 1  [old: 0]" in it.shown
+    assert it.say("pt") == "('total', 1)"
+    assert it.lines("back 3", "c", "c") == [9, 4, 6]
+    assert it.say("pt") == "('total', 0)"
+    assert "stop only if i == 1" in it.say("b")
+    it.say("clear 1", "goto 2")
+    assert "i == 1" not in it.say("b")
+    assert it.say("alias") == "pt = p 'total', total"
+    assert it.quit() == 0
+
+
+def test_a_temporary_breakpoint_and_commands(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("tbreak 6")
+    it.terminal.line("commands 1")
+    it.terminal.wait_for("(com) ", since=it.terminal.typed_at)
+    it.terminal.line("p 'at', i")
+    it.terminal.wait_for("(com) ", since=it.terminal.typed_at)
+    it.say("end")
+    assert "('at', 0)" in it.say("c")
+    assert "Deleted" in it.shown
+    assert it.line == 6
+    assert it.lines("rr") == [9]
+    assert "The program has ended" in it.say("c", "c")
+    assert it.quit() == 0
+
+
+def test_one_and_another(debug: Start) -> None:
+    it = debug(WORK)
+    assert it.say("n ;; n ;; p 'here'").endswith("'here'")
+    assert it.position == 4
+    assert it.say("rn ;; n ;; s ;; p n").splitlines()[-1] == "3"
+    assert it.lines("b 6 ;; c ;; rn ;; rn ;; n") == [5]
+    assert it.lines("") == [6]  # `n` once more
+    assert it.quit() == 0
+
+
+def test_ctrl_d_quits(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("n", "rs")
+    it.terminal.type("\x04")
+    it.terminal.prompt()
+    assert it.terminal.run("echo $?") == "0"
+    assert not it.terminal.pids()
+
+
+def test_what_has_changed_last(debug: Start) -> None:
+    it = debug(WORK, "--command 'b 11' --command c")
+    assert it.line == 11
+    assert it.lines("last x + y") == [10]
+    assert "x + y: (not there) → 4" in it.shown
+    it.stands(it.position, 10)
+    assert it.lines("rwatch x") == [9]
+    assert "x: (not there) → 3" in it.shown
+    assert it.lines("last work") == [3]
+    assert it.quit() == 0
+
+
+def test_watching(debug: Start) -> None:
+    it = debug(WORK, "--command 'b work' --command c")
+    assert it.say("n", "watch total") == "total: 0"
+    assert "total: 0 → 1" in it.say("c")
+    assert "total: 1 → 3" in it.say("c")
+    assert it.say("watch") == "total: 3"
+    it.say("goto 2")
+    assert "total" in it.say("watch")
+    it.say("unwatch total")
+    assert it.say("watch") == ""
+    assert it.quit() == 0
+
+
+def test_names_and_the_drawing_of_the_past(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("n", "snap early", "n", "snap")
+    assert it.shown == "position 4 is '4'"
+    assert it.say("snaps").splitlines() == [
+        "position  name   place",
+        "2                p.py:1 <module>",
+        "3         early  p.py:3 <module>",
+        "4         4      p.py:9 <module>  end of branch 1, <- here",
+    ]
+    assert it.lines("n", "goto early", "goto 4", "revert", "forward", "forward") == [
+        *(10, 3, 9, 3, 9, 10)
+    ]
+    assert it.lines("revert", "revert", "back") == [9, 3, 1]
+    assert it.quit() == 0
+
+
+def test_a_changed_past_is_a_branch(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("b 11", "c")
+    assert it.say("p x") == "3"
+    end = it.position
+    it.say("rn", "!x = 100")
+    assert "branch 2 begins at" in it.say("c")
+    assert (it.position, it.line) == (end, 11)
+    assert it.say("p x + y") == "101"
+    assert it.say("branch").splitlines()[2].split()[:2] == ["2", "at"]
+    it.say("branch 1")
+    assert (it.position, it.say("p x + y")) == (end, "4")
+    it.say("branch 2")
+    assert it.say("keep") == "branch 2 is the program now"
+    assert it.say("p x") == "100"
+    assert it.lines("rn") == [10]
+    it.say("branch 2")
+    assert "sum 101" in it.say("c")
+    assert it.terminal.transcript().count("sum ") == 1
+    assert it.quit() == 0
+
+
+def test_a_change_where_the_program_stands_is_a_branch_too(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("n", "n", "n", "snap before", "!x = 50", "n")
+    assert it.say("p x + y") == "51"
+    it.say("branch 1")
+    assert it.say("p x") == "3"
+    it.stands(it.position, 10)
+    it.say("n")
+    assert it.say("p x + y") == "4"
+    it.say("branch 2", "revert before")
+    assert it.say("p x") == "3"
+    assert it.quit() == 0
+
+
+def test_a_jump_is_a_branch(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("n", "n", "n")
+    assert it.lines("jump 9", "n") == [9, 10]
+    assert "branch 2 begins at" in it.shown
+    assert it.lines("rs", "rs", "rn", "rr", "rn", "rn") == [7, 7, 5, 9, 9, 3]
+    assert it.quit() == 0
+
+
+def test_a_trial_changes_nothing(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("n", "n", "n")
+    assert it.say("try x = 7") == "would change x: 3 → 7"
+    assert it.say("try print('hello') or x + 1") == "hello\n4"
+    assert it.say("try 1/0") == "*** ZeroDivisionError: division by zero"
+    assert it.say("p x") == "3"
+    assert it.say("branch").count("\n") == 1
+    assert it.quit() == 0
+
+
+SHAPES = {
+    "coroutine": (
+        """
+        import asyncio
+
+        async def other():
+            await asyncio.sleep(0)
+            return 1
+
+        async def main():
+            a = await other()
+            b = await asyncio.sleep(0, 2)
+            return a + b
+
+        asyncio.run(main())
+        """,
+        "main",
+        [8, 9, 10],
+        12,
+    ),
+    "generator": (
+        """
+        def numbers():
+            yield 1
+            x = 2
+            yield x
+            y = 3
+
+        for each in numbers():
+            print(each)
+        """,
+        "numbers",
+        [2, 3, 4, 5],
+        7,
+    ),
+    "recursive": (
+        """
+        def fact(n):
+            if n < 2:
+                return 1
+            below = fact(n - 1)
+            return n * below
+
+        fact(4)
+        """,
+        "fact",
+        [2, 4, 5],
+        7,
+    ),
+    "finally": (
+        """
+        def work():
+            try:
+                a = 1
+                [][0]
+            except IndexError:
+                a = 2
+            finally:
+                b = 3
+            return a
+
+        work()
+        """,
+        "work",
+        [2, 3, 4, 5, 6, 8, 9],
+        11,
+    ),
+    "with": (
+        """
+        import contextlib
+
+        @contextlib.contextmanager
+        def around():
+            a = 1
+            yield a
+            a = 2
+
+        def work():
+            with around() as x:
+                y = x
+            return y
+
+        work()
+        """,
+        "work",
+        [10, 11, 10, 12],
+        14,
+    ),
+    "lambda": (
+        """
+        f = lambda x: (
+            x +
+            1
+        )
+
+        f(2)
+        """,
+        "<lambda>",
+        None,
+        6,
+    ),
+    "decorated": (
+        """
+        import functools
+
+        def twice(function):
+            @functools.wraps(function)
+            def wrapper(*args):
+                function(*args)
+                return function(*args)
+            return wrapper
+
+        @twice
+        def work(n):
+            a = n
+            return a
+
+        work(1)
+        """,
+        "work",
+        [12, 13],
+        6,
+    ),
+    "class": (
+        """
+        class Thing:
+            a = 1
+            def method(self):
+                b = self.a
+                return b
+            c = a + 1
+
+        Thing().method()
+        """,
+        "Thing",
+        None,
+        1,
+    ),
+    "method": (
+        """
+        class Thing:
+            a = 1
+            def method(self):
+                b = self.a
+                return b
+
+        Thing().method()
+        """,
+        "method",
+        [4, 5],
+        7,
+    ),
+    "nested": (
+        """
+        def outer():
+            x = 1
+            def inner():
+                nonlocal x
+                x += 1
+                return x
+            return inner()
+
+        outer()
+        """,
+        "inner",
+        [5, 6],
+        7,
+    ),
+    "sorted": (
+        """
+        def key(n):
+            a = -n
+            return a
+
+        sorted([3, 1, 2], key=key)
+        """,
+        "key",
+        [2, 3],
+        5,
+    ),
+    "map": (
+        """
+        def twice(n):
+            a = n
+            return 2 * a
+
+        list(map(twice, [1, 2]))
+        """,
+        "twice",
+        [2, 3],
+        5,
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_back_in_every_kind_of_frame(debug: Start, shape: str) -> None:
+    source, function, lines, caller = SHAPES[shape]
+    it = debug(source)
+    while it.function != function:
+        it.say("s")
+    forwards = []
+    while it.function == function and "--Return--" not in it.shown:
+        if it.is_line:
+            forwards.append((it.position, it.line))
+        it.say("n")
+    if lines is not None:
+        assert [line for _, line in forwards] == lines
+    it.say("rn" if it.function == function else f"goto {forwards[-1][0]}")
+    backwards = []
+    while it.function == function:
+        it.stands(it.position, it.line)
+        backwards.append((it.position, it.line))
+        it.say("rn")
+    assert backwards == forwards[::-1]
+    assert it.line == caller
+    it.say(f"goto {forwards[-1][0]}", "rr")
+    assert it.line == caller
+    assert it.quit() == 0
+
+
+def test_a_comprehension(debug: Start) -> None:
+    it = debug("a = 1\nb = [\n    each * a\n    for each in range(3)\n]\nc = 3\n")
+    it.say("n")
+    assert it.lines("unt 6") == [6]
+    seen = []
+    while it.position > 2:
+        it.say("rs")
+        seen.append(it.line)
+    assert seen[-1] == 1
+    assert 3 in seen
+    assert it.quit() == 0
+
+
+WORLD = """
+import os, random, time, uuid
+
+def look():
+    return (random.random(), time.time(), uuid.uuid4().hex, os.getpid(), {"a", "b", "c", "d"})
+
+seen = look()
+name = input("name? ")
+print("hello", name)
+with open("written.txt", "a") as file:
+    file.write("once\\n")
+more = look()
+print("end", hash(str(more)))
+"""
+
+
+def test_twenty_trips_bring_the_same(debug: Start) -> None:
+    it = debug(WORLD)
+    assert it.lines("n", "n", "n") == [3, 6, 7]
+    it.terminal.line("n")
+    it.terminal.wait_for("name? ", since=it.terminal.typed_at)
+    it.say("Ada")
+    it.say("b 12")
+    assert it.lines("c") == [12]
+    tip, seen = it.position, it.say("p seen, name, more")
+    for _ in range(5):
+        for there in ("goto 5", "rn ;; rn ;; rn ;; rn", "rc ;; goto 4", "back 3"):
+            it.say(there)
+            assert it.position < tip
+            it.say("c")
+            assert (it.position, it.line) == (tip, 12)
+            assert it.say("p seen, name, more") == seen
+    it.say("c")
+    transcript = it.terminal.transcript()
+    assert transcript.count("hello Ada") == 1
+    assert transcript.count("\nend ") == 1
+    assert (it.terminal.directory / "written.txt").read_text() == "once\n"
+    assert it.quit() == 0
+
+
+FAILING = """
+def share(n, of):
+    part = n / of
+    return part
+
+def work(n):
+    try:
+        share(n, 1)
+        share(n, 0)
+    finally:
+        try:
+            [][0]
+        except IndexError:
+            pass
+
+work(3)
+"""
+
+
+def test_after_an_exception_the_line_that_raised_it(debug: Start) -> None:
+    it = debug(FAILING)
+    assert "The program was ended by ZeroDivisionError: division by zero" in it.say("c")
+    assert (it.line, it.function) == (2, "share")
+    end = it.position
+    assert it.lines("rn") == [2]
+    it.stands(it.position, 2)
+    assert it.say("p of") == "0"
+    assert it.lines("rn", "c") == [8, 2]
+    assert it.position == end
+    assert it.lines("up", "rn") == [8, 8]
+    assert it.lines("c", "rr", "c", "rs") == [2, 8, 2, 15]
+    it.say("c")
+    assert it.quit() == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "told", "status"),
+    [
+        ("sys.exit(3)", "The program was ended by SystemExit: 3.", 3),
+        ("pass", "The program has ended.", 0),
+        ("raise KeyError(1)", "The program was ended by KeyError: 1.", 1),
+        ("open('nowhere/at/all')", "The program was ended by FileNotFoundError", 1),
+    ],
+)
+def test_the_end_and_the_status(debug: Start, statement: str, told: str, status: int) -> None:
+    it = debug(f"import sys\nprint('once')\ndef last():\n    {statement}\nlast()\n")
+    assert told in it.say("c")
+    if status:
+        assert it.lines("rn", "rn") == [4, 5]
+    else:
+        assert it.lines("rn", "rn") == [5, 3]
+    it.say("c")
+    assert it.terminal.transcript().count("once\n") == 1
+    assert it.quit() == status
+
+
+@pytest.mark.parametrize(
+    ("statement", "how"),
+    [
+        ("ctypes.string_at(0)", "was killed by SIGSEGV"),
+        ("os.kill(os.getpid(), 9)", "was killed by SIGKILL"),
+        ("os._exit(4)", "exited with code 4"),
+    ],
+)
+def test_the_past_of_a_program_that_died(debug: Start, statement: str, how: str) -> None:
+    it = debug(f"import ctypes, os\nprint('once')\ndef last(n):\n    {statement}\nlast(1)\n")
+    it.say("b last", "n")
+    assert f"The program {how}, after position" in it.say("c ;; c")
+    assert it.position >= 3
+    assert "p.py:3" in it.say("b")
+    assert it.lines("goto 2", "c") == [1, 4]
+    assert it.say("p n") == "1"
+    assert it.lines("rn", "rn", "c") == [5, 3, 4]
+    assert f"The program {how}" in it.say("n")
+    assert it.terminal.transcript().count("once\n") == 1
+    assert it.quit() == 0
+
+
+def test_over_the_end_of_a_file_and_back(debug: Start) -> None:
+    it = debug(
+        """
+        f = open("out.txt", "w")
+        f.write("hello")
+        f.close()
+        g = open("out.txt")
+        text = g.read()
+        g.close()
+        """
+    )
+    assert it.lines("n", "n", "n", "rn", "rn", "n", "n") == [2, 3, 4, 3, 2, 3, 4]
+    assert it.lines("n", "n", "rn", "rn", "rn", "n", "n", "n") == [5, 6, 5, 4, 3, 4, 5, 6]
+    assert it.say("p text") == "'hello'"
+    assert "has ended" in it.say("c")
+    assert (it.terminal.directory / "out.txt").read_text() == "hello"
+    assert it.quit() == 0
+
+
+LONG = """
+def work(n):
+    total = 0
+    for i in range(n):
+        total += i
+    return total
+
+x = 1
+y = work(700000)
+print("for ever")
+z = work(10 ** 12)
+"""
+
+_MEMBER = "__import__('sys')._getframe(1).f_locals['self']._traveller._member"
+
+
+def test_ctrl_c_ends_a_long_way_and_stops_the_program(debug: Start) -> None:
+    it = debug(LONG)
+    it.say("b 9", "c")
+    here = it.position
+    assert it.say(f"p {_MEMBER}.request('clear', cells=[*range(1, 999)])[1]") == "[]"
+    for command in ("last x", "goto 1000000"):
+        it.terminal.line(command)
+        time.sleep(0.2)  # until it is under way, as a person would
+        assert re.search(r"--KeyboardInterrupt--|\*\*\* interrupted", it.interrupt())
+        it.stands(here, 9)
+    it.say("goto 2")
+    it.terminal.line("c")
+    time.sleep(0.3)
+    it.interrupt()
+    assert 2 < it.position < here
+    assert it.lines("rr", "c") == [8, 9]
+    it.terminal.line("c")
+    it.terminal.wait_for(re.compile("^for ever", re.M), since=it.terminal.typed_at)
+    it.interrupt()
+    assert it.function in ("<module>", "work")
+    assert it.position > here
+    assert it.lines("unt 10" if it.function == "<module>" else "rr") == [10]
+    assert it.quit() == 0
+
+
+THREADS = """
+import threading
+go = threading.Event()
+def other():
+    go.wait()
+t = threading.Thread(target=other, name="worker")
+a = 1
+t.start()
+a = 2
+a = 3
+go.set()
+t.join()
+a = 4
+a = 5
+"""
+
+
+def test_what_other_threads_did_is_not_repeated(debug: Start) -> None:
+    it = debug(THREADS)
+    assert it.lines("n", "n", "n", "n", "n", "n", "n") == [2, 3, 5, 6, 7, 8, 9]
+    tip = it.position
+    assert it.say("rn").startswith("*** what was between")
+    assert it.position == tip
+    it.say("back")
+    assert it.line == 8
+    assert "without the threads 'worker'" in it.shown
+    assert it.say("p a") == "1"
+    assert "other threads ran: 'worker', and cannot be repeated" in it.say("n")
+    it.stands(it.position, 8)
+    it.say("goto 3", "c")
+    assert (it.line, it.position) == (7, 7)
+    assert "other threads ran: 'worker', and cannot be repeated" in it.shown
+    it.say("forward ;; forward")
+    assert (it.line, it.position) == (9, tip)
+    assert it.lines("unt 12", "n", "rs") == [12, 13, 12]
+    assert it.lines("goto 3", "branch 1") == [2, 13]
+    assert it.quit() == 0
+
+
+def test_a_state_that_was_given_up(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("n", "n", "n")
+    assert it.say(f"p {_MEMBER}.request('clear', cells=None)[1]") == "[]"
+    here = it.position
+    assert it.say("goto 4") == "*** position 4 cannot be reached: no state before it is left"
+    assert it.say("rn").startswith("*** ")
+    it.stands(here, 10)
+    assert it.lines("n") == [11]
+    assert it.say("back").startswith("*** ")
+    it.stands(it.position, 11)
+    assert it.quit() == 0
+
+
+def test_a_script_of_commands(start: Callable[..., Program], tmp_path: Path) -> None:
+    (tmp_path / "asks.py").write_text(
+        "name = input('name? ')\nprint('hello', name)\nmore = input()\nprint(more)\n"
+    )
+    commands = "n\nAda\nn\nrn\nrn\np 'one'\nn\np name\nc\nBob\np 'two'\nrs\nq\n"
+    (tmp_path / "commands").write_text(commands)
+    command = [sys.executable, "-m", "snapshot", "debug", "asks.py"]
+    for piped in (True, False):
+        with (tmp_path / "commands").open("rb") as file:
+            given = commands if piped else file
+            with Program(command, directory=tmp_path, stdin=given) as program:
+                result = program.finish()
+        assert result.code == 0
+        for once in ("'one'", "'two'", "'Ada'", "hello Ada", "Bob\n"):
+            assert result.stdout.count(once) == 1, result
+        assert result.stderr == ""
+
+
+def test_what_the_program_shows_is_its_own(debug: Start) -> None:
+    it = debug(
+        """
+        import contextlib, io
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            print("one")
+            x = 1
+            print("two")
+        print("half", end="")
+        x = 2
+        print(" and half")
+        """
+    )
+    assert it.lines("n", "n", "n", "n", "n", "rn", "rn", "n", "n", "n") == [
+        *(2, 3, 4, 5, 6, 5, 4, 5, 6, 3)
+    ]
+    assert it.say("n", "p text.getvalue()") == r"'one\ntwo\n'"
+    assert it.lines("n", "rn", "n", "n", "rn") == [8, 7, 8, 9, 8]
+    assert "has ended" in it.say("c ;; c")
+    transcript = it.terminal.transcript()
+    assert (transcript.count("\nhalf"), transcript.count("\n and half")) == (1, 1)
+    assert it.quit() == 0
+
+
+def test_a_repeat_that_takes_another_path_says_so(debug: Start) -> None:
+    it = debug(
+        """
+        import ctypes, os, time
+        real = ctypes.CDLL(None).getpid
+        a = 1
+        if real() != os.getpid():
+            time.time()
+        a = 2
+        a = 3
+        """
+    )
+    it.say("b 7", "c")
+    here = it.position
+    assert it.line == 7
+    for command in (f"goto {here - 1}", "rs", "rn", "last a"):
+        assert it.say(command).startswith("*** the program takes another path when it is repeated")
+        assert "p.py:" in it.shown or "time.time()" in it.shown
+        it.stands(here, 7)
+    assert it.lines("goto 2", "n", "n") == [1, 2, 3]
+    here = it.position
+    assert "*** the program takes another path" in it.say("c")
+    it.stands(here, 3)
+    assert it.quit() == 0
+
+
+def test_help_tells_of_every_command(debug: Start) -> None:
+    it = debug(WORK)
+    names = "rs rn rr rc last rwatch watch unwatch back forward goto snap snaps branch revert keep"
+    for name in [*names.split(), "try", "run", "debug", "q"]:
+        assert len(it.say(f"help {name}").splitlines()) >= 3
+    assert it.quit() == 0
