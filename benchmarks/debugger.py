@@ -171,7 +171,7 @@ def memory() -> None:
         while psutil.Process(bare.pid).status() != psutil.STATUS_SLEEPING:
             time.sleep(0.1)
         held = psutil.Process(bare.pid).memory_full_info().pss
-        bare.communicate()
+        bare.communicate(b"\n")
         debugged = Debugged(program)
         for _ in range(12):
             debugged.say("next")

@@ -41,5 +41,8 @@ class Clock(Protocol):
         """Hand on every event from that time on, each on one of these lines, of any file, and each
         call, return and exception in this code."""
 
+    def tell_threads_apart(self) -> None:
+        """Other threads may run from now on, and are not counted."""
+
     def look_again(self) -> None:
         """Code may be the program's own that was not before."""

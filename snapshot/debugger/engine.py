@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from bdb import BdbQuit
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -117,7 +118,9 @@ class Engine:
     def run(self, run: Callable[[], BaseException | None]) -> BaseException | None:
         """Run a program; returns what it was ended by, as `run` has returned it."""
         self._aim(0)
-        others.watch(self.traveller.accompanied)
+        others.watch(self._accompanied)
+        if threading.active_count() > 1:
+            self._clock.tell_threads_apart()
         self._world.enter()
         self._world.remember(self.traveller.branch)
         before = signal.signal(signal.SIGINT, self._interrupted)
@@ -138,6 +141,11 @@ class Engine:
     def raised(self, frame: FrameType, error: BaseException) -> int | None:
         """See `clock.Clock`."""
         return self._clock.raised(frame, error)
+
+    def _accompanied(self, thread: str) -> None:
+        """The program is about to start another thread."""
+        self._clock.tell_threads_apart()
+        self.traveller.accompanied(thread)
 
     def _event(self, kind: str, frame: FrameType, argument: Any) -> None:
         """The clock has come to an event that `_aim` has asked for."""

@@ -20,9 +20,11 @@ if sys.version_info < (3, 12):
 _M = sys.monitoring
 _E = _M.events
 _TOOL = _M.DEBUGGER_ID
+_RAISED = 10_000  # exceptions of which the time is known
 _LOCAL = _E.LINE | _E.PY_START | _E.PY_RESUME | _E.PY_RETURN | _E.PY_YIELD
 _Now = Callable[[], int]
 _Raised = Callable[[FrameType, BaseException], int | None]
+_Aim = Callable[[int, frozenset[int], frozenset[int]], None]
 _GLOBAL = _E.PY_START | _E.PY_RESUME | _E.PY_THROW | _E.PY_UNWIND | _E.RAISE
 
 
@@ -32,8 +34,9 @@ class MonitoringClock:
     def __init__(self, own: Callable[[str], bool], handler: Handler) -> None:
         self._own = own
         self._codes: dict[int, CodeType] = {}  # held, so that no other one gets the same id
-        told, self._set, self._callbacks = _counter(self._add, self._codes, handler)
+        told, asked, self._callbacks = _counter(self._add, self._codes, handler)
         self.now, self.raised = told
+        self._set, self._crowd = asked
 
     def start(self, frame: FrameType | None) -> None:
         """Raises `DebuggerError` if another debugger is there."""
@@ -63,6 +66,9 @@ class MonitoringClock:
     def look_again(self) -> None:
         _M.restart_events()
 
+    def tell_threads_apart(self) -> None:
+        self._crowd()
+
     def _add(self, code: CodeType) -> bool:
         if not self._own(code.co_filename):
             return False
@@ -73,9 +79,13 @@ class MonitoringClock:
 
 def _counter(
     add: Callable[[CodeType], bool], known: dict[int, CodeType], handler: Handler
-) -> tuple[tuple[_Now, _Raised], Callable[..., None], dict[int, Callable[..., Any]]]:
-    """What is called at each event; variables of a closure are the fastest there are."""
+) -> tuple[tuple[_Now, _Raised], tuple[_Aim, Callable[[], None]], dict[int, Callable[..., Any]]]:
+    """What is called at each event; variables of a closure are the fastest there are.
+
+    To ask which thread it is takes as long as all the rest: that is done where there are several.
+    """
     time, limit = 0, NEVER
+    crowded = False
     lines: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
     thread = get_ident()
@@ -93,50 +103,73 @@ def _counter(
         nonlocal limit, lines, watched
         limit, lines, watched = first, numbers, codes
 
+    def crowd() -> None:
+        nonlocal crowded
+        crowded = True
+
     def line(code: CodeType, number: int) -> None:
         nonlocal time
-        if get_ident() == thread:
-            time += 1
-            if time >= limit or number in lines:
-                handler("line", frame_at(1), None)
+        if crowded and get_ident() != thread:
+            return
+        time += 1
+        if time >= limit or number in lines:
+            handler("line", frame_at(1), None)
 
     def call(code: CodeType, offset: int, error: BaseException | None = None) -> Any:
         nonlocal time
         if id(code) not in known and not add(code):
             return disable if error is None else None
-        if get_ident() == thread:
-            time += 1
-            if time >= limit or id(code) in watched:
-                handler("call", frame_at(1), None)
+        if crowded and get_ident() != thread:
+            return None
+        time += 1
+        if time >= limit or (watched and id(code) in watched):
+            handler("call", frame_at(1), None)
         return None
 
-    def leaving(kind: str) -> Callable[[CodeType, int, Any], None]:
-        def leave(code: CodeType, offset: int, value: Any) -> None:
-            nonlocal time
-            if id(code) in known and get_ident() == thread:
-                time += 1
-                if time >= limit or id(code) in watched:
-                    handler(kind, frame_at(1), None if kind == "unwind" else value)
-
-        return leave
-
-    def exception(code: CodeType, offset: int, error: BaseException) -> None:
+    def returning(code: CodeType, offset: int, value: Any) -> None:
         nonlocal time
-        if id(code) in known and get_ident() == thread:
-            time += 1
-            frame = frame_at(1)
-            raises[id(frame), id(error)] = time
-            if time >= limit or id(code) in watched:
-                handler("exception", frame, (type(error), error, error.__traceback__))
+        if crowded and get_ident() != thread:
+            return
+        time += 1
+        if time >= limit or (watched and id(code) in watched):
+            handler("return", frame_at(1), value)
+
+    def yielding(code: CodeType, offset: int, value: Any) -> None:
+        nonlocal time
+        if crowded and get_ident() != thread:
+            return
+        time += 1
+        if time >= limit or (watched and id(code) in watched):
+            handler("yield", frame_at(1), value)
+
+    def unwinding(code: CodeType, offset: int, error: BaseException) -> None:
+        nonlocal time
+        if id(code) not in known or (crowded and get_ident() != thread):
+            return
+        time += 1
+        if time >= limit or (watched and id(code) in watched):
+            handler("unwind", frame_at(1), None)
+
+    def raising(code: CodeType, offset: int, error: BaseException) -> None:
+        nonlocal time
+        if id(code) not in known or (crowded and get_ident() != thread):
+            return
+        time += 1
+        frame = frame_at(1)
+        if len(raises) > _RAISED:
+            raises.clear()
+        raises[id(frame), id(error)] = time
+        if time >= limit or (watched and id(code) in watched):
+            handler("exception", frame, (type(error), error, error.__traceback__))
 
     callbacks: dict[int, Callable[..., Any]] = {
         _E.LINE: line,
         _E.PY_START: call,
         _E.PY_RESUME: call,
         _E.PY_THROW: call,
-        _E.PY_RETURN: leaving("return"),
-        _E.PY_YIELD: leaving("yield"),
-        _E.PY_UNWIND: leaving("unwind"),
-        _E.RAISE: exception,
+        _E.PY_RETURN: returning,
+        _E.PY_YIELD: yielding,
+        _E.PY_UNWIND: unwinding,
+        _E.RAISE: raising,
     }
-    return (now, raised), aim, callbacks
+    return (now, raised), (aim, crowd), callbacks

@@ -47,6 +47,9 @@ class TracingClock:
     def aim(self, time: int, lines: frozenset[int], codes: Iterable[CodeType]) -> None:
         self._set(time, lines, frozenset(map(id, codes)))
 
+    def tell_threads_apart(self) -> None:
+        pass
+
     def look_again(self) -> None:
         pass
 

@@ -29,7 +29,7 @@ from snapshot.errors import DebuggerError, TimelineError, UnknownState
 _INTERVAL = 0.02  # seconds after which a state is made while the program runs
 _SHARE = 20  # times as long as making the last one took, at least
 _CHECK = 0.005  # seconds between looks at the time
-_MOST = 64  # events between them
+_MOST = 256  # events between them
 
 
 class Traveller:
@@ -71,7 +71,6 @@ class Traveller:
 
     def look_at(self, now: int) -> int:
         """Look at the time; the event at which to look again."""
-        self._look_for_others(now)
         before, then = self._looked
         seconds = time.monotonic() - then
         self._looked = now, then + seconds
