@@ -251,9 +251,9 @@ def test_a_temporary_breakpoint_and_commands(debug: Start) -> None:
 
 def test_one_and_another(debug: Start) -> None:
     it = debug(WORK)
-    assert it.say("n ;; n ;; p 'here'").endswith("'here'")
+    assert "'here'" in it.say("n ;; n ;; p 'here'").splitlines()
     assert it.position == 4
-    assert it.say("rn ;; n ;; s ;; p n").splitlines()[-1] == "3"
+    assert "3" in it.say("rn ;; n ;; s ;; p n").splitlines()
     assert it.lines("b 6 ;; c ;; rn ;; rn ;; n") == [5]
     assert it.lines("") == [6]  # `n` once more
     assert it.quit() == 0
@@ -709,7 +709,7 @@ def test_the_past_of_a_program_that_died(debug: Start, statement: str, how: str)
     it.say("b last", "n")
     assert f"The program {how}, after position" in it.say("c ;; c")
     assert it.position >= 3
-    assert "p.py:3" in it.say("b")
+    assert re.search("p.py:[34]", it.say("b"))  # on 3.13, where its body begins
     assert it.lines("goto 2", "c") == [1, 4]
     assert it.say("p n") == "1"
     assert it.lines("rn", "rn", "c") == [5, 3, 4]

@@ -907,6 +907,7 @@ def test_a_debugger_stops_at_the_lines_of_what_is_recorded(run: Run, where: Path
 
 DEEP = """
 import signal
+import sys
 import time
 
 from snapshot.replay import recording
@@ -915,6 +916,7 @@ class Late(Exception): pass
 def late(*_): raise Late
 signal.signal(signal.SIGALRM, late)
 
+sys.setrecursionlimit(300)
 def deeper(n): return deeper(n + 1)
 def after(n): return n
 

@@ -25,7 +25,7 @@ from snapshot.core.timeline.member import Member
 from snapshot.debugger import others
 from snapshot.debugger.clock import NEVER
 from snapshot.debugger.own import Own
-from snapshot.debugger.searching import Search
+from snapshot.debugger.searching import Passing, Search
 from snapshot.debugger.travel import Traveller
 from snapshot.errors import DebuggerError, TimelineError
 
@@ -108,7 +108,8 @@ class Engine:
         self.traveller = Traveller(member, self._clock.now, self._differs)
         self._world = self.traveller.world
         self._searching: Search | None = None
-        self._until = 0  # the time at which the search ends
+        self._until = 0  # the time at which the search ends, or begins
+        self._approaches = False
         self._next_look = 1
         self._begun = False
         self.moment = 0
@@ -283,9 +284,7 @@ class Engine:
         """It is to stand here, or to go on to another moment."""
         traveller = self.traveller
         if traveller.errand is not None:
-            self._searching = self._prompt.search(traveller.news, event)
-            self._searching.seen(event.kind, event.frame, event.time)
-            self._aim_search(event.time)
+            self._begin_search(event)
             return
         self._next_look = event.time + 1
         if traveller.died is not None:
@@ -325,6 +324,18 @@ class Engine:
         if stops:
             self._stop(event)
 
+    def _begin_search(self, event: Event) -> None:
+        """Search from here on, or from a later event: up to that one, events are counted alone."""
+        news = self.traveller.news
+        self._approaches = event.time < news.get("start", 0)
+        self._until = news["start"] if self._approaches else news["time"]
+        if self._approaches:
+            self._searching = Passing()
+        else:
+            self._searching = self._prompt.search(news, event)
+            self._searching.seen(event.kind, event.frame, event.time)
+        self._aim_search(event.time)
+
     def _search_on(self, kind: str, frame: FrameType) -> None:
         """An event on the way of a search; there are many, and this is all that is done at one."""
         search, now = self._searching, self._clock.now()
@@ -335,17 +346,19 @@ class Engine:
         self._world.aside = True
         if now % _MILESTONE == 0:
             self._world.milestone(str(Event(now, kind, frame)))
-        if now >= self._until:
+        if now < self._until:
+            search.seen(kind, frame, now)
+            self._aim_search(now)
+        elif self._approaches:
+            self._begin_search(Event(now, kind, frame))
+        else:
             assert self.traveller.errand is not None
             self._compare(Event(now, kind, frame))
             self.traveller.errand.finish(tuple(search.end(frame, now)))
-        search.seen(kind, frame, now)
-        self._aim_search(now)
         self._world.aside = False
 
     def _aim_search(self, now: int) -> None:
         assert self._searching is not None
-        self._until = self.traveller.news["time"]
         time = min(self._until, now - now % _MILESTONE + _MILESTONE)
         lines = self._searching.lines
         self._clock.aim(0 if lines is None else time, lines or frozenset(), ())

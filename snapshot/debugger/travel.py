@@ -27,7 +27,8 @@ from snapshot.debugger.world import World
 from snapshot.errors import DebuggerError, TimelineError, UnknownState
 
 _INTERVAL = 0.02  # seconds after which a state is made while the program runs
-_SHARE = 20  # times as long as making the last one took, at least
+_SHARE = 8  # times as long as making the last one took, at least
+_NEAR = 1000  # events before a moment among which something is looked for first
 _CHECK = 0.005  # seconds between looks at the time
 _MOST = 256  # events between them
 
@@ -282,16 +283,22 @@ class Traveller:
                 if stop.time >= end or is_near:
                     continue
                 span = 2 * (end - stop.time)  # the farther back, the longer the stretches
-                answer = self._send(stop, question, end, {**details, "depth": depth})
-                if answer is not None and answer.depth == -1:  # that needs the whole way
-                    answer = self._send(stops[-1], question, end, {**details, "depth": depth})
-                    if answer is not None and answer.depth == -1:
-                        answer = Found(None)
-                if answer is None:
-                    continue
-                if answer.time is not None or answer.depth is None:
-                    return answer
-                end, depth = stop.time, answer.depth
+                for start in (end - _NEAR, stop.time):
+                    if start < stop.time or end <= start:
+                        continue
+                    more = {**details, "depth": depth, "start": start}
+                    answer = self._send(stop, question, end, more)
+                    if answer is not None and answer.depth == -1:  # that needs the whole way
+                        if start > stop.time:
+                            continue
+                        answer = self._send(stops[-1], question, end, {**more, "start": 0})
+                        if answer is not None and answer.depth == -1:
+                            answer = Found(None)
+                    if answer is None:
+                        break
+                    if answer.time is not None or answer.depth is None:
+                        return answer
+                    end, depth = start, answer.depth
         return Found(None)
 
     def _send(

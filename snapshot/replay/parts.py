@@ -276,10 +276,15 @@ def _asked(then: Any, now: Any, place: Place) -> Parts:
 
 
 def errors(then: BaseException, now: BaseException, place: Place) -> Parts:
-    """Where they come from does not count. Their causes are pickled where somebody sees to it."""
-    one, other = reduced(then), reduced(now)
-    yield Step(one.args, other.args, place.inside(".args"))
-    yield from attributes(one.state, other.state, place)
+    """Where they come from does not count. Their causes are pickled where somebody sees to it.
+
+    Libraries replace the way in which exceptions are pickled, in all of a process.
+    """
+    own = next(each for each in type(then).__mro__ if each.__module__ == "builtins")
+    one, other = (tuple(own.__reduce__(each)) for each in (then, now))
+    yield Step(one[1], other[1], place.inside(".args"))
+    before, after = (dict(each[2]) if len(each) > 2 else {} for each in (one, other))
+    yield from attributes(before, after, place)
     if then.__cause__ is not None:
         yield Step(then.__cause__, now.__cause__, place.inside(".__cause__"))
 

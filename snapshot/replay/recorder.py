@@ -48,6 +48,8 @@ from snapshot.store.place import Place, place
 
 _FOLD_AT = 1 << 26  # bytes of spool files from which on they are folded in by who records
 
+_FRAMES = 100  # of a traceback that are told
+
 _all_atoms = ATOMS.issuperset
 
 _session = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
@@ -631,7 +633,7 @@ def _in_words(error: BaseException, recorded: Recorded, secrets: Secrets) -> dic
     place: TracebackType | None = error.__traceback__
     if place is not None and place.tb_frame.f_code is not recorded.function.__code__:
         place = place.tb_next  # the first is the wrapper of `record`
-    lines = traceback.format_exception(kind, error, place)
+    lines = traceback.format_exception(kind, error, place, limit=_limit(place))
     words = {
         "type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
         "text": _text(error),
@@ -641,6 +643,15 @@ def _in_words(error: BaseException, recorded: Recorded, secrets: Secrets) -> dic
         return words
     scrubbing = recorded.redaction.scrubbing(secrets)
     return {name: scrubbing.text(text) for name, text in words.items()}
+
+
+def _limit(place: TracebackType | None) -> int | None:
+    """Of a recursion that has gone too deep, the innermost frames are told: each of the calls would
+    tell all of those below it."""
+    count = 0
+    while place is not None:
+        count, place = count + 1, place.tb_next
+    return -_FRAMES if count > _FRAMES else None
 
 
 def _text(error: BaseException) -> str:
