@@ -176,7 +176,8 @@ def reduced(value: Any) -> Reduced:
 
 def _reduce(value: Any) -> Any:
     reduce = copyreg.dispatch_table.get(type(value))
-    if reduce is not None:
+    # Libraries put ways in there in which all exceptions of the process are to be pickled.
+    if reduce is not None and not isinstance(value, BaseException):
         return reduce(value)
     if type(value).__module__ != "itertools":
         return value.__reduce_ex__(4)
@@ -276,15 +277,10 @@ def _asked(then: Any, now: Any, place: Place) -> Parts:
 
 
 def errors(then: BaseException, now: BaseException, place: Place) -> Parts:
-    """Where they come from does not count. Their causes are pickled where somebody sees to it.
-
-    Libraries replace the way in which exceptions are pickled, in all of a process.
-    """
-    own = next(each for each in type(then).__mro__ if each.__module__ == "builtins")
-    one, other = (tuple(own.__reduce__(each)) for each in (then, now))
-    yield Step(one[1], other[1], place.inside(".args"))
-    before, after = (dict(each[2]) if len(each) > 2 else {} for each in (one, other))
-    yield from attributes(before, after, place)
+    """Where they come from does not count. Their causes are pickled where somebody sees to it."""
+    one, other = reduced(then), reduced(now)
+    yield Step(one.args, other.args, place.inside(".args"))
+    yield from attributes(one.state, other.state, place)
     if then.__cause__ is not None:
         yield Step(then.__cause__, now.__cause__, place.inside(".__cause__"))
 
