@@ -1307,7 +1307,7 @@ assert again("calls", mock="plain", compare=True).matches
     )
     run(source)
     text = (tmp_path / "keywords.py").read_text()
-    (tmp_path / "keywords.py").write_text(text.replace("b.append(a)", "b.append(2)"))
+    (tmp_path / "keywords.py").write_text(text.replace("b.append(a)", "b.append( 2 )"))
     text = (tmp_path / "keywords.py").read_text()
     (tmp_path / "keywords.py").write_text(text.replace("plain(n, 2)", "plain(a=n, b=2)"))
     source = (

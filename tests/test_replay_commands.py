@@ -484,7 +484,7 @@ def test_a_program_that_has_changed(shop: Path, ids: dict[str, int]) -> None:
         "no such calls\n"
     )
     (shop / "shop.py").write_text(
-        SHOP.replace("a + b + c", "a + b - c").replace("def same", "def s")
+        SHOP.replace("a + b + c", "a + b - 1 * c").replace("def same", "def s")
     )
     changed = snapshot(shop, "replay", "--all", "--changed", *here, "--json")
     assert changed.code == 2, changed
@@ -514,7 +514,7 @@ def test_what_another_python_has_recorded_has_changed_where_its_source_has(shop:
         database.commit()
     words = ("replay", "--function", "add", "--changed", *here)
     assert snapshot(shop, *words).stdout == "no such calls\n"
-    (shop / "shop.py").write_text(SHOP.replace("a + b + c", "a + b - c"))
+    (shop / "shop.py").write_text(SHOP.replace("a + b + c", "a + b - 1 * c"))
     changed = snapshot(shop, *words, "--json")
     assert {each["function"] for each in json.loads(changed.stdout)} == {"shop:add"}
 
