@@ -273,6 +273,8 @@ else:
                         if self._calls.find(each) is not None and each.f_trace is None:
                             each.f_trace = self._event
                         each = each.f_back
+                    if event == "call":  # which it would have heard of
+                        frame.f_trace = trace(frame, event, arg)
 
             sys.setprofile(put_back)
 
