@@ -11,6 +11,7 @@ import sys
 _NAMES = (
     *("fork", "guards", "files", "compact", "call", "collect", "load", "timeline", "prompts"),
     "replay",
+    "debugger",
 )
 _TOGETHER = {"timeline": ("timeline", "prompts", "checkouts")}
 

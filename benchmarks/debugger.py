@@ -21,7 +21,7 @@ from statistics import median
 
 import psutil
 
-from benchmarks.harness import by_turns, compare, main, show
+from benchmarks.harness import by_turns, check, compare, main, megabytes, show
 
 _LINES = 200_000
 _PROMPT = re.compile(rb"\(Pdb (\d+)\) ")
@@ -147,7 +147,8 @@ def forward() -> None:
         )
     callback = (floor - bare) / _LINES
     show("one empty callback", f"{1e6 * callback:.3f} µs a line")
-    compare("a line", (ours - bare) / _LINES, callback, "an empty callback", at_most=5)
+    ours = 1000 * (ours - bare) / _LINES
+    compare("a thousand lines", ours, 1000 * callback, "empty callbacks", at_most=5)
 
 
 def backward() -> None:
@@ -177,8 +178,8 @@ def memory() -> None:
             debugged.say("next")
         ours = debugged.memory()
         debugged.close()
-    show("memory with ten states", f"{ours / 1e6:.0f} MB, without {held / 1e6:.0f} MB")
-    compare("memory with ten states", ours / 1e9, held / 1e9, "the program", at_most=1.5)
+    show("memory of the program alone", megabytes(held))
+    check("memory with ten states", ours, int(1.5 * held))
 
 
 if __name__ == "__main__":
