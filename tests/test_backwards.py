@@ -249,6 +249,13 @@ def test_a_temporary_breakpoint_and_commands(debug: Start) -> None:
     assert it.quit() == 0
 
 
+def test_a_breakpoint_that_would_never_be_hit_is_refused(debug: Start) -> None:
+    it = debug("import textwrap\ntextwrap.dedent('x')\nlast = 1\n")
+    assert "not watched: start with --libraries" in it.say("n", "b textwrap.dedent")
+    assert "textwrap.py" not in it.say("b")
+    assert it.quit() == 0
+
+
 def test_one_and_another(debug: Start) -> None:
     it = debug(WORK)
     assert "'here'" in it.say("n ;; n ;; p 'here'").splitlines()

@@ -112,6 +112,12 @@ class Pdb(Branching):
             )
         return LastChange(news, event.frame, self.botframe)
 
+    def set_break(self, filename: str, lineno: int, *more: Any, **others: Any) -> str | None:
+        """As that of `bdb`; it is refused where it would never be hit."""
+        if not self._own(self.canonic(filename)):
+            return f"{filename} is installed code, which is not watched: start with --libraries"
+        return super().set_break(filename, lineno, *more, **others)
+
     # Commands.
 
     def do_try(self, arg: str) -> None:

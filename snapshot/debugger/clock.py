@@ -43,6 +43,3 @@ class Clock(Protocol):
 
     def tell_threads_apart(self) -> None:
         """Other threads may run from now on, and are not counted."""
-
-    def look_again(self) -> None:
-        """Code may be the program's own that was not before."""

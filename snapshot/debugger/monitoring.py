@@ -63,9 +63,6 @@ class MonitoringClock:
     def aim(self, time: int, lines: frozenset[int], codes: Iterable[CodeType]) -> None:
         self._set(time, lines, frozenset(map(id, codes)))
 
-    def look_again(self) -> None:
-        _M.restart_events()
-
     def tell_threads_apart(self) -> None:
         self._crowd()
 
@@ -126,21 +123,16 @@ def _counter(
             handler("call", frame_at(1), None)
         return None
 
-    def returning(code: CodeType, offset: int, value: Any) -> None:
-        nonlocal time
-        if crowded and get_ident() != thread:
-            return
-        time += 1
-        if time >= limit or (watched and id(code) in watched):
-            handler("return", frame_at(1), value)
+    def leaving(kind: str) -> Callable[[CodeType, int, Any], None]:
+        def leave(code: CodeType, offset: int, value: Any) -> None:
+            nonlocal time
+            if crowded and get_ident() != thread:
+                return
+            time += 1
+            if time >= limit or (watched and id(code) in watched):
+                handler(kind, frame_at(1), value)
 
-    def yielding(code: CodeType, offset: int, value: Any) -> None:
-        nonlocal time
-        if crowded and get_ident() != thread:
-            return
-        time += 1
-        if time >= limit or (watched and id(code) in watched):
-            handler("yield", frame_at(1), value)
+        return leave
 
     def unwinding(code: CodeType, offset: int, error: BaseException) -> None:
         nonlocal time
@@ -167,8 +159,8 @@ def _counter(
         _E.PY_START: call,
         _E.PY_RESUME: call,
         _E.PY_THROW: call,
-        _E.PY_RETURN: returning,
-        _E.PY_YIELD: yielding,
+        _E.PY_RETURN: leaving("return"),
+        _E.PY_YIELD: leaving("yield"),
         _E.PY_UNWIND: unwinding,
         _E.RAISE: raising,
     }

@@ -25,10 +25,6 @@ class Own:
             known = self._known[file] = self._is_own(file)
         return known
 
-    def add(self, file: str) -> None:
-        """This file is, whatever it is."""
-        self._known[file] = True
-
     def _is_own(self, file: str) -> bool:
         if file.startswith("<") or file.startswith(_OURS):
             return False

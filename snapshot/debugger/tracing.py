@@ -50,9 +50,6 @@ class TracingClock:
     def tell_threads_apart(self) -> None:
         pass
 
-    def look_again(self) -> None:
-        pass
-
 
 def _counter(
     own: Callable[[str], bool], handler: Handler
