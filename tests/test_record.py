@@ -1906,15 +1906,16 @@ values = {"a": [1, "x"]}, Slow(), lambda: turn
 for value in values:  # Python's imports lose an exception of a handler
     takes(value), hides(value)
 signal.signal(signal.SIGALRM, alarm)
+def calls(call, value):  # a loop's jump back is outside the "try" that it stands in
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        call(value)
+
 seen = 0
 for turn in range(200):
-    call = (takes, hides)[turn % 2]
-    value = values[turn % 3]
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.001 + turn % 50 * 0.00001)
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            call(value)
+        calls((takes, hides)[turn % 2], values[turn % 3])
     except Late:
         seen += 1
 print(seen)
