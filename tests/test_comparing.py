@@ -836,7 +836,7 @@ def test_what_a_raised_exception_holds(run: Run, tmp_path: Path) -> None:
     """
     assert run(again).stdout.split() == ["-"] * 6
     for old, new in (("404", "500"), ("[ValueError", "[KeyError"), ('"then"', '"now"')):
-        module.write_text(module.read_text().replace(old, new) + "\n")  # of another size
+        module.write_text(module.read_text().replace(old, new) + "\n\n")  # of another size
     assert run(again).stdout.splitlines() == [
         "exception.status: 404 then, 500 now",
         "exception.args[1][0]: ValueError(1) (ValueError) then, KeyError(1) (KeyError) now",

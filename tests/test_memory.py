@@ -291,6 +291,33 @@ assert in_child(act) < 16 * MIB
     assert result.code == 0, result
 
 
+@pytest.mark.parametrize(
+    ("freezes", "seen"), [("freeze()", "[after, before]"), ("freeze_to_the_end()", "[after]")]
+)
+def test_what_is_frozen_to_the_end_is_out_of_the_last_runs_sight(
+    python: Callable[..., Result], freezes: str, seen: str
+) -> None:
+    result = python(
+        f"""
+from snapshot.core.memory import freeze, freeze_to_the_end
+
+class Node:
+    def __init__(self, name):
+        self.name, self.itself = name, self
+    def __del__(self):
+        print(self.name)
+
+Node("before")
+{freezes}
+Node("after")
+freeze()
+Node("after")
+"""
+    )
+    names = sorted(set(result.stdout.split()))
+    assert f"[{', '.join(names)}]" == seen, result
+
+
 @linux
 def test_private_memory_is_what_a_child_has_touched(python: Callable[..., Result]) -> None:
     result = python(

@@ -387,6 +387,27 @@ def test_two_that_fold_at_a_time_fold_nothing_twice(
     assert "4" not in second.finish().stdout
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads /proc")
+def test_at_rest_no_file_is_open_but_in_a_transaction(tmp_path: Path) -> None:
+    path = tmp_path.resolve() / "store.db"
+
+    def is_open() -> bool:
+        links = Path("/proc/self/fd").iterdir()
+        return str(path) in [os.readlink(each) for each in links if each.is_symlink()]
+
+    with Store(path, create=True) as store:
+        number = store.objects.put(7)
+        assert is_open()
+        store.rest()
+        assert not is_open()
+        assert store.objects.get(number) == 7
+        with store._database.transaction():
+            number = store.objects.put(8)
+            store.rest()
+            assert is_open()
+        assert store.objects.get(number) == 8
+
+
 def test_ctrl_c_while_another_writes_leaves_no_transaction(
     tmp_path: Path, start: Callable[..., Program]
 ) -> None:

@@ -2,7 +2,8 @@
 
 Such a file has a docstring, whose first line is shown by `snapshot --help` and all of it by its
 own; `USAGE`, what follows its name on the command line; `add_arguments(parser)`; and
-`execute(options) -> int`, which returns the exit status.
+`execute(options) -> int`, which returns the exit status. `options.own_process` says whether this
+process is the command's own, and not a program's that calls `main`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_version(parser)
     commands = parser.add_subparsers(metavar="command", required=True)
     words = [*(sys.argv[1:] if argv is None else argv)]
+    parser.set_defaults(own_process=argv is None)
     if words[:1] and words[0] in _PROGRAMS:
         return _main(parser, commands, words)  # what Ctrl-C does is the program's affair
     try:

@@ -94,6 +94,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _one(options: argparse.Namespace, store: Store) -> int:
     """One call alone, of which also the value and the output are of interest."""
+    from snapshot.core.memory import freeze_to_the_end
     from snapshot.errors import CannotReanimate, DamagedObject, ForkError, NotPicklable
     from snapshot.replay.executions import number_of, reanimate_function
     from snapshot.replay.reanimation import in_words
@@ -103,6 +104,8 @@ def _one(options: argparse.Namespace, store: Store) -> int:
     call = store.calls.get(number)
     if options.changed or options.jobs is not None:
         raise UsageError("--changed and --jobs go with several calls")
+    if options.own_process:
+        freeze_to_the_end()
     began = time.perf_counter()
     try:
         made = reanimate_function(

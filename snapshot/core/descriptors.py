@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _LIST = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 
@@ -13,8 +13,7 @@ _LIST = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 OURS: set[int] = set()
 
 
-@dataclass(slots=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """An open descriptor: its number, and its flags as in open(2)."""
 
     fd: int

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NamedTuple, overload
 
@@ -74,7 +74,6 @@ class Snapshot:
         return f"{self.index} {self.name!r}" if self.name else str(self.index)
 
 
-@dataclass(slots=True)
 class Line:
     """Who this process is.
 
@@ -86,15 +85,20 @@ class Line:
         lives.
     """
 
-    waiting: list[Snapshot] = field(default_factory=list)
-    moments: list[Any] = field(default_factory=list)
-    before: set[int] = field(default_factory=set)
-    disposable: bool = False
-    visiting: bool = False
+    def __init__(self) -> None:
+        self.waiting: list[Snapshot] = []
+        self.moments: list[Any] = []
+        self.before: set[int] = set()
+        self.disposable = False
+        self.visiting = False
 
     def dispose(self) -> None:
         """This process is a disposable fork: nothing waits for it to revert or to be kept."""
         self.disposable = True
+        self.leave()
+
+    def leave(self) -> None:
+        """What has waited does so no more: another process was kept."""
         self.waiting.clear()
         self.moments.clear()
 

@@ -69,6 +69,16 @@ def freeze() -> None:
     gc.freeze()
 
 
+def freeze_to_the_end() -> None:
+    """The same, and what is frozen in this process stays so at the end of the program, too.
+
+    For a command of ours that has nothing of anybody else's yet: the collector's last runs would
+    take a tenth of its time. What comes after the last freeze is collected as ever.
+    """
+    freeze()
+    atexit.unregister(gc.unfreeze)
+
+
 @functools.cache
 def _unfreeze_at_exit() -> None:
     atexit.register(gc.unfreeze)

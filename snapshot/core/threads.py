@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snapshot.core import process
-from snapshot.core.hosts import made_again
 
 # The system calls in which a thread waits: what for, and its number on each kind of machine.
 _MACHINES = ("x86_64", "aarch64")
@@ -115,6 +114,8 @@ def others() -> list[threading.Thread]:
     """The threads beside this one, without those that a host makes again in an experiment."""
     if alone():
         return []
+    from snapshot.core.hosts import made_again  # here, since a disposable fork needs no hosts
+
     current = threading.current_thread()
     return [t for t in threading.enumerate() if t is not current and not made_again(t)]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import (
     BuiltinMethodType,
     CodeType,
@@ -48,14 +47,14 @@ def differences(then: object, now: object, place: str = "value") -> list[str]:
     return found
 
 
-@dataclass(slots=True)
 class _Frame:
     """Two values that are being compared. pair: their ids. differ: whether they do so far."""
 
-    pair: tuple[int, int]
-    place: Place
-    parts: Parts
-    differ: bool = False
+    def __init__(self, pair: tuple[int, int], place: Place, parts: Parts) -> None:
+        self.pair = pair
+        self.place = place
+        self.parts = parts
+        self.differ = False
 
     def next(self) -> str | Step | None:
         try:

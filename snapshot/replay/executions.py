@@ -123,6 +123,7 @@ def reanimate_function(
             with recorder.paused():
                 return make()
         alone = _Alone(reanimation.call.function.key, make)
+        store.rest()
         if debug or not compare:  # a debugger needs the terminal
             return fork_call(alone, timeout=timeout, memory=memory, files=files)
         value, stdout, stderr = fork_call(

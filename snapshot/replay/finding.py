@@ -14,7 +14,6 @@ from typing import Any
 
 from snapshot.errors import CannotReanimate, FunctionNotFound
 from snapshot.replay.reaching import reached
-from snapshot.replay.sourcetext import SourceText
 from snapshot.replay.surroundings import read_by
 from snapshot.store.bytecode import code_digest
 from snapshot.store.functions import find, find_code, parameters
@@ -77,6 +76,8 @@ def made_of_its_module(
     known = _with_digest(home, qualname, digest)
     assert known is not None
     function = made(known, home.__dict__, surroundings)
+    from snapshot.replay.sourcetext import SourceText  # here, since few functions are made anew
+
     with contextlib.suppress(Exception):  # they may be made of what is not there any more
         text = SourceText(facts["source"], qualname, facts["file"])
         take_defaults(function, text.defaults(home.__dict__))
@@ -97,6 +98,8 @@ def made_of_its_source(
     """
     if facts["source"] is None:
         raise CannotReanimate(f"the source of {key} was not recorded: there was none")
+    from snapshot.replay.sourcetext import SourceText  # as above
+
     qualname = key.partition(":")[2]
     names = [*surroundings.get("cells", {}), *surroundings.get("itself", ())]
     try:

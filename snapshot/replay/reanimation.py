@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import decode_source
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snapshot import pickling
 from snapshot.errors import CannotReanimate, NotPicklable
@@ -21,10 +21,8 @@ from snapshot.replay import recorder
 from snapshot.replay.binding import Binding
 from snapshot.replay.comparing import differences
 from snapshot.replay.contents import as_it_was
-from snapshot.replay.definitions import Definitions
 from snapshot.replay.finding import living, made_of_its_module, made_of_its_source
 from snapshot.replay.making import Driving, Keep, alike, is_driven
-from snapshot.replay.mocking import mocked
 from snapshot.replay.programs import found_by_name, in_main, main_key, main_name
 from snapshot.replay.restoring import Args, Kwargs, Restoring, among, define
 from snapshot.replay.secrets import MARK
@@ -38,6 +36,9 @@ from snapshot.store.functions import find, find_code
 from snapshot.store.objects import Placeholder
 from snapshot.store.sources import source_of
 from snapshot.store.versions import version_of
+
+if TYPE_CHECKING:
+    from snapshot.replay.definitions import Definitions
 
 
 @dataclass
@@ -86,7 +87,6 @@ class Request(NamedTuple):
     here: bool = False
 
 
-@dataclass
 class Shared:
     """What several calls have in common, and is found once.
 
@@ -94,8 +94,9 @@ class Shared:
     whether they are other ones now.
     """
 
-    scripts: dict[str, Definitions] = field(default_factory=dict)
-    functions: dict[tuple[str, bytes], tuple[FunctionType, bool]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.scripts: dict[str, Definitions] = {}
+        self.functions: dict[tuple[str, bytes], tuple[FunctionType, bool]] = {}
 
 
 class Reanimation:
@@ -214,6 +215,8 @@ class Reanimation:
                 f"call {self.call.id} was made in an interactive session or in `python -c`, whose "
                 "functions are in no file: reanimate it there"
             )
+        from snapshot.replay.definitions import Definitions  # here, since only scripts need it
+
         try:
             with open(file, "rb") as source:
                 text = decode_source(source.read())
@@ -352,6 +355,8 @@ class Reanimation:
                 )
 
     def _mocked(self, make: Callable[[], Any]) -> Any:
+        from snapshot.replay.mocking import mocked  # here, since it is seldom needed
+
         with mocked(self._store.calls, self.call, self._request.mock, self.loaded, self._found):
             return make()
 

@@ -257,6 +257,13 @@ class Store:
         for (number,) in self._database.rows("SELECT DISTINCT object FROM held"):
             yield int(number)
 
+    def rest(self) -> None:
+        """Have no file of the database open until it is needed again.
+
+        Before a fork: where a file is open for writing, all objects are searched for its writer.
+        """
+        self._database.rest()
+
     def close(self) -> None:
         if self._spool.is_ours:
             self._spool.close()

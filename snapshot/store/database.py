@@ -83,6 +83,10 @@ class Database(abc.ABC):
     def _lock_schema(self) -> None:
         """In a transaction: let nobody else change the tables until it ends."""
 
+    @abc.abstractmethod
+    def rest(self) -> None:
+        """Have no file open until the next statement, unless there is a transaction."""
+
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Run a statement; the rows that it gives. Raises `StoreError`."""
         with self._using() as connection:

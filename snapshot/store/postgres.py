@@ -103,6 +103,9 @@ class Postgres(Database):
         elif self.rows(f"SELECT pg_try_advisory_xact_lock{shared}(?)", (_LOCK + 1,)) != [(True,)]:
             raise Busy(f"{self.name} is locked by another process")
 
+    def rest(self) -> None:
+        """There is no file, and connecting takes long."""
+
     def may_write(self) -> bool:
         found = self.row(
             "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::bool"

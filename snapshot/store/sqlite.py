@@ -39,9 +39,14 @@ class Sqlite(Database):
     def before_fork(self) -> None:
         """Close the connection. A transaction of another thread's may end before."""
         self._held = self._lock.acquire(timeout=_SOON)
-        if self._held and self._depth == 0 and self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._held:
+            self.rest()
+
+    def rest(self) -> None:
+        with self._lock:
+            if self._depth == 0 and self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def after_fork(self, *, in_child: bool) -> None:
         if in_child:

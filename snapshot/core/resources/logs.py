@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from typing import Any
 
@@ -83,7 +82,7 @@ class LogListeners(Resource):
         self._listeners = [
             each
             for each in listeners
-            if isinstance(each, module.QueueListener) and isinstance(each.queue, queue.Queue)
+            if isinstance(each, module.QueueListener) and isinstance(each.queue, module.queue.Queue)
         ]
 
     def forget(self, module: Any) -> None:
@@ -91,7 +90,7 @@ class LogListeners(Resource):
 
     def lay_aside(self, module: Any) -> None:
         for listener in self._listeners:
-            queue.Queue.__init__(listener.queue, listener.queue.maxsize)
+            module.queue.Queue.__init__(listener.queue, listener.queue.maxsize)
             listener._thread = None
             listener.start()
             self._restarted.append(listener)

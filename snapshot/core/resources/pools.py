@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 from typing import Any
 
@@ -29,6 +28,8 @@ def _has_its_threads(executor: Any) -> bool:
 
 
 def _submit(method: Any, executor: Any, /, *args: Any, **kwargs: Any) -> Any:
+    import queue  # here, where it is loaded already
+
     queued, executor._work_queue = executor._work_queue, queue.SimpleQueue()
     executor._threads = set()
     executor._idle_semaphore = threading.Semaphore(0)
