@@ -1,8 +1,8 @@
 """The same inside the debugger: it opens in an experiment, and then again where you were.
 
     $ python examples/inside_pdb.py
-    (Pdb 1) functions.clear()
-    (Pdb 1) revert
+    (Pdb 0) functions.clear()
+    (Pdb 0) revert
     snapshot: back at 0 (examples/inside_pdb.py:23 <module>); the experiment reverted after 9 s
     (Pdb) p longest(functions)
     'difflib._mdiff with 268 lines'

@@ -1,12 +1,20 @@
-"""set_trace and the debugger's own commands, on a real terminal."""
+"""The debugger where a program runs already: breakpoint(), and the ends of its experiments."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+import pytest
+
+from tests.debugging import Debugging
 from tests.terminal import Terminal
 
-SCRIPT = """
+Start = Callable[..., Debugging]
+
+BREAKPOINT = "PYTHONBREAKPOINT=snapshot.set_trace python p.py"
+
+WORK = """
 def work():
     x = "original"
     breakpoint()
@@ -17,82 +25,273 @@ work()
 print("the end")
 """
 
+SUMS = """
+total = 0
 
-def start(terminal: Terminal) -> None:
-    (terminal.directory / "debugged.py").write_text(SCRIPT)
-    terminal.line("PYTHONBREAKPOINT=snapshot.set_trace python debugged.py")
+def add(numbers):
+    global total
+    for each in numbers:
+        total += each
+    breakpoint()
+    for each in numbers:
+        total -= 2 * each
+    return total
 
-
-def say(terminal: Terminal, prompt: str, line: str) -> None:
-    terminal.wait_for(prompt, since=terminal.typed_at)
-    terminal.line(line)
-
-
-def test_the_experiment_first_then_the_original_at_the_same_line(terminal: Terminal) -> None:
-    start(terminal)
-    say(terminal, "(Pdb 1) ", "x = 'changed'")
-    say(terminal, "(Pdb 1) ", "c")
-    terminal.wait_for("x is changed")
-    terminal.wait_for("the experiment exited with code 0")
-    say(terminal, "(Pdb) ", "p x")
-    terminal.wait_for("'original'")
-    say(terminal, "(Pdb) ", "c")
-    terminal.wait_for("x is original")
-    terminal.prompt()
-    assert terminal.transcript().count("the end") == 2
-    assert len(re.findall(r"debugged.py\([45]\)work\(\)", terminal.transcript())) == 2
+print(add([1, 2, 3]))
+"""
 
 
-def test_snap_revert_and_snaps(terminal: Terminal) -> None:
-    start(terminal)
-    say(terminal, "(Pdb 1) ", "q")
-    terminal.wait_for("the experiment exited with code 1")
-    say(terminal, "(Pdb) ", "snap mine")
-    say(terminal, "(Pdb 1) ", "x = 'changed'")
-    say(terminal, "(Pdb 1) ", "snap")
-    say(terminal, "(Pdb 2) ", "snaps")
-    terminal.wait_for("mine")
-    say(terminal, "(Pdb 2) ", "snap mine")
-    terminal.wait_for("*** a snapshot 'mine' waits already")
-    say(terminal, "(Pdb 2) ", "revert nowhere")
-    terminal.wait_for("*** no snapshot 'nowhere' waits")
-    say(terminal, "(Pdb 2) ", "revert mine")
-    terminal.wait_for(re.compile(r"snapshot: back at 0 'mine' \(debugged.py:[45] work\)"))
-    say(terminal, "(Pdb) ", "p x")
-    terminal.wait_for("'original'")
-    say(terminal, "(Pdb) ", "revert")
-    terminal.wait_for("*** revert(): no snapshot waits")
-    say(terminal, "(Pdb) ", "help snap")
-    terminal.wait_for("Take a snapshot here")
-    say(terminal, "(Pdb) ", "c")
-    terminal.prompt()
+@pytest.fixture
+def debug(open_terminal: Callable[..., Terminal]) -> Start:
+    """Starts a source by a command; by default with `breakpoint()` leading to the debugger."""
+
+    def started(source: str, command: str = BREAKPOINT) -> Debugging:
+        terminal = open_terminal(rows=40, columns=160)
+        return Debugging(terminal, source, command=command)
+
+    return started
 
 
-def test_keep_makes_the_experiment_the_real_program(terminal: Terminal) -> None:
-    start(terminal)
-    say(terminal, "(Pdb 1) ", "x = 'kept'")
-    say(terminal, "(Pdb 1) ", "keep")
-    say(terminal, "(Pdb) ", "c")
-    terminal.wait_for("x is kept")
-    terminal.prompt()
-    assert terminal.transcript().count("the end") == 1
-    assert terminal.run("echo $?") == "0"
-    assert not terminal.pids()
+def test_the_experiment_first_then_the_original_at_the_same_line(debug: Start) -> None:
+    it = debug(WORK)
+    assert (it.position, it.line) == (0, 3)
+    assert it.say("x = 'changed'", "c").splitlines()[:4] == [
+        "branch 2 begins at 0",
+        "x is changed",
+        "the end",
+        "The program has ended. Its past is there (rs, back, goto), q quits.",
+    ]
+    assert re.match(r"snapshot: back at 0 \(p.py:3 work\); the .* code 0 after", it.say("q"))
+    assert it.line == 3
+    assert it.say("p x") == "'original'"
+    assert it.say("c").splitlines() == ["x is original", "the end"]
+    assert it.terminal.transcript().count("x is original") == 1
+    assert it.terminal.run("echo $?") == "0"
+    assert not it.terminal.pids()
+
+
+def test_what_comes_in_the_experiment_is_its_past(debug: Start) -> None:
+    it = debug(SUMS)
+    assert it.line == 7
+    assert it.say("p total") == "6"
+    assert it.lines("n", "n", "n", "n") == [8, 9, 8, 9]
+    assert it.say("p total") == "4"
+    assert "total: 6 → 4" in it.say("last total")
+    assert (it.line, it.position) == (9, 2)
+    assert it.lines("rn", "rn") == [8, 7]
+    assert it.say("rs") == "*** this is the beginning: nothing is known of what was before"
+    assert it.say("c").splitlines()[0] == "-6"
+    assert it.lines("rs", "back") == [12, 9]
+    assert it.lines("goto 0") == [7]
+    it.say("revert")
+    assert it.say("p total") == "6"
+    assert it.say("c") == "-6"
+    assert it.terminal.run("echo $?") == "0"
+
+
+def test_the_original_goes_forwards_alone(debug: Start) -> None:
+    it = debug(SUMS)
+    it.say("revert")
+    nothing = "*** nothing is kept of the past here: `snap` begins an experiment"
+    for command in ("rs", "rn", "rr", "rc", "back", "forward", "goto 3", "last total", "branch"):
+        assert it.say(command) == nothing
+    assert it.say("revert") == "*** revert(): no snapshot waits for process " + (
+        f"{it.terminal.foreground()}; call snapshot() first"
+    )
+    assert it.lines("n", "n", "s") == [8, 9, 8]
+    it.say("b 10")
+    assert it.lines("c", "n") == [10, 10]
+    assert it.shown.startswith("--Return--")
+    assert it.say("c") == "-6"
+
+
+def test_snap_begins_an_experiment_that_has_a_past(debug: Start) -> None:
+    it = debug(SUMS)
+    it.say("revert")
+    it.lines("n")
+    assert it.say("snap mine").startswith("> ")
+    assert (it.position, it.line) == (0, 8)
+    assert it.lines("n", "n", "rn", "rn") == [9, 8, 9, 8]
+    assert "0 'mine'" in it.say("snaps") or re.search(r"0 +mine ", it.shown)
+    it.say("n", "snap there", "n", "n", "revert")
+    assert (it.position, it.line) == (1, 9)
+    assert "*** no snapshot 'nowhere' waits" in it.say("revert nowhere")
+    assert "snapshot: back at 0 'mine' (p.py:8 add)" in it.say("revert mine")
+    assert it.say("p each") == "3"  # what the line before has left
+    assert it.say("c") == "-6"
+
+
+def test_keep_makes_the_experiment_the_real_program(debug: Start) -> None:
+    it = debug(WORK)
+    it.say("x = 'kept'")
+    assert it.say("keep").startswith("snapshot: kept; process ")
+    assert "the original" not in it.say("n")
+    assert it.line == 4
+    it.say("rs")
+    assert it.say("revert") == "*** no moment before this one was named by `snap`"
+    assert it.say("c").splitlines()[0] == "x is kept"
+    it.say("q")
+    assert it.terminal.run("echo $?") == "0"
+    assert not it.terminal.pids()
+    assert "the end" not in it.terminal.run("true")
+    assert len(re.findall("^the end$", it.terminal.transcript(), re.M)) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("!import os; os._exit(3)", "The program exited with code 3, after position 0."),
+        ("!import os; os.kill(os.getpid(), 9)", "The program was killed by SIGKILL"),
+    ],
+)
+def test_an_experiment_that_dies_can_be_gone_back_in(debug: Start, end: str, told: str) -> None:
+    it = debug(WORK)
+    assert told in it.say(end)
+    assert (it.position, it.line) == (0, 3)
+    assert it.say("p x") == "'original'"
+    assert "snapshot: back at 0 (p.py:3 work)" in it.say("revert")
+    assert "x is original" in it.say("c")
+
+
+def test_an_exception_in_the_experiment(debug: Start) -> None:
+    it = debug("def f(x):\n    breakpoint()\n    return 1 / x\n\nf(0)\n")
+    assert "The program was ended by ZeroDivisionError: division by zero." in it.say("c")
+    assert it.lines("rn") == [3]
+    assert it.say("x = 4", "c").splitlines()[0] == "branch 2 begins at 1"
+    assert "the experiment exited with code 0" in it.say("q")
+    assert "ZeroDivisionError" in it.say("c")
+    assert it.terminal.run("echo $?") == "1"
+
+
+def test_each_breakpoint_in_a_loop(debug: Start) -> None:
+    it = debug("for turn in range(3):\n    breakpoint()\n    print('turn', turn)\n")
+    assert it.lines("c", "c") == [3, 3]
+    assert it.say("p turn") == "2"
+    it.say("back 2")
+    assert it.say("p turn") == "0"
+    it.say("revert")
+    assert (it.line, it.say("p turn")) == (2, "0")
+    it.say("c")
+    assert (it.position, it.line, it.say("p turn")) == (0, 2, "1")
+    it.say("revert", "c", "revert")
+    assert it.say("p turn") == "2"
+    it.say("c")
+    assert it.terminal.transcript().count("turn 2") == 1  # the experiments were left before
+
+
+@pytest.mark.parametrize("call", ["breakpoint()", "import pdb; pdb.set_trace()"])
+def test_there_is_one_debugger_under_snapshot_debug(debug: Start, call: str) -> None:
+    it = debug(SUMS.replace("breakpoint()", call), command="snapshot debug p.py")
+    assert it.lines("c") == [8]
+    assert it.lines("rn", "rn") == [7, 5]
+    assert it.lines("c") == [8]
+    assert it.say("c").startswith("-6\nThe program has ended.")
+    assert it.quit() == 0
+
+
+def test_code_that_has_no_file(debug: Start) -> None:
+    it = debug("", command="snapshot debug -c 'x = 1\ny = x + 1\nprint(y)'")
+    assert "-> x = 1" in it.shown
+    assert "-> print(y)" in it.say("n", "n")
+    assert "-> y = x + 1" in it.say("rn")
+    assert it.quit() == 0
+
+
+def test_the_threads_of_the_original_are_there_afterwards(debug: Start) -> None:
+    it = debug(
+        """
+        import queue
+        import threading
+
+        asked, answered = queue.Queue(), queue.Queue()
+        def serve():
+            while (number := asked.get()) is not None:
+                answered.put(2 * number)
+        threading.Thread(target=serve, name="server").start()
+        breakpoint()
+        asked.put(21)
+        asked.put(None)
+        print("answered", answered.get())
+        """
+    )
+    assert "not in the experiment: the original's threads 'server'" in it.shown
+    assert it.lines("n", "n", "n", "rn", "rn") == [10, 11, 12, 11, 10]
+    it.say("revert")
+    assert it.say("c") == "answered 42"
+
+
+def test_commands_that_come_through_a_pipe(terminal: Terminal) -> None:
+    (terminal.directory / "p.py").write_text(WORK)
+    shown = terminal.run(f"printf 'n\\nrn\\np x\\nq\\nn\\nc\\n' | {BREAKPOINT}")
+    assert "(Pdb 0) 'original'" in shown
+    assert shown.count("x is original") == 1
+    assert shown.count("the end") == 1
+
+
+def test_runcall_stops_at_the_first_line(debug: Start) -> None:
+    it = debug(
+        """
+        from snapshot.debugger import Pdb
+
+        def double(x):
+            y = x + x
+            return y
+
+        print(Pdb().runcall(double, 4))
+        """,
+        command="python p.py",
+    )
+    assert it.lines("n", "rn") == [5, 4]
+    assert it.say("p x") == "4"
+    assert "snapshot: back at 0 (p.py:7 <module>)" in it.say("revert")
+    assert it.line == 4
+    assert it.say("c") == "8"
+
+
+def test_a_statement_stops_at_its_first_line(debug: Start) -> None:
+    it = debug(
+        """
+        from snapshot.debugger import Pdb
+
+        def double(x):
+            y = x + x
+            return y
+
+        Pdb().run("print(double(4))")
+        print(Pdb().runeval("double(5)"))
+        """,
+        command="python p.py",
+    )
+    assert "-> print(double(4))" in it.shown
+    assert it.lines("s", "s", "s") == [3, 4, 5]
+    assert it.lines("rs", "rs") == [4, 3]
+    assert "-> print(double(4))" in it.say("rn")  # from the call itself
+    it.say("revert")
+    assert it.say("c").splitlines()[0] == "8"
+    assert "-> double(5)" in it.shown
+    it.say("revert")
+    assert it.say("c") == "10"
+
+
+def test_a_header_is_shown(debug: Start) -> None:
+    it = debug("from snapshot import set_trace\nset_trace(header='look')\n", command="python p.py")
+    assert it.shown.splitlines()[0] == "look"
+    it.say("q")
+    assert it.say("c") == ""
 
 
 def test_a_snapshot_at_a_post_mortem_names_the_line_that_failed(terminal: Terminal) -> None:
-    (terminal.directory / "failing.py").write_text(
-        "def share(of):\n    return 1 / of\n\nshare(0)\n"
-    )
-    terminal.line("snapshot run failing.py")
-    terminal.wait_for("[Y/n] ")
-    terminal.line("y")
-    say(terminal, "(Pdb 1) ", "snap mine")
-    say(terminal, "(Pdb 2) ", "up")
-    say(terminal, "(Pdb 2) ", "revert")
-    terminal.wait_for("snapshot: back at 1 'mine' (failing.py:2 share)")
-    say(terminal, "(Pdb 1) ", "revert")
-    terminal.wait_for("snapshot: back at 0 (failing.py:2 share)")
+    (terminal.directory / "p.py").write_text("def share(of):\n    return 1 / of\n\nshare(0)\n")
+    terminal.line("snapshot run p.py")
+    for answer, asked in (("y", "[Y/n] "), ("snap mine", "(Pdb) "), ("up", "(Pdb) ")):
+        terminal.wait_for(asked, since=terminal.typed_at)
+        terminal.line(answer)
+    terminal.wait_for("(Pdb) ", since=terminal.typed_at)
+    terminal.line("revert")
+    terminal.wait_for("snapshot: back at 1 'mine' (p.py:2 share)")
+    terminal.wait_for(re.compile(r"\(Pdb\) $"), since=terminal.typed_at)
+    terminal.line("revert")
+    terminal.wait_for("snapshot: back at 0 (p.py:2 share)")
     terminal.wait_for("[y/N] ")
     terminal.line("n")
     terminal.prompt()

@@ -55,9 +55,9 @@ def test_example(python: Callable[..., Result], name: str) -> None:
 
 def test_inside_pdb(terminal: Terminal) -> None:
     terminal.python(EXAMPLES / "inside_pdb.py")
-    terminal.wait_for("(Pdb 1)")
+    terminal.wait_for("(Pdb 0)")
     terminal.line("functions.clear()")
-    terminal.wait_for("(Pdb 1)", since=terminal.typed_at)
+    terminal.wait_for("(Pdb 0)", since=terminal.typed_at)
     terminal.line("revert")
     terminal.wait_for("the experiment reverted after")
     terminal.wait_for("(Pdb) ", since=terminal.typed_at)

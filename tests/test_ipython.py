@@ -299,7 +299,38 @@ def test_leaving_asks_about_futures(terminal: Terminal) -> None:
     assert not terminal.pids()
 
 
+def test_a_statement_in_the_debugger_that_goes_backwards(terminal: Terminal) -> None:
+    shell = IPython(terminal)
+    shell.say("def part(x): y = x * 2; return 100 / y", 2)
+    shell.say("%backwards part(0)", 3)
+    shell.sees("-> part(0)")
+    for line, shown in (
+        ("c", "The program was ended by ZeroDivisionError: division by zero."),
+        ("rn", "-> def part(x): y = x * 2; return 100 / y"),
+        ("p x", "0"),
+        ("x = 5", ""),
+        ("c", "The program has ended."),
+        ("rn", "-> part(0)"),
+    ):
+        terminal.wait_for(re.compile(r"\(Pdb \d+\) $"), since=terminal.typed_at)
+        terminal.line(line)
+        shell.sees(shown)
+    terminal.wait_for(re.compile(r"\(Pdb \d+\) $"), since=terminal.typed_at)
+    terminal.line("q")
+    shell.sees("snapshot: back at 0 (")
+    shell.say("part(0)", 4)
+    shell.say("%backwards", 5)
+    terminal.wait_for(re.compile(r"\(Pdb\) $"), since=terminal.typed_at)
+    terminal.line("p y")
+    shell.sees("0")
+    terminal.wait_for(re.compile(r"\(Pdb\) $"), since=terminal.typed_at)
+    terminal.line("q")
+    shell.gives("part(5)", "10.0")
+    shell.leave()
+
+
 MISTAKES = {
+    "%backwards": "UsageError: %backwards: there was no exception; give a statement to run",
     "%past": "UsageError: %past: give the number of a cell, or a name",
     "%past 99": "UnknownState: there is no state 99 yet; the nearest is",
     "%past nowhere": "UnknownState: there is no state 'nowhere'; none is named",

@@ -203,7 +203,7 @@ def test_fails():
     value = 1
     assert value == 2
 """
-IN_EXPERIMENT, IN_ORIGINAL = (re.compile(rf"\(Pdb{n}\) $") for n in (" 1", ""))
+IN_EXPERIMENT, IN_ORIGINAL = (re.compile(rf"\(Pdb{n}\) $") for n in (" 0", ""))
 
 
 def start_pytest(terminal: Terminal, options: str, *, hook: str = "") -> None:
@@ -228,7 +228,12 @@ def test_breakpoint_in_a_test(open_terminal: Callable[..., Terminal], capture: s
     start_pytest(terminal, f"{capture} -k total", hook="snapshot.set_trace")
     say(terminal, IN_EXPERIMENT, "rate = 1")
     say(terminal, IN_EXPERIMENT, "c")
-    terminal.wait_for("E       assert 60 == 45", since=terminal.typed_at)
+    ended = "The program was ended by AssertionError: assert 60 == 45. Its past is there"
+    terminal.wait_for(ended, since=terminal.typed_at)
+    say(terminal, re.compile(r"\(Pdb 5\) $"), "goto 1")
+    say(terminal, re.compile(r"\(Pdb 1\) $"), "p rate")
+    terminal.wait_for("1", since=terminal.typed_at)
+    say(terminal, re.compile(r"\(Pdb 1\) $"), "q")
     back = r"snapshot: back at 0 \(test_it\.py:4 total\); the experiment exited with code 1"
     terminal.wait_for(re.compile(back), since=terminal.typed_at)
     say(terminal, IN_ORIGINAL, "p rate")

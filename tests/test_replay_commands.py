@@ -9,6 +9,7 @@ import re
 import shutil
 import sqlite3
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from snapshot.store import Store, archive, events
 from snapshot.store.place import Place
 from snapshot.store.spool import framed, framed_in
 from tests import postgres
+from tests.debugging import Debugging
 from tests.processes import Program, Result, environment, run_python, start_python
 from tests.terminal import Terminal
 
@@ -1331,3 +1333,43 @@ def test_where_nothing_can_be_folded_in_room_is_made(shop: Path) -> None:
     assert not [each for each in objects.rglob("*") if each.is_file()]
     shown = json.loads(snapshot(shop, "calls", "same", "--limit", "9999", "--json").stdout)
     assert len(shown) >= 2000
+
+
+def test_a_call_under_the_debugger(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal(rows=40, columns=160)
+    (terminal.directory / "sums.py").write_text(
+        textwrap.dedent(
+            """
+            from snapshot.replay import record
+
+            @record
+            def total(prices, rate=0.5):
+                result = 0
+                for price in prices:
+                    result += price
+                return result * (1 + rate)
+
+            print(total([10, 20]))
+            """
+        )
+    )
+    (terminal.directory / ".snapshot").mkdir()
+    terminal.run("python sums.py")
+    it = Debugging(terminal, "", command="snapshot replay 1 --debug")
+    assert (it.position, it.line) == (2, 6)
+    assert it.lines("n", "n", "n", "n", "rn", "rn") == [7, 8, 7, 8, 7, 8]
+    assert it.say("p prices, result") == "([10, 20], 0)"
+    assert "result: (not there) → 0" in it.say("last result")
+    assert it.say("c").startswith("The program has ended.")
+    assert it.lines("rn") == [9]
+    it.say("c")
+    assert it.say("q").splitlines() == ["45.0", "call 1 of __main__:total: as it was recorded"]
+    assert it.terminal.run("echo $?") == "0"
+    assert Debugging(terminal, "", command="snapshot replay 1 --debug").quit() == 0
+    for wrong, told in (
+        ("1 1 --debug", "--debug: one call at a time, give its id"),
+        ("1 --debug --timeout 3", "--debug goes without --cluster, --timeout, --memory, --files"),
+        ("7 --debug", "there is no call 7 in "),
+    ):
+        assert terminal.run(f"snapshot replay {wrong}").startswith(f"snapshot replay: {told}")
+        assert terminal.run("echo $?") == "2"

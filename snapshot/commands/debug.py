@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
 
     member = supervise()
     from snapshot.debugger.backwards import Pdb
-    from snapshot.debugger.own import Own
+    from snapshot.debugger.own import COMMAND, Own
     from snapshot.debugger.typed import read_no_further
     from snapshot.repl import launcher
 
@@ -49,6 +49,9 @@ def execute(options: argparse.Namespace) -> int:
     program = commands.program(options)
     assert program is not None
     main = launcher.Main(program)
-    debugger = Pdb(member, Own(everything=options.libraries), options.command)
-    ended = debugger.run_program(main.run)
+    own = Own(everything=options.libraries)
+    if options.code is not None:
+        own.include(COMMAND, [*options.code, *options.script][0])
+    debugger = Pdb(own, options.command)
+    ended = debugger.run_program(member, main.run)
     return 0 if isinstance(ended, BdbQuit) else launcher.exit_status(ended)

@@ -7,6 +7,7 @@ process failed; 2: some could not be run.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import signal
@@ -22,13 +23,14 @@ from snapshot.errors import UsageError
 
 if TYPE_CHECKING:
     from snapshot.replay.bulk import Verdict
+    from snapshot.replay.executions import Debug
     from snapshot.replay.reanimation import Request
     from snapshot.store import Store
 
 USAGE = (
     "ID... | --function F | --all [--changed] [--jobs N] [--timeout S] [--memory SIZE] "
     "[--files DIR] [--import-path DIR] [--recorded-code] [--mock F] [--cluster ADDRESS] "
-    "[--json] [--store WHERE]"
+    "[--debug] [--json] [--store WHERE]"
 )
 
 
@@ -51,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mock", action="append", default=[], metavar="F", help="answer its calls as recorded"
     )
     parser.add_argument(
+        "--debug", action="store_true", help="one call, in the debugger that goes backwards"
+    )
+    parser.add_argument(
         "--cluster", metavar="ADDRESS", help="of a dask scheduler, whose workers make the calls"
     )
     parser.add_argument("--json", action="store_true", help="tell the verdicts as JSON")
@@ -69,6 +74,8 @@ def execute(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace) -> int:
     from snapshot.replay.reanimation import Request
 
+    if options.debug:
+        return _debug(options)
     request = Request(
         options.import_path, {}, options.recorded_code, tuple(options.mock), debug=None
     )
@@ -92,7 +99,25 @@ def _replay(options: argparse.Namespace) -> int:
     return _status(verdicts)
 
 
-def _one(options: argparse.Namespace, store: Store) -> int:
+def _debug(options: argparse.Namespace) -> int:
+    if len(options.ids) != 1 or options.function is not None or options.all:
+        raise UsageError("--debug: one call at a time, give its id")
+    if options.cluster or options.timeout or options.memory or options.files or options.json:
+        raise UsageError("--debug goes without --cluster, --timeout, --memory, --files and --json")
+    # First of all, while this process is small: what goes on is a child of it.
+    from snapshot.core.timeline.starting import supervise
+
+    member = supervise()
+    from snapshot.debugger.backwards import Pdb
+    from snapshot.debugger.typed import read_no_further
+
+    read_no_further()
+    debugger = Pdb()
+    with stores.store(options) as store:
+        return _one(options, store, functools.partial(debugger.run_call, member))
+
+
+def _one(options: argparse.Namespace, store: Store, debug: Debug | None = None) -> int:
     """One call alone, of which also the value and the output are of interest."""
     from snapshot.core.memory import freeze_to_the_end
     from snapshot.errors import CannotReanimate, DamagedObject, ForkError, NotPicklable
@@ -112,12 +137,14 @@ def _one(options: argparse.Namespace, store: Store) -> int:
             number,
             store,
             options.import_path,
+            fork=debug is None,
             timeout=_seconds(options),
             memory=options.memory,
             recorded_code=options.recorded_code,
             mock=options.mock,
             files=options.files,
             compare=True,
+            debug=debug or False,
         )
     except ForkError as error:
         status, lines, took, told = 1, [str(error)], 0.0, "failed"
@@ -128,6 +155,8 @@ def _one(options: argparse.Namespace, store: Store) -> int:
     except (CannotReanimate, NotPicklable, DamagedObject) as error:
         status, lines, took, told = 2, [str(error)], 0.0, "could not run"
     else:
+        if debug is not None and type(made.error).__name__ == "BdbQuit":  # somebody has had enough
+            return 0
         status, lines, took = (0 if made.matches else 1), made.differences, made.duration
         told = "matched" if made.matches else "differed"
     if options.json:

@@ -83,7 +83,11 @@ class Moment:
     """What is remembered of a snapshot: in the original to be put back, in the child to go on.
 
     While it is being made signals are held back; `call_off`, `begin_experiment` or `wait` follows.
+
+    can_be_kept: whether the experiment may take the place of the process that waits.
     """
+
+    can_be_kept = True
 
     def __init__(self, new: Snapshot, lost: str, options: Options) -> None:
         if options.limits.memory is None and line.here.moments:  # it holds for nested ones, too
@@ -167,6 +171,22 @@ class Moment:
             say(f"snapshot: shared with the original: {', '.join(self.overlay.shared)}")
         if sockets == "share" and (shared := self.sockets.described()):
             say(f"snapshot: shared with the original: the connections to {shared}")
+
+    @classmethod
+    def of_entry(cls, new: Snapshot, log: Log, guests: Guests) -> Moment:
+        """In an experiment that was frozen before the snapshot was taken, see `entry`."""
+        moment = cls.__new__(cls)
+        moment.snapshot, moment.lost, moment._options = new, "", Options()
+        moment.can_be_kept = False
+        moment.overlay, moment._data_limit, moment._limit = None, None, None
+        moment.time, moment.facts = survivors.now(), {}
+        moment.log, moment.guests = log, guests
+        moment.main = dict(vars(sys.modules["__main__"]))
+        return moment
+
+    def go_on_in_fork(self) -> None:
+        """In a fork of the experiment's process, which is the experiment from now on."""
+        ending.arm(self._tell_end)
 
     def lacks(self, named: Any) -> bool:
         """Whether the original does not know this class or function of `__main__` by its name."""

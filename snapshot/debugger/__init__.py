@@ -1,7 +1,7 @@
-"""The debugger: pdb, opened in an experiment."""
+"""The debugger that goes backwards as well."""
 
 from __future__ import annotations
 
-from snapshot.debugger.prompt import Debugger, set_trace
+from snapshot.debugger.backwards import Pdb, set_trace
 
-__all__ = ["Debugger", "set_trace"]
+__all__ = ["Pdb", "set_trace"]

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import inspect
+import linecache
+import pdb
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
+from snapshot.core import tree
 from snapshot.core.disposable import fork_call
+from snapshot.core.line import Place
 from snapshot.core.timeline.member import Member
+from snapshot.core.timeline.starting import supervise_experiment
 from snapshot.debugger import breaking
+from snapshot.debugger.ahead import Ahead
 from snapshot.debugger.branching import Branching
 from snapshot.debugger.engine import Engine, Event
-from snapshot.debugger.own import Own
+from snapshot.debugger.own import COMMAND, Own
 from snapshot.debugger.searching import (
     LastChange,
     LastHit,
@@ -26,34 +34,181 @@ from snapshot.debugger.searching import (
 )
 from snapshot.debugger.stepping import write_locals
 from snapshot.debugger.trial import trial
+from snapshot.debugger.typed import read_no_further
 from snapshot.errors import DebuggerError
 
 
 class Pdb(Branching):
     """`pdb.Pdb` in which every earlier moment of the program can be gone back to.
 
-    changed: whether what was typed may have changed what comes.
+    In a program that runs already the past begins where it is opened, in an experiment. When that
+    has ended it opens there again, in the original, where it goes forwards alone; `snap` begins
+    the next experiment. Of an exception it shows the frames, as pdb does.
+
+    own: which code is watched; by default, what is not installed. commands: given at the first
+    prompt. options: as for `pdb.Pdb`. changed: whether what was typed may have changed what comes.
     """
 
     def __init__(
-        self, member: Member, own: Own, commands: Iterable[str] = (), **options: Any
+        self, own: Own | None = None, commands: Iterable[str] = (), **options: Any
     ) -> None:
         super().__init__(**options)
-        self._own = own
+        self._own = own or Own()
         self.changed = False
         self.cmdqueue.extend(commands)
-        self._engine = Engine(member, own, self)
-        self._traveller = self._engine.traveller
+        self._ahead: Ahead | None = None
+        self._sources: dict[str, Any] = {}
 
-    def run_program(self, run: Callable[[], BaseException | None]) -> BaseException | None:
+    def run_program(
+        self, member: Member, run: Callable[[], BaseException | None]
+    ) -> BaseException | None:
         """Run a program; stop at its first line, and then wherever it is told to."""
-        return self._engine.run(run)
+        with _hooks():
+            self._past = Engine(member, self._own, self)
+            _become(self)
+            return self._past.run(run)
+
+    def set_trace(self, frame: FrameType | None = None, header: str | None = None) -> None:
+        """Stop at the line where a frame is, by default the caller's; see the class.
+
+        Where a past is kept already, stop at the next event. header: shown before the prompt.
+        """
+        frame = frame or sys._getframe(1)
+        if header is not None:
+            self.message(header)
+        if _here is not None and _here.halt():
+            return
+        self._own.include(frame.f_code.co_filename)
+        self._begin(Event(0, "line", frame))
+
+    def _begin(self, event: Event | None) -> None:
+        """Watch the program from now on, in an experiment first."""
+        _become(self)
+        self._ahead = self._ahead or Ahead(self._own, self)
+        self._ahead.event = event
+        self._try(self.experiment)
+        if self._past is None:
+            self._ahead.attach(event)
+
+    def halt(self) -> bool:
+        """Stop at the next event, if a past is kept; else watch the program no more."""
+        if self._past is not None:
+            self._past.halt()
+            return True
+        if self._ahead is not None:
+            self._ahead.detach()
+        return False
+
+    def experiment(self, name: str | None = None) -> None:
+        """See `Branching`; in the experiment, what comes is kept as its past."""
+        if self._ahead is None:  # there are frames, but nothing that runs
+            frame, number = self.stack[self.curindex]
+            tree.snapshot_at(Place.at(frame, number), name or None)
+            return
+        event = self._ahead.event
+        if not tree.snapshot_at(Place.of(event.frame if event else sys._getframe(1)), name or None):
+            return
+        self._ahead.detach()
+        read_no_further()
+        self.stdin = sys.stdin
+        self._past = Engine(supervise_experiment(), self._own, self)
+        _hook()
+        if event is not None:
+            self._begin_among(event.frame)
+        self._past.attach(event)
+        self._goes_on = True
+
+    def run_statement(
+        self, source: str, globals: dict[str, Any], locals: Mapping[str, Any]
+    ) -> None:
+        """Run it in an experiment, which ends with it; stop at its first line.
+
+        After `keep` this returns in the experiment, which is the original then. Raises what
+        `snapshot` raises.
+        """
+        code = self._compiled(source, "exec")
+        if not tree.snapshot_at(Place.of(sys._getframe(1))):
+            return
+
+        def run() -> BaseException | None:
+            try:
+                exec(code, globals, locals)
+            except BaseException as error:
+                return error
+            return None
+
+        self.run_program(supervise_experiment(), run)
+        if tree.in_snapshot():
+            tree.revert()
+
+    def run_call(self, member: Member, call: Callable[[], Any]) -> Any:
+        """Make a call; stop at its first line. Returns and raises what it does."""
+        self._include(call)
+        found: list[Any] = []
+
+        def run() -> BaseException | None:
+            try:
+                found.append(call())
+            except BaseException as error:
+                return error
+            return None
+
+        if (error := self.run_program(member, run)) is not None:
+            raise error
+        return found[0]
+
+    def run(
+        self,
+        cmd: Any,
+        globals: dict[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Run a statement, as text or compiled, among the names of `__main__` by default; stop at
+        its first line, see the class."""
+        namespace = vars(sys.modules["__main__"]) if globals is None else globals
+        code = self._compiled(cmd, "exec")
+        self._watch_from_here()
+        exec(code, namespace, namespace if locals is None else locals)
+
+    def runeval(
+        self,
+        expr: Any,
+        globals: dict[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The same with an expression; its value."""
+        namespace = vars(sys.modules["__main__"]) if globals is None else globals
+        code = self._compiled(expr, "eval")
+        self._watch_from_here()
+        return eval(code, namespace, namespace if locals is None else locals)
+
+    def runcall(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function, and stop at its first line; see the class."""
+        self._include(function)
+        self._watch_from_here()
+        return function(*args, **kwargs)
+
+    def _watch_from_here(self) -> None:
+        if _here is None or not _here.halt():
+            self._begin(None)
+
+    def _compiled(self, source: Any, mode: str) -> CodeType:
+        if isinstance(source, CodeType):
+            return source
+        self._own.include(COMMAND, source)
+        return compile(source, COMMAND, mode)
+
+    def _include(self, function: Callable[..., Any]) -> None:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        if code is not None:
+            self._own.include(code.co_filename)
 
     # What the engine asks.
 
     def show(self, event: Event) -> None:
         """See `engine.Prompt`."""
-        self.prompt = f"(Pdb {event.time}) "
+        if self._past is not None:
+            self.prompt = f"(Pdb {event.time}) "
         self.changed = False
         with self._streams():
             if event.kind == "line":
@@ -70,11 +225,24 @@ class Pdb(Branching):
         """Ours, wherever the program has put its own."""
         theirs = sys.stdin, sys.stdout
         sys.stdin, sys.stdout = ours = self.stdin, self.stdout
+        # What was shown of the sources is not among what the program has read of them.
+        self._sources |= {name: found for name, found in linecache.cache.items() if _is_typed(found)}
+        self._sources, linecache.cache = linecache.cache, self._sources
         try:
-            yield
+            with self._descriptors():
+                yield
         finally:
+            self._sources, linecache.cache = linecache.cache, self._sources
             if (sys.stdin, sys.stdout) == ours:  # else it was changed at the prompt
                 sys.stdin, sys.stdout = theirs
+
+    def _descriptors(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._past is None else self._traveller.output.ours()
+
+    def message(self, msg: str) -> None:
+        """As pdb's own, wherever the program has put its streams."""
+        with self._descriptors():
+            super().message(msg)
 
     def user_call(self, frame: FrameType, argument_list: Any) -> None:
         """As pdb's own, wherever it was to stop."""
@@ -85,7 +253,7 @@ class Pdb(Branching):
         """See `engine.Prompt`."""
         self.prompt = f"(Pdb {moment}) "
         while not self.quitting:
-            how = "has ended" if error is None else f"was ended by {type(error).__name__}: {error}"
+            how = "has ended" if error is None else f"was ended by {_first_line(error)}"
             self.message(f"The program {how}. Its past is there (rs, back, goto), q quits.")
             frame = _frame_of(vars(sys.modules["__main__"]))
             with self._streams():
@@ -227,6 +395,71 @@ class Pdb(Branching):
         """
         self.message("")
         return self.do_quit(arg)
+
+
+# The debugger that watches this process, or did last.
+_here: Pdb | None = None
+
+
+def _become(debugger: Pdb) -> None:
+    global _here
+    _here = debugger
+
+
+def set_trace(*, header: str | None = None) -> None:
+    """Open the debugger at the caller's line, in an experiment; what comes is kept as its past.
+
+    When the experiment ends, in whatever way, the debugger opens again in the original at the
+    same line, this time without a fork: `c` there continues the real program, and `snap` forks
+    again. `keep` in the experiment makes that one the real program. To have it for every
+    `breakpoint()`, set PYTHONBREAKPOINT=snapshot.set_trace.
+
+    header: shown before the first prompt.
+    """
+    debugger = _in_pytest() or _here or Pdb()
+    debugger.set_trace(sys._getframe(1), header)
+
+
+def _in_pytest() -> Any:
+    """The debugger as pytest opens it, which captures nothing until it is left; else None.
+
+    It is opened before the snapshot, so that the lines of both processes are seen.
+    """
+    debugging = sys.modules.get("_pytest.debugging")
+    if debugging is None or debugging.pytestPDB._config is None:
+        return None
+    options = debugging.pytestPDB._config.option
+    chosen = options.usepdb_cls
+    options.usepdb_cls = (Pdb.__module__, Pdb.__name__)
+    try:
+        return debugging.pytestPDB._init_pdb("set_trace")
+    finally:
+        options.usepdb_cls = chosen
+
+
+@contextlib.contextmanager
+def _hooks() -> Iterator[None]:
+    """While a past is kept, every way to open a debugger stops in the one that is there."""
+    before = sys.breakpointhook, pdb.set_trace
+    _hook()
+    try:
+        yield
+    finally:
+        sys.breakpointhook, pdb.set_trace = before
+
+
+def _hook() -> None:
+    sys.breakpointhook = pdb.set_trace = set_trace
+
+
+def _is_typed(source: tuple[Any, ...]) -> bool:
+    """Whether it is in the cache of `linecache` alone: it has no file, and so no time of one."""
+    return len(source) > 1 and source[1] is None
+
+
+def _first_line(error: BaseException) -> str:
+    told = traceback.format_exception_only(error)[-1]
+    return told.strip().partition("\n")[0]
 
 
 _CHANGING = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snapshot.core import line, tree
 from snapshot.debugger.drawing import drawn, listed
 from snapshot.debugger.journeys import Journeys
 from snapshot.errors import DebuggerError
@@ -14,10 +15,17 @@ class Branching(Journeys):
         """snap [name]
 
         Keep this moment, under a name for `goto` and `revert`; else its position is the name.
+        Where no past is kept, which is in the original: begin an experiment here.
         """
-        self._try(lambda: self._snap(arg.strip() or f"{self._engine.moment}"))
+        name = arg.strip()
+        self._try(lambda: self.experiment(name) if self._past is None else self._snap(name))
+
+    def experiment(self, name: str | None = None) -> None:
+        """Begin one at the line that is shown; back here when it has ended."""
+        raise NotImplementedError
 
     def _snap(self, name: str) -> None:
+        name = name or f"{self._engine.moment}"
         self._traveller.name(name)
         self._chronicle.mark(self._traveller.branch, name, self._engine.moment)
         self.message(f"position {self._engine.moment} is {name!r}")
@@ -25,10 +33,13 @@ class Branching(Journeys):
     def do_snaps(self, arg: str) -> None:
         """snaps
 
-        Draw the stops and the named moments of all branches.
+        Draw the stops and the named moments of all branches, and list the snapshots that wait.
         """
-        here = self._traveller.branch, self._engine.moment
-        self.message(drawn(self._chronicle.branches(), here))
+        if self._past is not None:
+            here = self._traveller.branch, self._engine.moment
+            self.message(drawn(self._chronicle.branches(), here))
+        if self._past is None or tree.in_snapshot():
+            self.message(repr(tree.snapshots()))
 
     def do_branch(self, arg: str) -> None:
         """branch [number]
@@ -36,14 +47,16 @@ class Branching(Journeys):
         Go to the end of a branch; without a number, list them. A branch begins where something was
         changed and the program went on: what it did without the change stays reachable.
         """
-        word = arg.strip()
+        self._try(lambda: self._branch(arg.strip()))
+
+    def _branch(self, word: str) -> None:
         branches = self._chronicle.branches()
         if not word:
             self.message(listed(branches, self._traveller.branch))
         elif not word.isdecimal() or int(word) not in branches:
-            self.error(f"branch {word!r}: there is {', '.join(map(str, branches))}")
+            raise DebuggerError(f"branch {word!r}: there is {', '.join(map(str, branches))}")
         else:
-            self._try(lambda: self._go(int(word), branches[int(word)].tip))
+            self._go(int(word), branches[int(word)].tip)
 
     do_branches = do_branch
 
@@ -51,16 +64,28 @@ class Branching(Journeys):
         """revert [name]
 
         Go back to the moment that `snap` has named last, or to that of the name. The branch that is
-        left is forgotten if it began after that.
+        left is forgotten if it began after that. In an experiment in which nothing was named, or
+        with the name or the index of a snapshot that waits: end it.
         """
-        self._try(lambda: self._revert(arg.strip()))
+        name = arg.strip()
+        self._try(lambda: self._end_experiment(name) if self._past is None else self._revert(name))
+
+    def _end_experiment(self, name: str) -> None:
+        to = int(name) if name.isdecimal() else name or None
+        if tree.in_snapshot():
+            line.find(to)
+            self.quitting = True
+        tree.revert(to)
 
     def _revert(self, name: str) -> None:
+        before = self._chronicle.marks_before(self._traveller.branch, self._engine.moment)
+        is_known = name in self._chronicle.marks() if name else bool(before)
+        if not is_known and tree.in_snapshot():
+            self._end_experiment(name)
         if not name:
-            marks = self._chronicle.marks_before(self._traveller.branch, self._engine.moment)
-            if not marks:
+            if not before:
                 raise DebuggerError("no moment before this one was named by `snap`")
-            name = marks[-1]
+            name = before[-1]
         branch, moment = self._named(name)
         self._go(branch, moment, drop=branch < self._traveller.branch)
 
@@ -68,13 +93,19 @@ class Branching(Journeys):
         """keep
 
         This branch is the program from now on: the others are forgotten, and their processes end.
+        In an experiment: it is the original from now on.
         """
-        self._try(self._keep)
+        self._try(tree.keep if self._past is None else self._keep)
 
     def _keep(self) -> None:
-        if self._traveller.branch == 1:
+        is_experiment = tree.in_snapshot()
+        if self._traveller.branch == 1 and not is_experiment:
             raise DebuggerError("nothing was changed: this is the program")
         if self._traveller.visiting:
             raise DebuggerError("this is the past of a branch: `branch` goes to its end")
-        self._traveller.drop_others()
-        self.message(f"branch {self._traveller.branch} is the program now")
+        if self._traveller.branch > 1:
+            self._traveller.drop_others()
+            self.message(f"branch {self._traveller.branch} is the program now")
+        if is_experiment:
+            tree.keep()
+            self._chronicle.kept()

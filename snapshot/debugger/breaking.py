@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-import linecache
+import tokenize
 from bdb import Bdb, Breakpoint, checkfuncname
 from collections.abc import Iterator
 from types import CodeType, FrameType
+
+from snapshot.debugger.seeing import let_go
 
 
 def lines() -> Iterator[int]:
@@ -20,13 +22,25 @@ def lines() -> Iterator[int]:
 
 def is_hit(debugger: Bdb, frame: FrameType) -> bool:
     """Whether one is hit here; it is counted, and deleted if it is temporary."""
-    return bool(list(_there(debugger, frame)) and debugger.break_here(frame))
+    there = list(_there(debugger, frame))
+    hit = bool(there and debugger.break_here(frame))
+    if any(each.cond for each in there):
+        let_go(frame)
+    return hit
 
 
 def would_be_hit(debugger: Bdb, frame: FrameType) -> bool:
     """Whether one is here, enabled, and its condition true; how often it is to be ignored, or was
     hit, plays no part."""
     return any(_applies(each, frame) for each in _there(debugger, frame))
+
+
+def begins(file: str, name: str, line: int) -> int:
+    """Where the function begins that has a line between its decorators and its body."""
+    for code in _codes_of(file):
+        if code.co_name == name and code.co_firstlineno <= line <= _beginning(code):
+            return code.co_firstlineno
+    return line
 
 
 def _there(debugger: Bdb, frame: FrameType) -> Iterator[Breakpoint]:
@@ -47,6 +61,9 @@ def _applies(breakpoint: Breakpoint, frame: FrameType) -> bool:
         return not breakpoint.cond or bool(eval(breakpoint.cond, frame.f_globals, frame.f_locals))
     except Exception:
         return True  # as `bdb` has it
+    finally:
+        if breakpoint.cond:
+            let_go(frame)
 
 
 def _beginning(code: CodeType) -> int:
@@ -58,11 +75,16 @@ def _beginning(code: CodeType) -> int:
 @functools.cache
 def _beginnings(file: str, name: str) -> frozenset[int]:
     """Those of all functions of that name."""
+    return frozenset(_beginning(code) for code in _codes_of(file) if code.co_name == name)
+
+
+def _codes_of(file: str) -> Iterator[CodeType]:
     try:
-        module = compile("".join(linecache.getlines(file)), file, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return frozenset()
-    return frozenset(_beginning(code) for code in _codes_in(module) if code.co_name == name)
+        with tokenize.open(file) as source:
+            module = compile(source.read(), file, "exec", dont_inherit=True)
+    except (OSError, SyntaxError, ValueError):
+        return
+    yield from _codes_in(module)
 
 
 def _codes_in(code: CodeType) -> Iterator[CodeType]:

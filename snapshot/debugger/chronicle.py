@@ -78,6 +78,7 @@ class Chronicle:
         self._tape = Tape()
         self._read = 0
         self._branches: dict[int, Branch] = {}
+        self._is_kept = False
 
     def branches(self) -> dict[int, Branch]:
         """All of them, with what other processes have added."""
@@ -137,6 +138,10 @@ class Chronicle:
         if told != self.told:
             self._add("left", told)
 
+    def kept(self) -> None:
+        """The process at the tip is the original now: nothing waits for an experiment to end."""
+        self._add("original")
+
     def _add(self, *facts: Any) -> None:
         self._tape.append(marshal.dumps(facts))
 
@@ -175,6 +180,9 @@ class Chronicle:
     def _alone(self, branch: int, time: int) -> None:
         self._branches[branch].company[-1].end = time
 
+    def _original(self) -> None:
+        self._is_kept = True
+
     def _left(self, told: bytes) -> None:
         self._told = told
 
@@ -188,6 +196,11 @@ class Chronicle:
     def told(self) -> bytes:
         self.branches()
         return self._told
+
+    def is_kept(self) -> bool:
+        """Whether the experiment of which this is the past was kept."""
+        self.branches()
+        return self._is_kept
 
     def company(self, branch: int, begin: int, end: int) -> Company | None:
         """The first other threads that ran between two times."""

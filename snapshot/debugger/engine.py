@@ -10,6 +10,7 @@ state, on its way to a moment (a visitor) or in search of one (on an errand).
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from snapshot.core import process
+from snapshot.core import line, process
 from snapshot.core.line import Place
 from snapshot.core.process import Exit
 from snapshot.core.timeline.member import Member
@@ -29,10 +30,12 @@ from snapshot.debugger.searching import Passing, Search
 from snapshot.debugger.travel import Traveller
 from snapshot.errors import DebuggerError, TimelineError
 
+__all__ = ["Engine", "Event", "ProgramClock", "Prompt", "Wanted"]
+
 if sys.version_info >= (3, 12):
-    from snapshot.debugger.monitoring import MonitoringClock as _Clock
+    from snapshot.debugger.monitoring import MonitoringClock as ProgramClock
 else:
-    from snapshot.debugger.tracing import TracingClock as _Clock
+    from snapshot.debugger.tracing import TracingClock as ProgramClock
 
 _MILESTONE = 1024  # events between two places that a repeat has to come by
 
@@ -104,40 +107,89 @@ class Engine:
 
     def __init__(self, member: Member, own: Own, prompt: Prompt) -> None:
         self._prompt = prompt
-        self._clock = _Clock(own, self._event)
+        self._clock = ProgramClock(own, self._event)
         self.traveller = Traveller(member, self._clock.now, self._differs)
         self._world = self.traveller.world
         self._searching: Search | None = None
         self._until = 0  # the time at which the search ends, or begins
         self._approaches = False
         self._next_look = 1
+        self._attached = False
+        self._ticks = False
         self._begun = False
+        self._asked = False
+        self._before: Any = None  # what was done at Ctrl-C
+        self._last_exception = _latest_exception()
         self.moment = 0
         self.event: Event | None = None
         self.error: BaseException | None = None
 
     def run(self, run: Callable[[], BaseException | None]) -> BaseException | None:
         """Run a program; returns what it was ended by, as `run` has returned it."""
+        self._enter()
+        self._start(None)
+        try:
+            error = run()
+        finally:
+            self._leave()
+        if self.traveller.is_here():
+            self._close(error)
+        return error
+
+    def attach(self, event: Event | None) -> None:
+        """Watch the program that runs, to its end; ask at an event that happens now."""
+        self._enter()
+        self._close_at_exit()
+        self._attached = True
+        if event is not None:
+            self._begun = True
+            self._prompt.begin(None)
+            self._event(event.kind, event.frame, event.argument)
+        self._start(event.frame if event is not None else None)
+
+    def halt(self) -> None:
+        """Stop at the next event, if this is no way to another moment."""
+        if self._searching is None and self.traveller.target is None:
+            self._prompt.interrupt()
+            self._clock.aim(0, frozenset(), ())
+
+    def _enter(self) -> None:
         self._aim(0)
         others.watch(self._accompanied)
         if threading.active_count() > 1:
             self._clock.tell_threads_apart()
         self._world.enter()
         self._world.remember(self.traveller.branch)
-        before = signal.signal(signal.SIGINT, self._interrupted)
-        self._clock.start(None)
+        self._before = signal.signal(signal.SIGINT, self._interrupted)
+
+    def _start(self, frame: FrameType | None) -> None:
+        self._world.aside = True
+        self._clock.start(frame)
+        self._ticks = True
         self._world.aside = False
-        try:
-            error = run()
-        finally:
-            self._world.aside = True
+
+    def _leave(self) -> None:
+        self._world.aside = True
+        if self._ticks:  # else something has ended this process at its first prompt
             self._clock.stop()
-            self._world.leave()
-            signal.signal(signal.SIGINT, before)
+        self._world.leave()
+        signal.signal(signal.SIGINT, self._before)
+
+    def _close(self, error: BaseException | None) -> None:
         if not self._prompt.quitting:
             self._end(error)
         self.traveller.bye()
-        return error
+
+    def _close_at_exit(self) -> None:
+        """Handlers run last in, first out: this one before those that end a copy of a state."""
+        atexit.unregister(self._exit)
+        atexit.register(self._exit)
+
+    def _exit(self) -> None:
+        if self.traveller.is_here():
+            self._leave()
+            error = _latest_exception()
+            self._close(None if error is self._last_exception else error)
 
     def raised(self, frame: FrameType, error: BaseException) -> int | None:
         """See `clock.Clock`."""
@@ -163,6 +215,7 @@ class Engine:
                 self._world.milestone(str(event))
             self._see(event)
         finally:
+            self.event = None  # it would keep the frame alive, and what is in it
             self._world.aside = False
 
     def _see(self, event: Event) -> None:
@@ -178,7 +231,7 @@ class Engine:
             self._stop(event)
         elif self._prompt.stops(event):
             self._stop(event)
-        if event.time >= self._next_look and self.moment:  # the first state is that of a stop
+        if event.time >= self._next_look and self._asked:  # the first state is that of a stop
             self._next_look = traveller.look_at(event.time)
             if traveller.is_due():
                 self._freeze(event, prompted=False)
@@ -218,9 +271,14 @@ class Engine:
         traveller = self.traveller
         traveller.output.unmute()
         traveller.tell_where(event.time)
-        self.moment = event.time
-        with _Keyboard():
-            self._ask(event)
+        self.moment, self._asked = event.time, True
+        try:
+            with _Keyboard():
+                self._ask(event)
+        except BaseException:  # of whoever has made a debugger of this one, such as pytest
+            if self._prompt.quitting:
+                self._part()
+            raise
         if self._prompt.quitting:
             self._quit()
         traveller.begun(str(event), self._prompt.carry())
@@ -244,15 +302,21 @@ class Engine:
             self._prompt.tell(f"*** {company}, and cannot be repeated")
 
     def _quit(self) -> NoReturn:
+        self._part()
+        raise BdbQuit
+
+    def _part(self) -> None:
+        """Nothing is asked any more; a visitor ends."""
         self._clock.aim(NEVER, frozenset(), ())
         self.traveller.bye()
         if self.traveller.visiting:
             process.exit_now(Exit(code=0))
-        raise BdbQuit
 
     def _branch_off(self, event: Event) -> None:
         """What the prompt has changed makes another past, from here on."""
         self._prompt.changed = False
+        if self.traveller.visiting and self.traveller.missing:
+            self._prompt.tell(self.traveller.missing)
         self.traveller.begin_branch(event.time)
         self._prompt.tell(f"branch {self.traveller.branch} begins at {event.time}")
         self._freeze(event, prompted=False)
@@ -273,8 +337,12 @@ class Engine:
             traveller.target = None
         traveller.output.unmute()
         traveller.tell_where(self.moment, ended=how)
-        with _Keyboard():
-            self._prompt.show_end(self.moment, error)
+        try:
+            with _Keyboard():
+                self._prompt.show_end(self.moment, error)
+        except BaseException:  # see `_show`
+            if not self._prompt.quitting:
+                raise
         if traveller.visiting:
             self._quit()
 
@@ -283,13 +351,18 @@ class Engine:
     def _wake(self, event: Event) -> None:
         """It is to stand here, or to go on to another moment."""
         traveller = self.traveller
+        if self._attached:
+            self._close_at_exit()
+        if traveller.chronicle.is_kept():
+            line.here.leave()
         if traveller.errand is not None:
             self._begin_search(event)
             return
         self._next_look = event.time + 1
         if traveller.died is not None:
             traveller.output.unmute()
-            self._prompt.take(traveller.chronicle.told)
+            if told := traveller.chronicle.told:
+                self._prompt.take(told)
             last = traveller.recover(event.time)
             self._prompt.tell(f"The program {traveller.died}, after position {last}.")
             self._stop(event)
@@ -306,7 +379,8 @@ class Engine:
         self.traveller.output.unmute()
         news = self.traveller.news
         failed = f"*** {news['failed']}" if "failed" in news else None
-        for told in (failed, news.get("told"), self.traveller.missing):
+        accompanied = self.traveller.company(event.time, event.time + 1)
+        for told in (failed, news.get("told"), accompanied and self.traveller.missing):
             if told:
                 self._prompt.tell(told)
         self._stop(event)
@@ -353,6 +427,8 @@ class Engine:
             self._begin_search(Event(now, kind, frame))
         else:
             assert self.traveller.errand is not None
+            if kind == "call":
+                search.seen(kind, frame, now)  # or a frame that begins here would not be known
             self._compare(Event(now, kind, frame))
             self.traveller.errand.finish(tuple(search.end(frame, now)))
         self._world.aside = False
@@ -390,6 +466,12 @@ class Engine:
                 self.traveller.target = None
         self._prompt.interrupt()
         self._clock.aim(0, frozenset(), ())
+
+
+def _latest_exception() -> BaseException | None:
+    """The last one that nobody caught, and Python has shown."""
+    latest: BaseException | None = getattr(sys, "last_value", None)
+    return latest
 
 
 class _Keyboard:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import traceback
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Mapping
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any
 
 from snapshot.debugger.carrying import Carrying
 from snapshot.debugger.chronicle import Chronicle
 from snapshot.debugger.engine import Engine, Event
 from snapshot.debugger.own import Own
-from snapshot.debugger.searching import Found
+from snapshot.debugger.searching import Found, outwards
 from snapshot.debugger.session import names
 from snapshot.debugger.travel import Traveller
 from snapshot.errors import DebuggerError, SnapshotError
@@ -22,9 +22,21 @@ class Journeys(Carrying):
     """A pdb with those commands."""
 
     _own: Own
-    _engine: Engine
-    _traveller: Traveller
+    _past: Engine | None = None
     _goes_on = False  # whether the program is to, after the command that has brought us here
+    # The depths of the frames that ran when the past began: in a traceback there are others
+    # between them, and those that have called them are not.
+    _depths: Mapping[tuple[int, CodeType], int] = MappingProxyType({})
+
+    @property
+    def _engine(self) -> Engine:
+        if self._past is None:
+            raise DebuggerError("nothing is kept of the past here: `snap` begins an experiment")
+        return self._past
+
+    @property
+    def _traveller(self) -> Traveller:
+        return self._engine.traveller
 
     def preloop(self) -> None:
         self._goes_on = False
@@ -94,7 +106,18 @@ class Journeys(Carrying):
     def _depth(self, frame: FrameType) -> int:
         """Of a frame on the stack that is looked at; one that has ended has no callers."""
         frames = list(dict.fromkeys(each for each, _ in self.stack))
-        return frames.index(frame) + 1
+        place = frames.index(frame)
+        for above, each in enumerate(frames[place::-1]):
+            if depth := self._depths.get((hash(each), each.f_code)):
+                return depth + above
+        return place + 1
+
+    def _begin_among(self, frame: FrameType) -> None:
+        """The past begins in that frame."""
+        frames = list(outwards(frame, None))
+        self._depths = {
+            (hash(each), each.f_code): depth for depth, each in enumerate(reversed(frames), 1)
+        }
 
     def _raised(self, frame: FrameType) -> tuple[FrameType, int]:
         """Where the exception that has ended the program went out of a frame, or of the nearest

@@ -12,6 +12,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from snapshot.debugger.clock import NEVER, Handler
+from snapshot.debugger.room import ask_for_room, with_room
 from snapshot.errors import DebuggerError
 
 if sys.version_info < (3, 12):
@@ -33,6 +34,7 @@ class MonitoringClock:
 
     def __init__(self, own: Callable[[str], bool], handler: Handler) -> None:
         self._own = own
+        handler = with_room(handler)
         self._codes: dict[int, CodeType] = {}  # held, so that no other one gets the same id
         told, asked, self._callbacks = _counter(self._add, self._codes, handler)
         self.now, self.raised = told
@@ -89,6 +91,7 @@ def _counter(
     raises: dict[tuple[int, int], int] = {}
     frame_at = sys._getframe
     disable = _M.DISABLE
+    ask = ask_for_room  # once for each frame, as long as it runs
 
     def now() -> int:
         return time
@@ -118,6 +121,7 @@ def _counter(
             return disable if error is None else None
         if crowded and get_ident() != thread:
             return None
+        ask()
         time += 1
         if time >= limit or (watched and id(code) in watched):
             handler("call", frame_at(1), None)

@@ -11,17 +11,23 @@ import marshal
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any, NamedTuple, Protocol
 
+CUT = -1
 _LEAVING = ("return", "yield", "unwind")
+
+# A frame is known by its hash, which is that of its address: `id` raises an audit event, and takes
+# ten times as long where somebody listens, as `others` does.
 
 
 class Found(NamedTuple):
     """What a search has come to.
 
     time: of the event; None if there is none in this stretch. depth: of the frame to go on with
-    from an earlier state; None if an earlier one is of no use. told: to show to the user.
+    from an earlier state; None if an earlier one is of no use; CUT if what was found began
+    before this stretch.
+    told: to show to the user.
     """
 
     time: int | None
@@ -94,43 +100,43 @@ class LineBefore:
         # At the start: a frame that was there is known by its depth, in an earlier search, too.
         # Of others nothing is ever seen.
         self._there = {
-            id(each): depth_of(each, bottom)
+            hash(each): depth_of(each, bottom)
             for each in outwards(here, bottom)
             if own(each.f_code.co_filename)
         }
         self._lines: dict[int, int] = {}
-        self._born: dict[int, tuple[int | None, int | None]] = {}
+        self._born: set[int] = set()
 
     def seen(self, kind: str, frame: FrameType, time: int) -> None:
         if kind == "line":
-            self._lines[id(frame)] = time
+            self._lines[hash(frame)] = time
         elif kind == "call" and is_first(frame):
-            key = id(frame)
+            key = hash(frame)
             self._lines.pop(key, None)
             self._there.pop(key, None)
-            self._born[key] = self._call(frame)
+            self._born.add(key)
 
-    def _call(self, frame: FrameType) -> tuple[int | None, int | None]:
+    def _call(self, frame: FrameType) -> Found:
         """The line that made the call; or the depth of its frame, if it was before the start."""
         for caller in outwards(frame.f_back, self._bottom):
             if not self._own(caller.f_code.co_filename):
                 continue  # it may be where one of the program's own was
-            if id(caller) in self._lines:
-                return self._lines[id(caller)], None
-            if id(caller) in self._there:
-                return None, self._there[id(caller)]
-        return None, None
+            if hash(caller) in self._lines:
+                return Found(self._lines[hash(caller)])
+            if hash(caller) in self._there:
+                return Found(None, self._there[hash(caller)])
+        return Found(None)
 
     def end(self, frame: FrameType | None, time: int) -> Found:
         wanted = None if frame is None else frame_at(self._depth, frame, self._bottom)
         if wanted is None:
             return Found(None)
-        key = id(wanted)
+        key = hash(wanted)
         if key in self._lines:
             return Found(self._lines[key])
         if key in self._born:
-            return Found(*self._born[key])
-        return Found(None, self._there.get(key, -1))
+            return self._call(wanted)  # it has come to no line yet, so the one that calls is the same
+        return Found(None, self._there.get(key, CUT))
 
 
 class LastHit:
@@ -167,53 +173,65 @@ class LastChange:
         self._depth: int = details["depth"]
         self._bottom = bottom
         self._scope = frame_at(self._depth, here, bottom) if self._depth else None
+        self._asked: Any = None  # the module of which `_ask` is a function
+        self._ask: Callable[[], Any]
         self._lines: dict[int, int] = {}
         self._line: int | None = None  # the one that runs; None if it began before the start
-        self._value_before: Any = ABSENT
-        self._old = content(ABSENT)
-        self._compare()
+        self._before = self._value()
+        self._old = content(self._before)
         self._found: Found | None = None
 
     def _value(self) -> Any:
         try:
-            if not self._depth:
-                return eval(self._code, vars(sys.modules[self._module]))
-            if self._scope is None:
-                return ABSENT
-            return eval(self._code, self._scope.f_globals, self._scope.f_locals)
+            if self._depth:
+                if self._scope is None:
+                    return ABSENT
+                return eval(self._code, self._scope.f_globals, self._scope.f_locals)
+            module = sys.modules[self._module]
+            if module is not self._asked:
+                # To call one is what `eval` does with this code, in a third of the time.
+                self._asked, self._ask = module, FunctionType(self._code, vars(module))
+            return self._ask()
         except Exception:
             return ABSENT
 
     def seen(self, kind: str, frame: FrameType, time: int) -> None:
-        begins = self._depth and kind == "call" and is_first(frame)
-        if begins and depth_of(frame, self._bottom) == self._depth:
-            self._scope = frame
-            self._value_before, self._old = ABSENT, content(ABSENT)
-        self._compare()
-        if kind == "line":
-            self._lines[id(frame)] = self._line = time
-        elif kind in _LEAVING:
-            if kind != "yield":
-                self._lines.pop(id(frame), None)
-                if frame is self._scope:
-                    self._scope = None  # or what it holds would live on
-            callers = outwards(frame.f_back, self._bottom)
-            lines = (self._lines.get(id(each)) for each in callers)
-            self._line = next((each for each in lines if each is not None), None)
-
-    def _compare(self) -> None:
-        value = self._value()
-        if value is self._value_before and type(value) in _UNCHANGING:
+        if kind == "call" and is_first(frame):
+            # What the caller's line has changed is seen at the next event: nothing runs until then.
+            if self._depth and depth_of(frame, self._bottom) == self._depth:
+                self._scope = frame
+                self._before, self._old = ABSENT, content(ABSENT)
             return
-        self._value_before = value
+        value = self._value()
+        if value is not self._before or type(value) not in _UNCHANGING:
+            self._compare(value)
+        if kind == "line":
+            self._lines[hash(frame)] = self._line = time
+        elif kind in _LEAVING:
+            self._leave(frame, ended=kind != "yield")
+
+    def _leave(self, frame: FrameType, *, ended: bool) -> None:
+        """The line that has called goes on."""
+        if ended:
+            self._lines.pop(hash(frame), None)
+            if frame is self._scope:
+                self._scope = None  # or what it holds would live on
+        self._line = None
+        for caller in outwards(frame.f_back, self._bottom):
+            if (line := self._lines.get(hash(caller))) is not None:
+                self._line = line
+                return
+
+    def _compare(self, value: Any) -> None:
+        self._before = value
         new = content(value)
         if new != self._old:
             told = f"{shown(self._old)} → {shown(new)}"
-            self._found = Found(self._line, None if self._line is not None else -1, told)
+            self._found = Found(self._line, None if self._line is not None else CUT, told)
             self._old = new
 
     def end(self, frame: FrameType | None, time: int) -> Found:
-        self._compare()
+        self._compare(self._value())
         return self._found or Found(None, depth=self._depth)
 
 

@@ -10,8 +10,12 @@ from typing import Any, NamedTuple, cast
 
 from snapshot.debugger import breaking
 from snapshot.debugger.engine import Event, Wanted
+from snapshot.debugger.own import is_ours
 from snapshot.debugger.searching import ABSENT, content, frame_at, outwards, shown
+from snapshot.debugger.seeing import let_go
 
+_NEVER = -1  # `bdb`'s stoplineno after `continue`
+_FIRST = 1  # the time of the first event: the program's own code is called
 _LEAVING = ("return", "yield", "unwind")
 _RESUMABLE = 0x20 | 0x80 | 0x200  # generators, coroutines, asynchronous generators: inspect.CO_…
 
@@ -36,12 +40,15 @@ class Stepping(pdb.Pdb):
     """A pdb that is asked about each event, and does not trace."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(nosigint=True, **options)
+        super().__init__(**options | {"nosigint": True})
         self.reset()
         self.quitting = False
         self.watches: dict[str, tuple[str, Any]] = {}
 
     def begin(self, bottom: FrameType | None) -> None:
+        # The first of the program's own code may be called by a library that runs it.
+        while bottom is not None and not is_ours(bottom.f_code.co_filename):
+            bottom = bottom.f_back
         self.botframe = bottom
         self.set_step()
 
@@ -49,12 +56,12 @@ class Stepping(pdb.Pdb):
         """See `engine.Prompt`."""
         lines = set(breaking.lines())
         codes = set()
-        if self.stoplineno != -1:
+        if self.stoplineno != _NEVER:
             for frame in (self.stopframe, self.returnframe):
                 if frame is not None:
                     codes.add(frame.f_code)
                     lines.update(number for *_, number in frame.f_code.co_lines() if number)
-        steps = self.stopframe is None and self.stoplineno != -1
+        steps = self.stopframe is None and self.stoplineno != _NEVER
         return Wanted(steps or bool(self.watches), frozenset(lines), frozenset(codes))
 
     def stops(self, event: Event) -> bool:
@@ -63,19 +70,19 @@ class Stepping(pdb.Pdb):
         if self.watches and self._has_changed(frame):
             return True
         if kind == "line":
-            return bool(self.stop_here(frame) or (self.breaks and breaking.is_hit(self, frame)))
+            return bool(self._steps_to(frame) or (self.breaks and breaking.is_hit(self, frame)))
         if kind == "yield" and self.stopframe is not None:
             return frame is self.returnframe  # `next` stays in a generator, or coroutine
         if kind in _LEAVING:
-            stops = self.stop_here(frame) or frame is self.returnframe
-            if frame is self.stopframe and self.stoplineno != -1:
+            stops = self._steps_to(frame) or frame is self.returnframe
+            if frame is self.stopframe and self.stoplineno != _NEVER:
                 self.set_step()
             return bool(stops)
         if kind == "call":
             resumes = self.stopframe is not None and frame.f_code.co_flags & _RESUMABLE
-            if resumes or frame.f_back is self.botframe:
+            if resumes or event.time == _FIRST or frame.f_back is self.botframe:
                 return False
-        return bool(self.stop_here(frame))
+        return self._steps_to(frame)
 
     def _has_changed(self, frame: FrameType) -> bool:
         changed = False
@@ -89,7 +96,12 @@ class Stepping(pdb.Pdb):
                 self.watches[expression] = new
                 self.message(f"{expression}: {shown(old)} → {shown(new)}")
                 changed = True
+        let_go(frame)
         return changed
+
+    def _steps_to(self, frame: FrameType) -> bool:
+        """Whether the step that is under way, if one is, ends here."""
+        return self.stoplineno != _NEVER and bool(self.stop_here(frame))
 
     def interrupt(self) -> None:
         """Stop at the next event."""
@@ -119,12 +131,23 @@ class Stepping(pdb.Pdb):
 
         self._plan(found(plan.stop), found(plan.returns), plan.line)
 
+    def forget(self) -> None:
+        """As pdb's own, whatever was looked at."""
+        frames = [frame for frame, _ in vars(self).get("stack", [])]
+        super().forget()
+        self.curframe_locals = {}
+        for frame in frames:
+            frame.f_globals.pop("__pdb_convenience_variables", None)
+            let_go(frame)
+
+    def lineinfo(self, identifier: str) -> Any:
+        """As pdb's own, which overlooks the decorators of a function that is not there yet."""
+        name, file, line = super().lineinfo(identifier)
+        return name, file, line and breaking.begins(str(file), str(name), line)
+
     def _look_at(self, place: int) -> None:
         """As `up` and `down` do."""
         cast(Any, self)._select_frame(place)
-
-    def set_trace(self, frame: FrameType | None = None) -> None:
-        self.set_step()
 
     def set_step(self) -> None:
         self._plan(None, None)
@@ -136,7 +159,7 @@ class Stepping(pdb.Pdb):
         self._plan(frame.f_back, frame)
 
     def set_continue(self) -> None:
-        self._plan(self.botframe, None, -1)
+        self._plan(self.botframe, None, _NEVER)
 
     def get_stack(
         self, frame: FrameType | None, traceback: TracebackType | None

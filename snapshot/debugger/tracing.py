@@ -9,6 +9,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from snapshot.debugger.clock import NEVER, Handler
+from snapshot.debugger.room import ask_for_room, with_room
 from snapshot.errors import DebuggerError
 
 _Now = Callable[[], int]
@@ -22,6 +23,7 @@ class TracingClock:
 
     def __init__(self, own: Callable[[str], bool], handler: Handler) -> None:
         self._own = own
+        handler = with_room(handler)
         told, self._set, self._called, self._traced = _counter(own, handler)
         self.now, self.raised = told
 
@@ -59,6 +61,7 @@ def _counter(
     lines: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
     raises: dict[tuple[int, int], int] = {}
+    ask = ask_for_room  # once for each frame, as long as it runs
 
     def now() -> int:
         return time
@@ -78,16 +81,19 @@ def _counter(
         if event == "line":
             if time >= limit or frame.f_lineno in lines:
                 handler("line", frame, None)
+                return None  # another clock may have begun: then `f_trace` is its own
         elif time >= limit or id(frame.f_code) in watched:
             if event == "return":
                 event = _RETURNS.get(frame.f_code.co_code[frame.f_lasti], "unwind")
             handler(event, frame, argument)
+            return None
         return traced
 
     def called(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal time
         if not own(frame.f_code.co_filename):
             return None
+        ask()
         time += 1
         if time >= limit or id(frame.f_code) in watched:
             handler("call", frame, None)

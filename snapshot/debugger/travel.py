@@ -11,17 +11,18 @@ what it does has no effect, until it gets beyond what is known of its branch.
 from __future__ import annotations
 
 import marshal
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from snapshot.core import process, streams, threads
+from snapshot.core import hosts, process, streams, threads
 from snapshot.core.process import Exit
 from snapshot.core.timeline.asking import About
 from snapshot.core.timeline.member import Errand, Landing, Member
 from snapshot.debugger.chronicle import Branch, Chronicle, Company, Stop
 from snapshot.debugger.output import Output
-from snapshot.debugger.searching import Found
+from snapshot.debugger.searching import CUT, Found
 from snapshot.debugger.tape import Tape
 from snapshot.debugger.world import World
 from snapshot.errors import DebuggerError, TimelineError, UnknownState
@@ -47,6 +48,7 @@ class Traveller:
     ) -> None:
         self._member = member
         member.quiet = True
+        member.guards = False  # in a repeat all goes as it went
         member.flushes = False  # or what is written, and when, would depend on the states
         self.chronicle = Chronicle()
         self._tape = Tape()
@@ -67,6 +69,7 @@ class Traveller:
         self._looked = 0, self._made
         self._stride = 1
         self.output = Output()
+        self.world.stands_for = self.output.stands_for
 
     # States.
 
@@ -237,6 +240,10 @@ class Traveller:
 
     def settle(self, now: int) -> None:
         """No visitor any more: from here on this is the process of its branch."""
+        if self.visiting and self.died is None:
+            # What it does is done, from now on; its sockets lead nowhere.
+            self._member.guard()
+            hosts.serve_no_more()
         self.visiting = False
         self.target = None
         self.world.remember(self.branch)
@@ -258,6 +265,10 @@ class Traveller:
         self.news = {**self.news, "back": ("state", self._member.at)}
         self._member.begun(place)
 
+    def is_here(self) -> bool:
+        """Whether this process is one of the debugger's, and not a fork that the program made."""
+        return os.getpid() == self._member.pid
+
     def bye(self) -> None:
         """The program has ended, and everything may."""
         self._member.tell("bye")
@@ -277,28 +288,18 @@ class Traveller:
         for branch, last in list(self.chronicle.lineage(self.branch)):
             end = min(end, last)
             stops = [each for each in self.chronicle.before(branch.number, end) if each.time < end]
-            span = 0
-            for stop in stops:
-                is_near = end - stop.time < span and stop is not stops[-1]
-                if stop.time >= end or is_near:
-                    continue
-                span = 2 * (end - stop.time)  # the farther back, the longer the stretches
-                for start in (end - _NEAR, stop.time):
-                    if start < stop.time or end <= start:
-                        continue
-                    more = {**details, "depth": depth, "start": start}
-                    answer = self._send(stop, question, end, more)
-                    if answer is not None and answer.depth == -1:  # that needs the whole way
-                        if start > stop.time:
-                            continue
-                        answer = self._send(stops[-1], question, end, {**more, "start": 0})
-                        if answer is not None and answer.depth == -1:
-                            answer = Found(None)
-                    if answer is None:
-                        break
-                    if answer.time is not None or answer.depth is None:
-                        return answer
-                    end, depth = start, answer.depth
+            for stop, start in _stretches(stops, end):
+                more = {**details, "depth": depth, "start": start}
+                answer = self._send(stop, question, end, more)
+                if answer is not None and answer.depth == CUT and start == stop.time:
+                    answer = self._send(stops[-1], question, end, {**more, "start": 0})
+                    if answer is not None and answer.depth == CUT:
+                        return Found(None)
+                if answer is None or answer.depth == CUT:
+                    continue  # the next stretch begins earlier, and has the same end
+                if answer.time is not None or answer.depth is None:
+                    return answer
+                end, depth = start, answer.depth
         return Found(None)
 
     def _send(
@@ -315,3 +316,18 @@ class Traveller:
         if isinstance(answer, str):
             raise DebuggerError(answer)
         return Found(*answer)
+
+
+def _stretches(stops: Sequence[Stop], end: int) -> Iterator[tuple[Stop, int]]:
+    """From which of these states to search back from a time, the nearest first, and from when on.
+
+    First a short way; then the farther back, the longer.
+    """
+    if stops and stops[0].time < end - _NEAR:
+        yield stops[0], end - _NEAR
+    least = 0
+    for stop in stops:
+        span = end - stop.time
+        if span and (span >= least or stop is stops[-1]):
+            yield stop, stop.time
+            least, end = 2 * span, stop.time

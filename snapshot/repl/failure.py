@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import pdb
 import shutil
 import sys
 import textwrap
@@ -14,7 +12,7 @@ from typing import Any, overload
 
 from snapshot.core import tree
 from snapshot.core.line import Place, table
-from snapshot.debugger import Debugger
+from snapshot.debugger import Pdb
 from snapshot.errors import SnapshotError
 
 # Whose frames lie between Python's own start and the program.
@@ -53,10 +51,9 @@ def post_mortem(error: BaseException) -> None:
     except SnapshotError as reason:
         print(f"snapshot: no debugger: {reason}", file=sys.stderr)
         return
-    debugger = Debugger()
+    debugger = Pdb()
     debugger.reset()
-    with contextlib.suppress(pdb.Restart):  # there is no program that could be started again
-        debugger.interaction(None, error.__traceback__)
+    debugger.interaction(None, error.__traceback__)
     if tree.in_snapshot():
         tree.revert()
 

@@ -10,6 +10,7 @@ from snapshot.core import tree
 from snapshot.core.line import Place
 from snapshot.core.messages import say
 from snapshot.errors import UsageError
+from snapshot.repl import failure
 from snapshot.repl.archive import Variables
 from snapshot.repl.futures import BranchFuture
 from snapshot.repl.timemachine import TimeMachine
@@ -28,7 +29,7 @@ class Magics:
     def __init__(self, shell: Any, machine: TimeMachine, *more: str) -> None:
         """more: which of `snapshot`, `revert`, `keep` are magics, too."""
         self._shell, self._machine = shell, machine
-        self._names = ("past", "present", "states", "vars", *more)
+        self._names = ("backwards", "past", "present", "states", "vars", *more)
 
     def register(self) -> None:
         """Make them known to the shell, one of IPython's."""
@@ -60,6 +61,23 @@ class Magics:
     def vars(self, line: str) -> Variables:
         """`%vars 3`: the variables after a cell, fetched when they are looked at."""
         return self._machine.vars(_state("vars", line))
+
+    def backwards(self, line: str) -> None:
+        """`%backwards f(x)`: run a statement in the debugger that goes backwards, in an experiment;
+        `%backwards`: look at the frames of the last exception, in one.
+        """
+        source = line.strip()
+        if source:
+            from snapshot.debugger import Pdb  # here, since it takes long to load
+
+            shell = self._shell
+            statement = shell.transform_cell(source)
+            Pdb().run_statement(statement, shell.user_global_ns, shell.user_ns)
+            return
+        error = getattr(sys, "last_value", None)
+        if error is None:
+            raise UsageError("%backwards: there was no exception; give a statement to run")
+        failure.post_mortem(error)
 
     def future(self, line: str, cell: str | None = None) -> BranchFuture:
         """`%%future`: run the cell below in a fork in the background; `%future f(x)`: a line.

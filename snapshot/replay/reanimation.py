@@ -318,7 +318,7 @@ class Reanimation:
         call = functools.partial(function, *binding.args, **binding.kwargs)
         make = functools.partial(self._driving(keep).made, call)
         if self._request.debug is not None:
-            make = functools.partial(self._request.debug, make)
+            make = functools.partial(self._request.debug, functools.update_wrapper(make, function))
         if self._request.mock:
             make = functools.partial(self._mocked, make)
         make = functools.partial(among, function, values, make)

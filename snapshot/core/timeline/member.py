@@ -27,7 +27,7 @@ from snapshot.core.process import Exit
 from snapshot.core.signals import Waiting, pthread_sigmask
 from snapshot.core.timeline import asking
 from snapshot.core.timeline.asking import About
-from snapshot.core.timeline.channel import Channel, close_all, duplicate
+from snapshot.core.timeline.channel import Channel, close_all, duplicate, high
 from snapshot.core.timeline.copies import Copy, entered
 from snapshot.errors import CannotFork, TimelineError
 
@@ -76,12 +76,15 @@ class Member:
     branch: the one that this process is on. about: the cell of the state where it was woken.
     pid: the process that this speaks for. busy: whether futures may run. quiet: whether who uses
     this says itself where a copy has woken, and why. flushes: whether what is buffered is written
-    before a state is made.
+    before a state is made. guards: whether a copy parts from what belongs to the original as soon
+    as it wakes, and not only when `guard` is called.
     """
 
     about = About()
     quiet = False
     flushes = True
+    guards = True
+    _woke_as: Copy | None = None
     _is_away = False  # on an errand
 
     def __init__(self, channel: Channel, number: int = 0) -> None:
@@ -224,6 +227,11 @@ class Member:
                 self._receive(0)
         finally:
             pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def guard(self) -> None:
+        """See `guards`."""
+        if self._woke_as is not None:
+            self._woke_as.guard()
 
     def start(self, work: Callable[[], Any], source: str, ended: int) -> int | Landing:
         """Run something in a copy of this process, in the background: a future.
@@ -371,6 +379,7 @@ class Member:
         self._channel, self._news, self.pid = near, False, os.getpid()
         with contextlib.suppress(OSError):
             os.setpgid(0, self._group)  # a future had one of its own
+        self._woke_as = copy
         missing = copy.wake()
         landing = self._note(facts)._replace(missing=missing)
         if landing.died is not None:
@@ -403,7 +412,8 @@ class Member:
             if pid == 0:
                 self._part()
                 if question == "errand":
-                    return self._go_on(copy, mask, Errand(details, file), ended)
+                    high(ended)  # which is closed as this process ends
+                    return self._go_on(copy, mask, Errand(details, high(file)))
                 asking.answer(question, details, self.about, file)  # it does not return
             self._channel.send((0, "asked", {"pid": pid}))
         finally:
@@ -411,10 +421,9 @@ class Member:
                 close_all(descriptors)
         return None
 
-    def _go_on(self, copy: Copy, mask: set[int], errand: Errand, ended: int) -> Landing:
+    def _go_on(self, copy: Copy, mask: set[int], errand: Errand) -> Landing:
         """Be somebody that nobody sees or hears, and whom the terminal's keys do not reach."""
         self._is_away = True
-        OURS.update((errand.file, ended))
         asking.hush()
         copy.wake()
         hosts.take({})
@@ -495,11 +504,11 @@ class _Fork:
     def __enter__(self) -> _Fork:
         self._copy: Copy | None = None
         try:
-            self._copy = Copy(flush=self._member.flushes)
+            self._copy = Copy(flush=self._member.flushes, guard=self._member.guards)
             self.near, self.far = Channel.pair()
             self.rests = self._may_rest and not self._copy.shares
             leaving = (self.far.fileno(), self._member.fileno())
-            rest = process.Rest(self.near.fileno(), leaving) if self.rests else None
+            rest = process.Rest((self.near.fileno(),), leaving) if self.rests else None
             self.pid = process.fork_sibling(quiet=threads.quiet(), rest=rest)
         except CannotFork as error:
             self.problem = error

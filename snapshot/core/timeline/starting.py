@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from typing import NoReturn
 
-from snapshot.core import process
+from snapshot.core import line, process
+from snapshot.core.moment import Moment
 from snapshot.core.timeline.channel import Channel
 from snapshot.core.timeline.copies import Copy
 from snapshot.core.timeline.member import Member
@@ -55,6 +57,24 @@ def supervise_anew(first: int) -> Member:
     ours.close()
     copy.replace(pid)
     return Member(theirs, first)
+
+
+def supervise_experiment() -> Member:
+    """The same in an experiment that has just begun: it goes on in a fork of its process.
+
+    The process that waits for the experiment waits for the supervisor, which ends as it does.
+    """
+    process.adopt_orphans()
+    ours, theirs = Channel.pair()
+    child = process.fork()
+    if child is not None:
+        gc.freeze()  # nothing of the program's is deleted here, nor closes a descriptor
+        child.forget()
+        go_on(child.pid, ours.fileno(), 0)
+    ours.close()
+    moment: Moment = line.here.moments[-1]
+    moment.go_on_in_fork()
+    return Member(theirs)
 
 
 def go_on(pid: int, fd: int, first: int) -> NoReturn:

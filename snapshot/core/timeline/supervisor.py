@@ -69,6 +69,7 @@ class Supervisor:
             self._timeline.next = cell
         self._processes = {pid: _Process(pid, channel)}
         self._live = self._processes[pid]
+        self._asked: set[int] = set()  # processes that work on an answer
         self._early: dict[int, Exit] = {}  # ended before anybody had told us of them
         self._futures = Futures(self._timeline)
         free, _ = machine() or _UNKNOWN
@@ -459,10 +460,12 @@ class Supervisor:
         order = ("ask", {"question": question, "details": details})
         told, _ = self._order(self._timeline.find(state), order, tuple(fds))
         pid: int = told["pid"]
+        if self._early.pop(pid, None) is None:
+            self._asked.add(pid)
         return pid
 
     def _on_never_mind(self, speaker: _Process, number: int, fds: list[int], pid: int) -> None:
-        if pid not in self._processes:
+        if pid in self._asked:
             _kill(pid)
 
     # Futures.
@@ -618,14 +621,18 @@ class Supervisor:
 
     def _ended(self, pid: int, how: Exit) -> None:
         one = self._processes.get(pid)
+        if pid in self._asked:
+            self._asked.discard(pid)
+            return
         if one is None:
             self._early[pid] = how  # perhaps what forked it comes to say so yet
             return
         while one.watched and self._has_said(one) and self._hear(one):
             pass
         live = one is self._live
-        if live and one.woken is not None and time.monotonic() - one.woken[0] < _STILLBORN:
-            self._evict(one.woken[1])  # or the next one to be woken there would die in turn
+        woken = one.woken if live and not self._ending else None
+        if woken is not None and time.monotonic() - woken[0] < _STILLBORN:
+            self._evict(woken[1])  # or the next one to be woken there would die in turn
         self._forget(pid)
         record = self._timeline.died(pid)
         if isinstance(record, State) and record.status == "ended":
@@ -690,6 +697,9 @@ class Supervisor:
                 tips.append(one.pid)
             else:
                 _kill(one.pid, group=self._is_running(one.pid))
+        for pid in self._asked:
+            _kill(pid)
+            process.reap(pid)
         deadline = time.monotonic() + _GRACE
         for pid in tips:
             if not process.has_ended(pid, deadline - time.monotonic()):

@@ -11,6 +11,7 @@ from time import time_ns
 from typing import Any, NoReturn
 
 from snapshot.debugger.tape import Tape
+from snapshot.debugger.world.garbage import Garbage
 from snapshot.errors import DebuggerError
 
 _FORMAT = 2  # of `marshal`: the last one that is the same whoever else refers to a value
@@ -24,6 +25,7 @@ _PICKLED, _RAISED, _LOST = range(3)
 
 # The name in the record of a milestone, whose outcome is its place.
 _MILESTONE = ""
+_GARBAGE = "the garbage collector"
 
 _NOTHING = "nothing more"
 
@@ -41,7 +43,8 @@ class Boundary:
     aside: whether calls are simply done. differs: called with what was done then, and what is
     done now. shows: called when the program writes to a standard stream. thread: the only one
     whose calls count, 0 if nobody's do. reopened: the descriptors that a repeat has opened anew,
-    on the same file as then. began: when this was made, in nanoseconds.
+    on the same file as then. began: when this was made, in nanoseconds. garbage: the program's.
+    stands_for: which descriptor the program means by a number.
     """
 
     def __init__(self, tape: Tape, now: Callable[[], int]) -> None:
@@ -52,6 +55,8 @@ class Boundary:
         self.thread = 0
         self.reopened: set[int] = set()
         self.began = time_ns()
+        self.garbage = Garbage()
+        self.stands_for: Callable[[int], int] = _itself
         self._owner = 0
         self._tape = tape
         self._append = tape.append
@@ -73,14 +78,31 @@ class Boundary:
         self._begin(branch, repeating=True)
 
     def milestone(self, place: str) -> None:
-        """The program is here now; in a repeat it must be here when it was."""
+        """The program is here now; in a repeat it must be here when it was.
+
+        Here its garbage goes, if there is enough of it.
+        """
         if not self.repeating:
             self.note(_MILESTONE, place)
+            if self.garbage.is_enough():
+                self.note(_GARBAGE, None)
+                self._collect()
             return
         time = self._now()
         found = self._next()
         if found is None or found[1:4] != (time, _MILESTONE, place):
             self.differs(_told(found), f"{place} at {time}")
+        if self.is_next(_GARBAGE):
+            self.take(_GARBAGE)
+            self._collect()
+
+    def _collect(self) -> None:
+        """What finalizers ask of the world is remembered."""
+        aside, self.aside = self.aside, False
+        try:
+            self.garbage.collect()
+        finally:
+            self.aside = aside
 
     def note(self, name: str, outcome: Any) -> None:
         """Append what came of a call."""
@@ -129,6 +151,13 @@ class Boundary:
             raise value
         return value
 
+    def skip(self, name: str) -> None:
+        """Take what came of this call then, whatever it is."""
+        try:
+            self.take(name)
+        except Exception:
+            return
+
     def is_next(self, name: str) -> bool:
         """Whether the next record is of that name."""
         found = self._next(goes_on=False)
@@ -163,6 +192,10 @@ class Boundary:
 
 def _nothing() -> None:
     """Who is told that something is shown, if nobody else is."""
+
+
+def _itself(fd: int) -> int:
+    return fd
 
 
 def _told(record: Any) -> str:

@@ -2,15 +2,18 @@
 
 A kind makes, from the name of a call and the original function, the function that replaces it.
 While the debugger works, and in other threads, each does what the original does.
+
+None calls what the standard library has in Python (`contextlib`, say), unless the original does so:
+that may be watched, too, and a repeat would come to more events than there were.
 """
 
 from __future__ import annotations
 
-import contextlib
 from _thread import get_ident
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from snapshot.debugger.room import with_room
 from snapshot.debugger.world import descriptors, reading
 from snapshot.debugger.world.boundary import Boundary
 from snapshot.debugger.world.choosing import Function, Kind, noted, replaced, unseen
@@ -18,19 +21,20 @@ from snapshot.debugger.world.choosing import Function, Kind, noted, replaced, un
 
 def plain(b: Boundary, name: str, original: Function) -> Function:
     """In a repeat nothing is done, and what came of it then comes of it again."""
+    take, note, note_error = with_room(b.take), with_room(b.note), with_room(b.note_error)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             if b.aside or get_ident() != b.thread:
                 return original(*args, **kwargs)
             if b.repeating:
-                return b.take(name)
+                return take(name)
             try:
                 outcome = original(*args, **kwargs)
             except Exception as error:
-                b.note_error(name, error)
+                note_error(name, error)
                 raise
-            b.note(name, outcome)
+            note(name, outcome)
             return outcome
         except BaseException as error:
             unseen(error)
@@ -54,8 +58,10 @@ def also(b: Boundary, name: str, original: Function) -> Function:
 
     def repeated(*args: Any, **kwargs: Any) -> Any:
         outcome = b.take(name)
-        with contextlib.suppress(Exception):
+        try:
             original(*args, **kwargs)
+        except Exception:
+            return outcome
         return outcome
 
     return replaced(b, original, noted(b, name, original), repeated)
@@ -68,9 +74,10 @@ def quietly(b: Boundary, name: str, original: Function) -> Function:
     """
 
     def repeated(*args: Any, **kwargs: Any) -> Any:
-        with contextlib.suppress(OSError):
+        try:
             return original(*args, **kwargs)
-        return None
+        except OSError:
+            return None
 
     return replaced(b, original, original, repeated)
 
@@ -96,6 +103,7 @@ def forking(b: Boundary, name: str, original: Function) -> Function:
         # What a fork gives the child is 0, alone or with a descriptor.
         if outcome == 0 or (isinstance(outcome, tuple) and outcome[0] == 0):
             b.thread = 0
+            b.garbage.leave()
         else:
             b.note(name, outcome)
         return outcome

@@ -7,6 +7,7 @@ from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
+from snapshot.debugger.room import with_room
 from snapshot.debugger.world.boundary import Boundary
 
 Function = Callable[..., Any]
@@ -15,6 +16,7 @@ Kind = Callable[[Boundary, str, Function], Function]
 
 def replaced(b: Boundary, original: Function, remembered: Function, repeated: Function) -> Function:
     """A function that is one of three, as things stand."""
+    remembered, repeated = with_room(remembered), with_room(repeated)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -30,6 +32,7 @@ def replaced(b: Boundary, original: Function, remembered: Function, repeated: Fu
 
 def hidden(function: Function) -> Function:
     """The same function, which is not seen in a traceback."""
+    function = with_room(function)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -53,7 +56,7 @@ def unseen(error: BaseException) -> None:
     error.__traceback__ = traceback
 
 
-_OURS = __file__.rpartition(os.sep)[0]
+_OURS = os.path.dirname(os.path.dirname(__file__))
 
 
 def noted(b: Boundary, name: str, original: Function) -> Function:

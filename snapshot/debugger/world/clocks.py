@@ -37,7 +37,7 @@ def tells_utc(b: Boundary, name: str, original: Any) -> Any:
         if b.aside or get_ident() != b.thread or args or kwargs:
             return original.__get__(None, cls)(*args, **kwargs)
         if sys.version_info >= (3, 12):
-            warnings.warn(_DEPRECATED, DeprecationWarning, stacklevel=3)
+            warnings.warn(_DEPRECATED, DeprecationWarning, stacklevel=4)
         at = _fromtimestamp(_moment(b, name), datetime.UTC)
         return cls(*at.timetuple()[:6], at.microsecond, None)
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import posix
 import stat
@@ -64,8 +63,7 @@ def ask_paths(b: Boundary, name: str, values: Iterable[Any]) -> list[Any]:
             posix.fspath(each) if hasattr(type(each), "__fspath__") else each for each in values
         ]
     except Exception:
-        with contextlib.suppress(Exception):
-            b.take(name)  # which was this error
+        b.skip(name)  # which was this error
         raise
 
 
@@ -87,7 +85,7 @@ def moved(b: Boundary, fd: int, number: int) -> int:
 def duplicate(b: Boundary, fd: int, number: int) -> int:
     """What a copy of a descriptor is in a repeat."""
     try:
-        copy = moved(b, posix.dup(fd), number)
+        copy = moved(b, posix.dup(b.stands_for(fd)), number)
     except OSError:
         return placeholder(b, number)
     if fd in b.reopened:
@@ -99,7 +97,7 @@ def copied(b: Boundary, fd: int, number: int, inheritable: bool) -> None:
     """dup2(2) in a repeat."""
     b.reopened.discard(number)
     try:
-        posix.dup2(fd, number, inheritable)
+        posix.dup2(b.stands_for(fd), b.stands_for(number), inheritable)
     except OSError:
         placeholder(b, number)
     else:

@@ -37,13 +37,13 @@ def opens(b: Boundary, name: str, original: Function) -> Function:
         file, mode, buffering, encoding, errors, newline, closefd, other = given
         is_text = isinstance(mode, str) and "b" not in mode
         if sys.flags.warn_default_encoding and is_text:
-            encoding = _io.text_encoding(encoding, 3)
+            encoding = _io.text_encoding(encoding, 4)
         by_line = buffering == 1 and type(buffering) is int
         if by_line:
             # The size of the buffer is that of then: see `asks_terminal`.
             buffering = -1
             if not is_text:
-                warnings.warn(_BY_LINE, RuntimeWarning, stacklevel=3)
+                warnings.warn(_BY_LINE, RuntimeWarning, stacklevel=4)
         if other is None and not isinstance(file, int):
             other = opener
         result = original(file, mode, buffering, encoding, errors, newline, closefd, other)

@@ -1,8 +1,8 @@
-"""Signals that the program sends."""
+"""What the program does to itself: signals, and its garbage."""
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import posix
 import signal
 from typing import Any
@@ -29,7 +29,40 @@ def kills(b: Boundary, name: str, original: Function) -> Function:
     return replaced(b, original, remembered, repeated)
 
 
+# As written in C: that of `signal` calls what the standard library has in Python.
+_getsignal: Any = importlib.import_module("_signal").getsignal
+
+
 def _handler(number: Any) -> Any:
-    with contextlib.suppress(TypeError, ValueError):
-        return signal.getsignal(number)
-    return None
+    try:
+        return _getsignal(number)
+    except (TypeError, ValueError):
+        return None
+
+
+def collects(b: Boundary, name: str, original: Function) -> Function:
+    """`gc.collect`: all that there is, in a repeat, too."""
+
+    def collect(generation: int = 2) -> Any:
+        found = b.garbage.collect()
+        # Now, as finalizers are the program's: a state may be made in the middle of them.
+        if b.repeating:
+            return b.take(name)
+        b.note(name, found)
+        return found
+
+    return replaced(b, original, collect, collect)
+
+
+def sets_thresholds(b: Boundary, name: str, original: Function) -> Function:
+    """`gc.set_threshold`."""
+    return replaced(b, original, b.garbage.set, b.garbage.set)
+
+
+def tells_thresholds(b: Boundary, name: str, original: Function) -> Function:
+    """`gc.get_threshold`."""
+
+    def tell() -> tuple[int, ...]:
+        return b.garbage.thresholds
+
+    return replaced(b, original, tell, tell)

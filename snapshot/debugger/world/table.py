@@ -71,6 +71,12 @@ FUNCTIONS: dict[str, Kinds] = {
     "_thread": ((plain, "get_native_id"),),
     "_uuid": ((plain, "generate_time_safe"),),
     "resource": ((plain, "getrusage"),),
+    "gc": (
+        (processes.collects, "collect"),
+        (processes.sets_thresholds, "set_threshold"),
+        (processes.tells_thresholds, "get_threshold"),
+        (plain, "get_count get_stats get_freeze_count"),
+    ),
     "fcntl": ((plain, "fcntl flock lockf"),),
     "termios": ((plain, "tcgetattr tcsetattr tcsendbreak tcdrain tcflush tcflow tcgetwinsize"),),
     "select": ((sockets.selects, "select"),),

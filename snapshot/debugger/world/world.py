@@ -47,6 +47,7 @@ class World(Boundary):
             functions |= {self._functions[id(f)] for f in functions if id(f) in self._functions}
         for cls, name, _, new in self._methods:
             put_in_type(cls, name, new)
+        self.garbage.enter()
         atexit.register(self.leave)
 
     def leave(self) -> None:
@@ -56,6 +57,7 @@ class World(Boundary):
         self._inside = False
         self.thread = 0
         atexit.unregister(self.leave)
+        self.garbage.leave()
         for cls, name, old, _ in self._methods:
             put_in_type(cls, name, old)
         for functions in _SUPPORTING:
