@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         snapshot,
         snapshots,
     )
-    from snapshot.debugger import set_trace
+    from snapshot.debugger import rewind, rewindable, set_trace
 
 __version__ = "0.1.0"
 
@@ -48,6 +48,8 @@ _HOMES = {
     "last_experiment": "snapshot.core.tree",
     "on_snapshot": "snapshot.core.guards",
     "revert": "snapshot.core.tree",
+    "rewind": "snapshot.debugger",
+    "rewindable": "snapshot.debugger",
     "root_only": "snapshot.core.guards",
     "set_trace": "snapshot.debugger",
     "snapshot": "snapshot.core.tree",
@@ -68,6 +70,8 @@ __all__ = [
     "last_experiment",
     "on_snapshot",
     "revert",
+    "rewind",
+    "rewindable",
     "root_only",
     "set_trace",
     "snapshot",

@@ -264,7 +264,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
             ["repl", "--help"],
             "usage: snapshot repl [options] [script [args...] | -m",
         ),
-        (commands.main, ["run", "-h"], "usage: snapshot run script [args...] | -m module"),
+        (commands.main, ["run", "-h"], "usage: snapshot run [--rewindable PATTERN]"),
         (repl.entry_point, ["--help"], "usage: snapshot-repl [options]"),
         (commands.main, ["--version"], f"snapshot {snapshot.__version__}\n"),
         (repl.entry_point, ["--version"], f"snapshot {snapshot.__version__}\n"),
@@ -314,6 +314,8 @@ def test_run_offers_an_experiment(terminal: Terminal) -> None:
     terminal.wait_for(re.compile("^41", re.M))
     terminal.wait_for("(Pdb) ", since=terminal.typed_at)
     terminal.line("restart")
+    terminal.wait_for("(Pdb 1) ", since=terminal.typed_at)
+    terminal.line("q")
     terminal.wait_for("debug it once more? [y/N] ", since=terminal.typed_at)
     terminal.line()
     terminal.prompt()
@@ -326,7 +328,7 @@ def test_run_takes_no_for_an_answer(terminal: Terminal, answer: str) -> None:
     terminal.line("snapshot run -c '1/0'")
     terminal.wait_for("[Y/n] ")
     # A Ctrl-C between the question and the reading of the answer would be seen after the answer.
-    terminal.wait_until(lambda: [p.status() for p in terminal.processes()] == ["sleeping"])
+    terminal.wait_until(lambda: {p.status() for p in terminal.processes()} == {"sleeping"})
     terminal.type(answer)
     terminal.prompt()
     assert terminal.run("echo status $?") == "status 1"

@@ -295,3 +295,23 @@ def test_a_snapshot_at_a_post_mortem_names_the_line_that_failed(terminal: Termin
     terminal.wait_for("[y/N] ")
     terminal.line("n")
     terminal.prompt()
+
+
+def test_an_interval_timer_goes_on_in_the_experiment(debug: Start) -> None:
+    it = debug(
+        """
+        import signal
+        import time
+
+        heard = []
+        signal.signal(signal.SIGALRM, lambda *_: heard.append(1))
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        breakpoint()
+        while not heard:
+            time.sleep(0.01)
+        print("heard", len(heard))
+        """
+    )
+    assert "heard 1" in it.say("c")
+    assert "the experiment exited with code 0" in it.say("q")
+    assert "heard 1" in it.say("c")

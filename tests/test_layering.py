@@ -33,7 +33,7 @@ LINE = (
     ("store",),
     ("replay", "memo", "heat"),
     ("debugger",),
-    ("repl", "web"),
+    ("repl", "web", "testing"),
     ("commands",),
 )
 _PLACES = {part: place for place, parts in enumerate(LINE) for part in parts}

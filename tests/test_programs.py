@@ -234,14 +234,14 @@ def test_breakpoint_in_a_test(open_terminal: Callable[..., Terminal], capture: s
     say(terminal, re.compile(r"\(Pdb 1\) $"), "p rate")
     terminal.wait_for("1", since=terminal.typed_at)
     say(terminal, re.compile(r"\(Pdb 1\) $"), "q")
-    back = r"snapshot: back at 0 \(test_it\.py:4 total\); the experiment exited with code 1"
+    back = r"snapshot: back at 0 \(test_it\.py:4 total\); the experiment exited with code 0"
     terminal.wait_for(re.compile(back), since=terminal.typed_at)
     say(terminal, IN_ORIGINAL, "p rate")
     terminal.wait_for("0.5", since=terminal.typed_at)
     say(terminal, IN_ORIGINAL, "c")
     shown = session(terminal)
     assert re.findall(r"\d+ (?:passed|failed)", shown) == ["1 passed"], shown
-    assert shown.count("assert 60 == 45") == 1, shown
+    assert shown.count("E       assert 60 == 45") == 1, shown
     assert shown.count("\ncaptured\n") == (1 if capture else 0), shown
 
 

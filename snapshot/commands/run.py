@@ -3,21 +3,44 @@
 When an exception is not caught and there is a terminal, the debugger can be opened where the
 exception was raised, as often as you like, each time in an experiment: nothing that is done there
 lasts, unless you `keep` it. The exit status is Python's: that of sys.exit(), 1 after an exception.
+
+--rewindable names functions by patterns, `package.*`, `module`, `module:Class.*`. Of their latest
+calls a fork is kept that is frozen at the entry, and `rewind` in the debugger goes back there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from typing import TYPE_CHECKING, TypeGuard
 
 from snapshot import commands
-from snapshot.errors import UsageError
+from snapshot.errors import DebuggerError, UsageError
 
-USAGE = commands.PROGRAM_USAGE
+if TYPE_CHECKING:
+    from snapshot.debugger.again import Again
+    from snapshot.debugger.backwards import Pdb
+    from snapshot.repl.launcher import Program
+
+USAGE = f"[--rewindable PATTERN]... [--keep N] {commands.PROGRAM_USAGE}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The program alone."""
+    """Which calls can be gone back to, and the program."""
+    parser.add_argument(
+        "--rewindable",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="keep a frozen fork of the entry of these functions' calls; may be repeated",
+    )
+    parser.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="of how many of the latest calls, in all; 3 by default",
+    )
     commands.add_program(parser)
 
 
@@ -28,20 +51,74 @@ def execute(options: argparse.Namespace) -> int:
     program = commands.program(options)
     if program is None:
         raise UsageError("nothing to run: give a script, -m module or -c code")
-    ended = launcher.Main(program).run()
-    if ended is not None and not isinstance(ended, SystemExit):
+    is_asked = commands.is_terminal(sys.stdin) and commands.is_terminal(sys.stdout)
+    if is_asked and not options.rewindable and options.keep is None:
+        return _run_with_past(program)
+    main = launcher.Main(program)
+    with _rewindable(options):
+        ended = main.run()
+    if _has_failed(ended):
         failure.show(ended)
-        if commands.is_terminal(sys.stdin) and commands.is_terminal(sys.stdout):
+        if is_asked:
             _offer_debugger(ended)
     return launcher.exit_status(ended)
 
 
-def _offer_debugger(error: BaseException) -> None:
+def _run_with_past(program: Program) -> int:
+    """What the world gives the program is remembered, so that it can be run again at its end."""
+    # First of all, while this process is small: what goes on is a child of it.
+    from snapshot.core.timeline.starting import supervise
+
+    member = supervise()
+    from snapshot.debugger.backwards import Pdb
+    from snapshot.repl import failure, launcher
+
+    main = launcher.Main(program)
+    debugger = Pdb()
+    past = debugger.remember(member, lambda told: _yes(f"{told}; debug it?", default=True))
+    ended = past.remember(main.run)
+    if _has_failed(ended):
+        failure.show(ended)
+        _offer_debugger(ended, debugger, past)
+    past.close()
+    return launcher.exit_status(ended)
+
+
+def _has_failed(ended: BaseException | None) -> TypeGuard[BaseException]:
+    return ended is not None and not isinstance(ended, SystemExit)
+
+
+def _rewindable(options: argparse.Namespace) -> contextlib.AbstractContextManager[object]:
+    if not options.rewindable:
+        if options.keep is not None:
+            raise UsageError("--keep says of how many calls: give --rewindable, too")
+        return contextlib.nullcontext()
+    from snapshot.debugger.entering import Entering
+    from snapshot.debugger.entries import KEEP, Entries
+    from snapshot.replay.names import Names, patterns
+
+    keep = KEEP if options.keep is None else options.keep
+    names = Names(patterns("--rewindable", options.rewindable), ())
+    return Entering(names, Entries(keep))
+
+
+def _offer_debugger(
+    error: BaseException, debugger: Pdb | None = None, past: Again | None = None
+) -> None:
+    from snapshot.debugger.backwards import keeps_past
     from snapshot.repl import failure
 
+    if keeps_past():  # it opens there again at the end
+        return
     question, default = "snapshot: debug it there, in an experiment?", True
     while _yes(question, default=default):
-        failure.post_mortem(error)
+        command = failure.post_mortem(error, has_past=past is not None)
+        if command is not None and debugger is not None and past is not None:
+            debugger.cmdqueue.append(command)
+            try:
+                past.again(error)
+            except DebuggerError as problem:
+                print(f"snapshot: {problem}", file=sys.stderr)
         question, default = "snapshot: debug it once more?", False
 
 

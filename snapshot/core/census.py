@@ -11,6 +11,7 @@ import ctypes
 import gc
 import io
 import sys
+from collections.abc import Iterator
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -31,18 +32,32 @@ _WITHOUT_DESCRIPTOR = ("asyncio.base_events", "prompt_toolkit.history", "sqlalch
 _WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 _found: dict[type, WeakSet[Any]] = {}
+_eyes_closed = False
 _everything_seen = False
 
 
 def look() -> None:
     """Look through the objects that are new since the last time."""
     global _everything_seen
+    if _eyes_closed:
+        return
     if not _everything_seen:
         gc.unfreeze()  # what the program itself froze has not been seen; it is frozen again below
         _everything_seen = True
     for each in _new():
         _remember(each)
     freeze()
+
+
+@contextlib.contextmanager
+def not_looking() -> Iterator[None]:
+    """Within it `look` does nothing."""
+    global _eyes_closed
+    _eyes_closed = True
+    try:
+        yield
+    finally:
+        _eyes_closed = False
 
 
 def living() -> list[Any]:

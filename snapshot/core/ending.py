@@ -174,6 +174,8 @@ class _ThreadEnd:
 
 
 def _watch_thread() -> None:
+    if hasattr(_in_thread, "last"):
+        _in_thread.last.pid = 0  # that it is deleted now is no end
     _in_thread.last = _ThreadEnd()
     thread: Any = threading.current_thread()
     report = thread._invoke_excepthook

@@ -21,8 +21,11 @@ _SMALL = 1 << 16  # bytes up to which it is read at once
 class Log:
     """Messages in the order in which they were told: pairs of a subject and a picklable value."""
 
-    def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
+    def __init__(self, fd: int | None = None) -> None:
+        """fd: the descriptor of one that there is; by default a new one is made."""
+        if fd is not None:
+            self._fd = fd
+        elif hasattr(os, "memfd_create"):
             self._fd = os.memfd_create("snapshot-log", os.MFD_CLOEXEC)
         else:
             with tempfile.TemporaryFile() as file:
@@ -48,6 +51,9 @@ class Log:
             os.ftruncate(self._fd, end)
             os.lseek(self._fd, end, os.SEEK_SET)
             raise
+
+    def fileno(self) -> int:
+        return self._fd
 
     def read(self) -> list[tuple[str, Any]]:
         """Everything told so far. A message cut off by the end of its writer is left out."""

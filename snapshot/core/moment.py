@@ -71,12 +71,17 @@ class Experiment:
 
 
 class Options(NamedTuple):
-    """What was asked for: see `snapshot`."""
+    """What was asked for: see `snapshot`.
+
+    supervised: whether who takes the snapshot sees itself to the experiment's end, and tells of it:
+    no host ends it before the program does, and no line is written.
+    """
 
     sockets: str = "share"
     reseed: bool = False
     files: Wanted | None = None
     limits: Limits = Limits()
+    supervised: bool = False
 
 
 class Moment:
@@ -103,7 +108,7 @@ class Moment:
         self.time = survivors.now()
         self.facts: dict[str, Any] = {}  # what the experiment tells at its end
         with contextlib.ExitStack() as undo:
-            self.guests = Guests()
+            self.guests = Guests(ending=not options.supervised)
             undo.callback(self.guests.back, [])
             descriptors = self._look_at_descriptors()
             if options.files is not None:
@@ -283,7 +288,8 @@ class Moment:
             self.overlay.sweep()
         if dropped:
             report += f"; {dropped} bytes of standard input that were read ahead belonged to it"
-        say(report)
+        if not self._options.supervised:
+            say(report)
         age, changes = self.snapshot.age, facts.get("changes")
         return Experiment(self.snapshot, how, value, age, changes, self._limit, report)
 

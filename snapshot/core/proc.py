@@ -24,6 +24,11 @@ def parent_of(pid: int) -> int:
     return int(_stat(pid)[1])
 
 
+def terminal_of(pid: int) -> int:
+    """The device of its controlling terminal, 0 if it has none or is gone."""
+    return int(_stat(pid)[4])
+
+
 def started(pid: int) -> float:
     """When it was, in seconds on the clock CLOCK_BOOTTIME, by ticks of 0.01 s; 0 if it is gone."""
     return int(_stat(pid)[19]) / os.sysconf("SC_CLK_TCK")

@@ -20,7 +20,7 @@ import threading
 import time
 import warnings
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from operator import call
 from typing import Any, NamedTuple, NoReturn
@@ -39,6 +39,7 @@ _PR_GET_TID_ADDRESS = 40
 # clone(2)
 _CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
 _CLONE_PARENT = 0x8000
+_WALL = 0x40000000  # for waitpid(2): a child that does not signal its end, too
 _CLONE_TID = 0x00200000 | 0x01000000  # CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID
 
 if sys.platform == "linux":
@@ -55,7 +56,8 @@ class _PollFd(ctypes.Structure):
     _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
 
 
-_OnePollFd = _PollFd * 1  # once, since ctypes makes a class of it each time
+# Once, since ctypes makes a class of it each time.
+_OnePollFd, _TwoPollFds = _PollFd * 1, _PollFd * 2
 
 
 class _TimeSpec(ctypes.Structure):
@@ -240,21 +242,87 @@ def fork() -> Child | None:
         raise _cannot_fork(error) from None
 
 
-class Rest(NamedTuple):
-    """The sleep of a new process, until a descriptor can be read.
+class Aside(Child):
+    """A process that `fork_aside` has made."""
 
-    leaving: descriptors that it closes before.
+    def kill(self, number: int = signal.SIGKILL, *, group: bool = False) -> None:
+        """See `Child`; it may not be our child, and be reaped already."""
+        if self._exit is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.fileno(), number)
+
+    def reap(self) -> Exit:
+        """See `Child`; where it is not our child nothing is waited for, and it knows nothing."""
+        if self._exit is None:
+            try:
+                self._exit = Exit.from_status(os.waitpid(self.pid, _WALL)[1])
+            except ChildProcessError:
+                self._exit = Exit()
+            self.forget()
+        return self._exit
+
+
+def fork_aside(*, quiet: bool, rest: Rest | None = None) -> Aside | None:
+    """Fork a process that the program does not see among its children. Returns None in it.
+
+    No wait for any child finds it, and no SIGCHLD tells of its end; this process has to kill and
+    reap it. It must itself see to it that it ends with this one: `own_descriptor`. Raises
+    `CannotFork`.
+
+    quiet: as for `fork_sibling`. If not, it is made twice, and is the child of whoever adopts
+    orphans; then a SIGCHLD does come, of the process in between.
+    rest: what it does first.
+    """
+    if not hasattr(os, "pidfd_open"):
+        raise CannotFork("a process apart from the children needs Linux 5.3; nothing was forked")
+    try:
+        pid = _clone(0, rest) if quiet and _CLONE else _fork_twice(rest)
+    except (OSError, RuntimeError) as error:
+        raise _cannot_fork(error) from None
+    if pid == 0:
+        return None
+    try:
+        return Aside(pid, os.pidfd_open(pid))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, _WALL)
+        raise _cannot_fork(error) from None
+
+
+def own_descriptor() -> int:
+    """A descriptor that can be read in a fork once this process has ended."""
+    return os.pidfd_open(os.getpid())
+
+
+class Rest(NamedTuple):
+    """The sleep of a new process, until one of one or two descriptors can be read.
+
+    replacing: descriptors that it puts in the places of others before, in pairs. leaving: those
+    that it closes then. dies: whether it is killed when the thread that has forked ends.
     """
 
-    until: int
+    until: tuple[int, ...]
     leaving: tuple[int, ...]
+    replacing: Sequence[tuple[int, int]] = ()
+    dies: bool = True
+
+    def perform(self) -> None:
+        for step in self.steps():
+            step()
 
     def steps(self) -> list[Callable[[], Any]]:
         """To be called from C: one page of Python's memory that is touched there is one copied."""
+        replacing = [
+            functools.partial(_PLAIN.dup3, new, fd, 0 if os.get_inheritable(fd) else os.O_CLOEXEC)
+            for new, fd in self.replacing
+        ]
         closing = [functools.partial(_PLAIN.close, fd) for fd in self.leaving]
-        table = _OnePollFd(_PollFd(self.until, select.POLLIN, 0))
-        dying = functools.partial(_prctl, _PR_SET_PDEATHSIG, _DEATH)
-        return [dying, *closing, functools.partial(_PLAIN.poll, table, 1, -1)]
+        awaited = [_PollFd(fd, select.POLLIN, 0) for fd in self.until]
+        table = (_OnePollFd if len(awaited) == 1 else _TwoPollFds)(*awaited)
+        dying = [functools.partial(_prctl, _PR_SET_PDEATHSIG, _DEATH)] if self.dies else []
+        sleeping = functools.partial(_PLAIN.poll, table, len(awaited), -1)
+        return [*dying, *replacing, *closing, sleeping]
 
 
 def fork_apart() -> bool:
@@ -305,7 +373,7 @@ def fork_sibling(*, quiet: bool, rest: Rest | None = None) -> int:
     rest: where it is clone(2), the new process first sleeps, and copies hardly a page meanwhile.
     """
     try:
-        pid = _clone_sibling(rest) if quiet and _CLONE else _fork_twice()
+        pid = _clone(_CLONE_PARENT | signal.SIGCHLD, rest) if quiet and _CLONE else _fork_twice()
     except (OSError, RuntimeError) as error:
         raise _cannot_fork(error) from None
     if pid == 0:
@@ -313,7 +381,7 @@ def fork_sibling(*, quiet: bool, rest: Rest | None = None) -> int:
     return pid
 
 
-def _clone_sibling(rest: Rest | None) -> int:
+def _clone(flags: int, rest: Rest | None) -> int:
     """Python's own steps around a fork, with clone(2) between them.
 
     They are called from C, one after the other: the interpreter must not run in between. It might
@@ -323,16 +391,16 @@ def _clone_sibling(rest: Rest | None) -> int:
     # Where the C library keeps the number of this thread, which it must know in the child, too.
     tid = ctypes.c_void_p()
     if _prctl(_PR_GET_TID_ADDRESS, ctypes.byref(tid)) != 0:
-        return _fork_twice()
+        return _fork_twice(rest)
     last = (None, tid) if platform.machine() == "aarch64" else (tid, None)
-    flags = ctypes.c_ulong(_CLONE_PARENT | _CLONE_TID | signal.SIGCHLD)
     python = ctypes.pythonapi
     # What follows, by the number that clone returns; the parent finds its child's there.
     following: defaultdict[int, Any] = defaultdict(repeat(python.PyOS_AfterFork_Parent).__next__)
     following[0] = _in_turn([*(rest.steps() if rest else ()), python.PyOS_AfterFork_Child])
     clone = _HOLDING["syscall"]
     clone.restype = following.__getitem__
-    cloning = functools.partial(clone, _CLONE, flags, None, None, *last)
+    all_flags = ctypes.c_ulong(flags | _CLONE_TID)
+    cloning = functools.partial(clone, _CLONE, all_flags, None, None, *last)
     _in_turn(chain([python.PyOS_BeforeFork], map(call, [cloning])))()
     pid = max(following, key=abs)
     if pid < 0:
@@ -345,7 +413,7 @@ def _in_turn(functions: Iterable[Callable[[], Any]]) -> Callable[[], Any]:
     return functools.partial(deque, map(call, functions), 0)
 
 
-def _fork_twice() -> int:
+def _fork_twice(rest: Rest | None = None) -> int:
     """The child in between ends at once, and its own child is the parent's."""
     readable, writable = os.pipe()
     try:
@@ -362,6 +430,8 @@ def _fork_twice() -> int:
         os.close(writable)
         while os.getppid() == between:
             os.sched_yield()
+        if rest is not None:
+            rest.perform()
         return 0
     os.close(writable)
     number = int.from_bytes(os.read(readable, 8), "little", signed=True)

@@ -35,7 +35,7 @@ _ENDS = (signal.SIGTERM, signal.SIGHUP)
 _STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT)
 _ALL = frozenset(signal.valid_signals())
 _MAY_BE_CAUGHT = sorted({int(number) for number in _ALL} - {*_GOES_BY, *_ENDS, *_STOPS})
-_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 class _Set:
@@ -86,7 +86,7 @@ class Waiting:
 
     def _hold_back(self) -> None:
         _EVERY.set()
-        for which in _TIMERS:
+        for which in TIMERS:
             self._timers[which] = _signal.setitimer(which, 0)
         for number in _GOES_BY:
             self._set_beneath(number, _SIG_IGN)

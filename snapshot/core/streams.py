@@ -59,6 +59,25 @@ def part_from_threads() -> None:
     buffers.part_from_threads(census.known(*_WRITERS))
 
 
+def drop_unwritten(descriptors: Iterable[int]) -> None:
+    """In a copy: forget what was buffered when it was made, which the original writes.
+
+    descriptors: those that can be written. What is buffered is written to files that nobody reads,
+    which stand in their places meanwhile, at the same positions.
+    """
+    with contextlib.ExitStack() as stack:
+        for fd in descriptors:
+            with contextlib.suppress(OSError):
+                aside, nothing = os.dup(fd), os.memfd_create("snapshot-dropped")
+                stack.callback(os.close, aside)
+                stack.callback(os.close, nothing)
+                with contextlib.suppress(OSError):  # a pipe or a terminal has no position
+                    os.lseek(nothing, os.lseek(fd, 0, os.SEEK_CUR), os.SEEK_SET)
+                stack.callback(os.dup2, aside, fd, os.get_inheritable(fd))
+                os.dup2(nothing, fd)
+        flush(writers=True)
+
+
 def drop_read_ahead() -> int:
     """Forget what this process has read from its standard input and not used; how many bytes.
 

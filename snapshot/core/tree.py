@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from snapshot import pickling
@@ -22,7 +23,7 @@ from snapshot.core.limits import Limits
 from snapshot.core.line import Place, Snapshot, in_snapshot, is_root, snapshots
 from snapshot.core.messages import say
 from snapshot.core.moment import Experiment, Moment, Options
-from snapshot.core.process import Exit
+from snapshot.core.process import Child, Exit
 from snapshot.core.rollback.wanted import LIMIT, Path, Paths, Wanted
 from snapshot.errors import (
     CannotFork,
@@ -105,10 +106,22 @@ def snapshot(
 PLAIN = Options()
 
 
+def _forked(_: Moment) -> Child | None:
+    return process.fork()
+
+
 def snapshot_at(
-    place: Place, name: str | None = None, threads: Threads = "freeze", options: Options = PLAIN
+    place: Place,
+    name: str | None = None,
+    threads: Threads = "freeze",
+    options: Options = PLAIN,
+    *,
+    begin: Callable[[Moment], Child | None] = _forked,
 ) -> bool:
-    """`snapshot()` by a debugger: at the line that it shows, which may not even be running."""
+    """`snapshot()` by a debugger: at the line that it shows, which may not even be running.
+
+    begin: makes the process of the experiment, or finds one; it returns None in a fork of this one.
+    """
     global _last
     _check(name, threads, options.sockets)
     if reason := hosts.hangs():
@@ -129,7 +142,7 @@ def snapshot_at(
             reason = process.why_not(error)
             raise CannotFork(f"cannot take a snapshot: {reason}; nothing was forked") from None
         try:
-            child = process.fork()
+            child = begin(moment)
         except BaseException:
             moment.call_off()
             raise
@@ -192,6 +205,11 @@ def keep(files: bool | Paths = True) -> None:
     """
     _current("keep")
     moments: list[Moment] = line.here.moments
+    if not all(each.can_be_kept for each in moments):
+        raise NotAnExperiment(
+            f"keep(): process {os.getpid()} goes on from a call that was gone back to, and cannot "
+            "take the place of the process that waits; revert() ends it; nothing was kept"
+        )
     if not isinstance(files, bool) or any(moment.overlay for moment in moments):
         from snapshot.core.rollback import overlay
 

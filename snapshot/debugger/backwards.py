@@ -19,11 +19,13 @@ from snapshot.core.line import Place
 from snapshot.core.timeline.member import Member
 from snapshot.core.timeline.starting import supervise_experiment
 from snapshot.debugger import breaking
+from snapshot.debugger.again import Again
 from snapshot.debugger.ahead import Ahead
-from snapshot.debugger.branching import Branching
 from snapshot.debugger.engine import Engine, Event
 from snapshot.debugger.own import COMMAND, Own
+from snapshot.debugger.rewinding import Rewinding
 from snapshot.debugger.searching import (
+    Depth,
     LastChange,
     LastHit,
     LineBefore,
@@ -38,7 +40,7 @@ from snapshot.debugger.typed import read_no_further
 from snapshot.errors import DebuggerError
 
 
-class Pdb(Branching):
+class Pdb(Rewinding):
     """`pdb.Pdb` in which every earlier moment of the program can be gone back to.
 
     In a program that runs already the past begins where it is opened, in an experiment. When that
@@ -49,6 +51,8 @@ class Pdb(Branching):
     prompt. options: as for `pdb.Pdb`. changed: whether what was typed may have changed what comes.
     """
 
+    main = "__main__"  # the module among whose names it is asked when the program has ended
+
     def __init__(
         self, own: Own | None = None, commands: Iterable[str] = (), **options: Any
     ) -> None:
@@ -57,6 +61,7 @@ class Pdb(Branching):
         self.changed = False
         self.cmdqueue.extend(commands)
         self._ahead: Ahead | None = None
+        self._from_entry = False
         self._sources: dict[str, Any] = {}
 
     def run_program(
@@ -109,14 +114,32 @@ class Pdb(Branching):
         if not tree.snapshot_at(Place.of(event.frame if event else sys._getframe(1)), name or None):
             return
         self._ahead.detach()
+        past = self._keep_past()
+        past.attach(event)
+        self._goes_on = True
+
+    def begin_at_entry(self, code: CodeType, frame: FrameType) -> None:
+        """See the function of that name."""
+        self._own.include(code.co_filename)
+        self._from_entry = True
+        _become(self)
+        self._keep_past().attach(None, frame)
+
+    def _keep_past(self) -> Engine:
+        """In an experiment that has just begun."""
         read_no_further()
         self.stdin = sys.stdin
         self._past = Engine(supervise_experiment(), self._own, self)
         _hook()
-        if event is not None:
-            self._begin_among(event.frame)
-        self._past.attach(event)
-        self._goes_on = True
+        return self._past
+
+    def remember(self, member: Member, ask: Callable[[str], bool]) -> Again:
+        """For a program that runs at its own speed, and is to have its past when that is wanted.
+
+        ask: see `Again`.
+        """
+        self._past = Again(member, self._own, self, ask)
+        return self._past
 
     def run_statement(
         self, source: str, globals: dict[str, Any], locals: Mapping[str, Any]
@@ -226,7 +249,8 @@ class Pdb(Branching):
         theirs = sys.stdin, sys.stdout
         sys.stdin, sys.stdout = ours = self.stdin, self.stdout
         # What was shown of the sources is not among what the program has read of them.
-        self._sources |= {name: found for name, found in linecache.cache.items() if _is_typed(found)}
+        typed = {name: each for name, each in linecache.cache.items() if _is_typed(each)}
+        self._sources |= typed
         self._sources, linecache.cache = linecache.cache, self._sources
         try:
             with self._descriptors():
@@ -254,13 +278,17 @@ class Pdb(Branching):
         self.prompt = f"(Pdb {moment}) "
         while not self.quitting:
             how = "has ended" if error is None else f"was ended by {_first_line(error)}"
-            self.message(f"The program {how}. Its past is there (rs, back, goto), q quits.")
-            frame = _frame_of(vars(sys.modules["__main__"]))
+            self.message(self.told_of_end(how))
+            frame = _frame_of(vars(sys.modules[self.main]))
             with self._streams():
                 if error is None or error.__traceback__ is None:
                     self.interaction(frame, None)
                 else:
                     self.interaction(None, error.__traceback__)
+
+    def told_of_end(self, how: str) -> str:
+        """What is said at the end of the program. how: it has come to that."""
+        return f"The program {how}. Its past is there (rs, back, goto), q quits."
 
     def tell(self, text: str) -> None:
         """See `engine.Prompt`."""
@@ -270,6 +298,8 @@ class Pdb(Branching):
         """See `engine.Prompt`."""
         if news["sought"] == "path":
             return Passing()
+        if news["sought"] == "depth":
+            return Depth(self.botframe)
         if news["sought"] == "line":
             return LineBefore(news, event.frame, self.botframe, self._own)
         if news["sought"] == "hit":
@@ -384,6 +414,8 @@ class Pdb(Branching):
         End the program, and forget its past.
         """
         self.quitting = True
+        if self._from_entry and self._engine.event is not None:
+            tree.revert()  # no frame of the program's is unwound
         return True
 
     do_q = do_exit = do_quit
@@ -418,6 +450,32 @@ def set_trace(*, header: str | None = None) -> None:
     """
     debugger = _in_pytest() or _here or Pdb()
     debugger.set_trace(sys._getframe(1), header)
+
+
+def keeps_past() -> bool:
+    """Whether this process, or what it was forked from, keeps the past of what it does."""
+    return _here is not None and _here._past is not None
+
+
+def begin_at_entry(code: CodeType, frame: FrameType) -> None:
+    """In an experiment that goes on from the entry of a call: stop at the code's first line.
+
+    frame: of the code, or of whoever is about to call it.
+    """
+    if _here is not None:
+        _here.halt()
+    debugger = _in_pytest()
+    if debugger is not None:
+        _capture_no_more()
+    (debugger or Pdb()).begin_at_entry(code, frame)
+
+
+def _capture_no_more() -> None:
+    """What pytest has captured, and is to capture, is the affair of the process that waits."""
+    capture = sys.modules["_pytest.debugging"].pytestPDB._pluginmanager.getplugin("capturemanager")
+    if capture is not None and capture._global_capturing is not None:
+        capture._global_capturing.stop_capturing()
+        capture._global_capturing, capture._method = None, "no"
 
 
 def _in_pytest() -> Any:

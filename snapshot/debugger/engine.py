@@ -23,7 +23,6 @@ from snapshot.core import line, process
 from snapshot.core.line import Place
 from snapshot.core.process import Exit
 from snapshot.core.timeline.member import Member
-from snapshot.debugger import others
 from snapshot.debugger.clock import NEVER
 from snapshot.debugger.own import Own
 from snapshot.debugger.searching import Passing, Search
@@ -110,10 +109,12 @@ class Engine:
         self._clock = ProgramClock(own, self._event)
         self.traveller = Traveller(member, self._clock.now, self._differs)
         self._world = self.traveller.world
+        self._world.accompanied = self._accompanied
         self._searching: Search | None = None
         self._until = 0  # the time at which the search ends, or begins
         self._approaches = False
         self._next_look = 1
+        self._interrupts = False  # whether the program is to stop at the next event, by Ctrl-C
         self._attached = False
         self._ticks = False
         self._begun = False
@@ -136,16 +137,22 @@ class Engine:
             self._close(error)
         return error
 
-    def attach(self, event: Event | None) -> None:
-        """Watch the program that runs, to its end; ask at an event that happens now."""
+    def attach(self, event: Event | None, frame: FrameType | None = None) -> None:
+        """Watch the program that runs, to its end; ask at an event that happens now.
+
+        frame: where it is, if there is no such event but the next one is one of the program's.
+        """
         self._enter()
         self._close_at_exit()
         self._attached = True
         if event is not None:
+            frame = event.frame
+        if frame is not None:
             self._begun = True
             self._prompt.begin(None)
+        if event is not None:
             self._event(event.kind, event.frame, event.argument)
-        self._start(event.frame if event is not None else None)
+        self._start(frame)
 
     def halt(self) -> None:
         """Stop at the next event, if this is no way to another moment."""
@@ -155,7 +162,6 @@ class Engine:
 
     def _enter(self) -> None:
         self._aim(0)
-        others.watch(self._accompanied)
         if threading.active_count() > 1:
             self._clock.tell_threads_apart()
         self._world.enter()
@@ -206,6 +212,9 @@ class Engine:
             self._search_on(kind, frame)
             return
         self._world.aside = True
+        if not self.traveller.is_here():
+            self._clock.stop()  # a fork that the program has made is on its own
+            return
         try:
             event = self.event = Event(self._clock.now(), kind, frame, argument)
             if not self._begun:
@@ -213,6 +222,7 @@ class Engine:
                 self._prompt.begin(frame.f_back)
             if event.time % _MILESTONE == 0:
                 self._world.milestone(str(event))
+            self._interrupts = False
             self._see(event)
         finally:
             self.event = None  # it would keep the frame alive, and what is in it
@@ -240,7 +250,7 @@ class Engine:
 
     def _aim(self, now: int) -> None:
         """Ask the clock for what matters next."""
-        time = min(now - now % _MILESTONE + _MILESTONE, self._next_look)
+        time = self._next_time(now)
         if self.traveller.target is not None:
             self._clock.aim(min(time, self.traveller.target), frozenset(), ())
             return
@@ -250,6 +260,10 @@ class Engine:
                 time = company.begin
         wanted = self._prompt.wanted()
         self._clock.aim(now + 1 if wanted.all else time, wanted.lines, wanted.codes)
+
+    def _next_time(self, now: int) -> int:
+        """When there is something to do in any case."""
+        return min(now - now % _MILESTONE + _MILESTONE, self._next_look)
 
     # Here.
 
@@ -351,10 +365,12 @@ class Engine:
     def _wake(self, event: Event) -> None:
         """It is to stand here, or to go on to another moment."""
         traveller = self.traveller
-        if self._attached:
-            self._close_at_exit()
         if traveller.chronicle.is_kept():
             line.here.leave()
+        if self._attached:
+            for moment in line.here.moments[-1:]:
+                moment.go_on_in_fork()
+            self._close_at_exit()
         if traveller.errand is not None:
             self._begin_search(event)
             return
@@ -457,15 +473,23 @@ class Engine:
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
         """Ctrl-C, while the program runs, or is repeated: stop; on the way to a moment, go back."""
-        if self.traveller.target is not None:
+        if self._is_on_its_way():
             self._world.aside = True
             try:
                 self.traveller.give_up("interrupted", self._prompt.carry())
             except TimelineError:  # there is nowhere to go back to: stop here
                 self._world.aside = False
                 self.traveller.target = None
+        if self._interrupts and not self.traveller.visiting:
+            self._interrupts = False
+            raise KeyboardInterrupt  # asked again, and the program has come to no event since
+        self._interrupts = True
         self._prompt.interrupt()
         self._clock.aim(0, frozenset(), ())
+
+    def _is_on_its_way(self) -> bool:
+        """To a moment, and nobody is asked before."""
+        return self.traveller.target is not None
 
 
 def _latest_exception() -> BaseException | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import traceback
-from collections.abc import Callable, Mapping
-from types import CodeType, FrameType, MappingProxyType
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from snapshot.debugger.carrying import Carrying
 from snapshot.debugger.chronicle import Chronicle
 from snapshot.debugger.engine import Engine, Event
 from snapshot.debugger.own import Own
-from snapshot.debugger.searching import Found, outwards
+from snapshot.debugger.searching import Found
 from snapshot.debugger.session import names
 from snapshot.debugger.travel import Traveller
 from snapshot.errors import DebuggerError, SnapshotError
@@ -23,14 +23,15 @@ class Journeys(Carrying):
 
     _own: Own
     _past: Engine | None = None
+    # What is done at a command that needs the past, which is not there; it need not return.
+    fetch_past: Callable[[str], None] | None = None
     _goes_on = False  # whether the program is to, after the command that has brought us here
-    # The depths of the frames that ran when the past began: in a traceback there are others
-    # between them, and those that have called them are not.
-    _depths: Mapping[tuple[int, CodeType], int] = MappingProxyType({})
 
     @property
     def _engine(self) -> Engine:
         if self._past is None:
+            if self.fetch_past is not None:
+                self.fetch_past(self.lastcmd)
             raise DebuggerError("nothing is kept of the past here: `snap` begins an experiment")
         return self._past
 
@@ -104,20 +105,14 @@ class Journeys(Carrying):
         return self._engine.moment - (self._engine.event is None)
 
     def _depth(self, frame: FrameType) -> int:
-        """Of a frame on the stack that is looked at; one that has ended has no callers."""
+        """Of a frame on the stack that is looked at; of one that has ended, as it was then: in a
+        traceback there are others between them, and those that have called them are not."""
+        if self._engine.event is None and self._engine.error is not None:
+            raiser, time = self._raised(frame)
+            if raiser is frame and (depth := self._traveller.search("depth", time, {}).depth):
+                return depth
         frames = list(dict.fromkeys(each for each, _ in self.stack))
-        place = frames.index(frame)
-        for above, each in enumerate(frames[place::-1]):
-            if depth := self._depths.get((hash(each), each.f_code)):
-                return depth + above
-        return place + 1
-
-    def _begin_among(self, frame: FrameType) -> None:
-        """The past begins in that frame."""
-        frames = list(outwards(frame, None))
-        self._depths = {
-            (hash(each), each.f_code): depth for depth, each in enumerate(reversed(frames), 1)
-        }
+        return frames.index(frame) + 1
 
     def _raised(self, frame: FrameType) -> tuple[FrameType, int]:
         """Where the exception that has ended the program went out of a frame, or of the nearest

@@ -18,7 +18,7 @@ CUT = -1
 _LEAVING = ("return", "yield", "unwind")
 
 # A frame is known by its hash, which is that of its address: `id` raises an audit event, and takes
-# ten times as long where somebody listens, as `others` does.
+# ten times as long where the program listens to them.
 
 
 class Found(NamedTuple):
@@ -82,6 +82,16 @@ class Passing:
         return Found(time)
 
 
+class Depth(Passing):
+    """That of the frame in which the last event was."""
+
+    def __init__(self, bottom: FrameType | None) -> None:
+        self._bottom = bottom
+
+    def end(self, frame: FrameType | None, time: int) -> Found:
+        return Found(time, depth_of(frame, self._bottom)) if frame is not None else Found(None)
+
+
 class LineBefore:
     """The last line that a frame was at: where it was called, if it was at none."""
 
@@ -135,7 +145,7 @@ class LineBefore:
         if key in self._lines:
             return Found(self._lines[key])
         if key in self._born:
-            return self._call(wanted)  # it has come to no line yet, so the one that calls is the same
+            return self._call(wanted)  # it has come to no line, so its caller has come to no other
         return Found(None, self._there.get(key, CUT))
 
 

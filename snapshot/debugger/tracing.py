@@ -30,7 +30,7 @@ class TracingClock:
     def start(self, frame: FrameType | None) -> None:
         """Raises `DebuggerError` if another debugger is there."""
         other = sys.gettrace()
-        if other is not None:
+        if other is not None and not hasattr(other, "gives_way"):
             raise DebuggerError(f"another debugger, {other!r}, watches this program already")
         while frame is not None:
             if self._own(frame.f_code.co_filename):

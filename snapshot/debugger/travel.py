@@ -62,7 +62,8 @@ class Traveller:
         self.errand: Errand | None = None
         self.news: Mapping[str, Any] = {}
         self.missing = ""
-        self.died: str | None = None
+        self.died: Exit | None = None
+        self._beginning = 0
         self._here: tuple[int, int] | None = None  # the branch and the time of the last state
         self._took = 0.0
         self._made = time.monotonic()
@@ -105,6 +106,39 @@ class Traveller:
         self.chronicle.stopped(Stop(self.branch, now, self._member.at, prompted, place))
         return False
 
+    def begin(self) -> bool:
+        """Make a state of the beginning, which is no moment of the program's; see `freeze`."""
+        self.output.flush()
+        landing = self._member.freeze(About("the beginning"), time.monotonic())
+        if landing is not None:
+            self._land(landing)
+            return True
+        self._beginning = self._member.at
+        self._member.request("name", state=self._beginning, name="the beginning")
+        return False
+
+    def go_to_beginning(self, **brought: Any) -> None:
+        """Let a copy of that state go on, until somebody comes back to this process.
+
+        Raises `DebuggerError` where the program cannot be repeated from there.
+        """
+        if (company := self.chronicle.company(self.branch, 0, 1)) is not None:
+            names = ", ".join(map(repr, company.names))
+            raise DebuggerError(f"the program cannot be run again: it had other threads, {names}")
+        brought |= {"back": ("branch", self._member.branch), "quiet": True}
+        try:
+            self._leave(state=self._beginning, brought=brought)
+        except TimelineError as error:
+            raise DebuggerError(f"the program cannot be run again: {error}") from None
+
+    def go_home(self, branch: int) -> None:
+        """End, and let the process go on that stands at the tip of a branch of the timeline.
+
+        Raises `TimelineError` where there is none.
+        """
+        self.visiting = True
+        self._leave(branch=branch, brought={"quiet": True})
+
     def _shown(self) -> None:
         self.chronicle.shown(self.branch, self._now())
 
@@ -132,7 +166,7 @@ class Traveller:
         self.news = landing.errand.details if landing.errand else landing.brought
         self.target = self.news.get("time")
         self.missing = landing.missing
-        self.died = landing.died[1].rpartition(", ")[2] if landing.died else None
+        self.died = landing.died[2] if landing.died else None
         self.world.repeat(self.branch)
 
     # Where one can go.
@@ -232,6 +266,16 @@ class Traveller:
         last = max(max(times, default=now), self.known.shown)
         self.chronicle.reached(self.branch, last + (last > now), None)
         return max(last, now, self.known.tip - 1)
+
+    def stand_before_the_end(self, last: int, carried: bytes) -> None:
+        """The process whose place this one takes has died after that time: go on to it."""
+        self.news = {
+            "back": ("state", self._member.at),
+            "carried": carried,
+            "told": f"The program {self.died}, after position {self.recover(last)}.",
+        }
+        self.chronicle.reached(self.branch, last + 1, None)
+        self.died, self.target = None, last
 
     def _remembered(self) -> Iterator[tuple[int, int]]:
         """The branch and the time of all that the world has given."""

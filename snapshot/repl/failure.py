@@ -38,24 +38,32 @@ def remember(error: BaseException) -> None:
     sys.last_traceback = error.__traceback__
 
 
-def post_mortem(error: BaseException) -> None:
+def post_mortem(error: BaseException, *, has_past: bool = False) -> str | None:
     """Open the debugger where the exception was raised, in an experiment.
 
     Returns when that has ended, in whatever way. After `keep` it returns in the experiment, which
     is the original then, when the debugger ends.
+
+    has_past: whether the past can be had; then a command that goes there ends the experiment, and
+    is what this returns.
     """
     try:
         frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
         if not tree.snapshot_at(Place.at(frame, line)):
-            return
+            experiment = tree.last_experiment()
+            return experiment.value if has_past and experiment is not None else None
     except SnapshotError as reason:
         print(f"snapshot: no debugger: {reason}", file=sys.stderr)
-        return
+        return None
     debugger = Pdb()
+    if has_past:
+        outermost = tree.snapshots()[0].index
+        debugger.fetch_past = lambda command: tree.revert(to=outermost, value=command)
     debugger.reset()
     debugger.interaction(None, error.__traceback__)
     if tree.in_snapshot():
         tree.revert()
+    return None
 
 
 class Frame:

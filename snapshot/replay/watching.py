@@ -8,19 +8,17 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
 from snapshot.errors import UsageError
 from snapshot.replay.frames import Call, Calls, Code
+from snapshot.replay.names import Names, patterns
 from snapshot.replay.recorded import Options
 from snapshot.replay.recorder import Recorder
-from snapshot.store import functions
 
 _OURS = "snapshot"
 _TOOLS = (3, 4, 5)  # 0, 1 and 2 are those of debuggers, coverage and profilers
-_OPTIMIZED = 0x1  # a flag of code that is neither a module's nor a class's
 
 
 def recording(
@@ -52,17 +50,10 @@ def recording(
     tool id of `sys.monitoring` is free.
     """
     options = Options.of(redact, max_value_bytes, when, sample, keep_last, background)
-    names = _Names(_patterns("include", include), _patterns("exclude", exclude))
+    names = Names(patterns("include", include), patterns("exclude", exclude))
     if not names.included:
         raise UsageError("include=(): give names of functions, as in include='package.*'")
     return Recording(Calls(names.__contains__, Recorder.of(store), options))
-
-
-def _patterns(name: str, given: str | Iterable[str]) -> tuple[str, ...]:
-    patterns = (given,) if isinstance(given, str) else tuple(given)
-    if not all(isinstance(each, str) and each for each in patterns):
-        raise UsageError(f"{name}={given!r}: give names of functions, as in {name}='package.*'")
-    return patterns
 
 
 class Recording:
@@ -96,34 +87,6 @@ class Recording:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-class _Names:
-    """Those that are recorded."""
-
-    def __init__(self, included: tuple[str, ...], excluded: tuple[str, ...]) -> None:
-        self.included = included
-        self._excluded = excluded
-
-    def __contains__(self, frame: FrameType) -> bool:
-        """Whether a frame is that of a function of these names."""
-        code = frame.f_code
-        if not code.co_flags & _OPTIMIZED:
-            return False
-        if code.co_name.startswith("<") and code.co_name != "<lambda>":
-            return False
-        module = str(frame.f_globals.get("__name__"))
-        if module.partition(".")[0] == _OURS:
-            return False
-        names = (module, f"{module}.{code.co_qualname}", functions.key_of(code, module))
-        return not _match(self._excluded, names) and _match(self.included, names)
-
-
-def _match(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
-    return any(
-        names[0].startswith(f"{each}.") or any(fnmatchcase(name, each) for name in names)
-        for each in patterns
-    )
 
 
 if sys.version_info >= (3, 12):

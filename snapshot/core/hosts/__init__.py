@@ -49,10 +49,14 @@ def hangs() -> str | None:
 
 
 class Guests:
-    """The hosts that are there at one snapshot, and what each of them remembers."""
+    """The hosts that are there at one snapshot, and what each of them remembers.
 
-    def __init__(self) -> None:
-        self._present = [(host, host.before()) for host in HOSTS if modules.loaded(host.module)]
+    ending: whether those are among them that let an experiment end before the program does.
+    """
+
+    def __init__(self, *, ending: bool = True) -> None:
+        hosts = (each for each in HOSTS if modules.loaded(each.module))
+        self._present = [(each, each.before()) for each in hosts if ending or not each.ends]
 
     def in_experiment(self, tell: Callable[[str, Any], None]) -> None:
         for host, memo in self._present:
@@ -75,6 +79,13 @@ class Guests:
     def keep(self) -> None:
         for host, memo in self._present:
             host.keep(memo)
+
+
+def serve_no_more() -> None:
+    """In a process whose sockets lead nowhere: what serves ends after the present request."""
+    host = SocketServer()
+    if modules.loaded(host.module):
+        host.in_experiment(host.before(), lambda _: None)
 
 
 def handed_over() -> dict[str, Any]:

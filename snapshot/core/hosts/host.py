@@ -16,6 +16,8 @@ class Host:
     module = ""
     # Beginnings of the names of threads that the host makes again itself: their loss is no loss.
     threads: tuple[str, ...] = ()
+    # Whether it lets an experiment end before the program does; a state of a timeline does not.
+    ends = False
 
     def hangs(self) -> str | None:
         return None

@@ -27,12 +27,11 @@ class Asyncio(Host):
             wakeup = signal.set_wakeup_fd(-1)
             signal.set_wakeup_fd(wakeup)
         census.look()
-        loops = census.known(sys.modules["asyncio.base_events"].BaseEventLoop)
-        return events._get_running_loop(), policy, getattr(policy, "_local", None), wakeup, loops
+        return events._get_running_loop(), policy, getattr(policy, "_local", None), wakeup
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
-        running, policy, local, wakeup, loops = memo
-        for loop in loops:
+        running, policy, local, wakeup = memo
+        for loop in census.known(sys.modules["asyncio.base_events"].BaseEventLoop):
             self._own_self_pipe(loop)
         if policy is not None:
             policy._local = local
@@ -85,6 +84,7 @@ class SocketServer(Host):
     """
 
     module = "socketserver"
+    ends = True
 
     def before(self) -> Any:
         serve_forever = sys.modules[self.module].BaseServer.serve_forever.__code__

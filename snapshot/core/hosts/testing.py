@@ -20,6 +20,7 @@ class Pytest(Host):
     """
 
     module = "_pytest.runner"
+    ends = True
 
     # What would take from the files of the capture, and what it is in the experiment.
     _capture: ClassVar[dict[str, Any]] = {

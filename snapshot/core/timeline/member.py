@@ -55,15 +55,16 @@ class Landing(NamedTuple):
 
     number: of the next cell. at: the state where it is. branch: which it is on.
     brought: what the process that was left has sent along. died: the process whose place it takes,
-    and what became of it. busy: whether futures run. errand: what it is to find out, if it is a
-    copy that does nothing else. missing: what a copy has not, that was there; as text.
+    what became of it, in words, and how it ended. busy: whether futures run. errand: what it is to
+    find out, if it is a copy that does nothing else. missing: what a copy has not, that was there;
+    as text.
     """
 
     number: int
     at: int
     branch: int
     brought: Mapping[str, Any] = MappingProxyType({})
-    died: tuple[int, str] | None = None
+    died: tuple[int, str, Exit] | None = None
     busy: bool = False
     errand: Errand | None = None
     missing: str = ""

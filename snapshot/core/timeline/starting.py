@@ -7,7 +7,7 @@ import os
 import signal
 from typing import NoReturn
 
-from snapshot.core import line, process
+from snapshot.core import line, process, signals
 from snapshot.core.moment import Moment
 from snapshot.core.timeline.channel import Channel
 from snapshot.core.timeline.copies import Copy
@@ -66,6 +66,7 @@ def supervise_experiment() -> Member:
     """
     process.adopt_orphans()
     ours, theirs = Channel.pair()
+    timers = {which: signal.setitimer(which, 0) for which in signals.TIMERS}
     child = process.fork()
     if child is not None:
         gc.freeze()  # nothing of the program's is deleted here, nor closes a descriptor
@@ -74,6 +75,8 @@ def supervise_experiment() -> Member:
     ours.close()
     moment: Moment = line.here.moments[-1]
     moment.go_on_in_fork()
+    for which, (left, interval) in timers.items():
+        signal.setitimer(which, left, interval)
     return Member(theirs)
 
 

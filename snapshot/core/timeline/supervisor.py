@@ -314,7 +314,7 @@ class Supervisor:
         *,
         drop: bool = False,
         branch: Branch | None = None,
-        died: tuple[int, str] | None = None,
+        died: tuple[int, str, Exit] | None = None,
     ) -> None:
         """Let a copy of a state go on: as a branch of its own, or in the place of another one."""
         facts: dict[str, Any] = {
@@ -655,7 +655,7 @@ class Supervisor:
             while (refuge := self._timeline.refuge(branch)) is not None:
                 why = f"process {pid}, {cell}, {how}"
                 try:
-                    self._wake(refuge, b"", branch=branch, died=(pid, why))
+                    self._wake(refuge, b"", branch=branch, died=(pid, why, how))
                 except TimelineError as error:
                     say(f"snapshot: {error}")
                     self._evict(refuge)

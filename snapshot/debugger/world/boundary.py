@@ -41,7 +41,8 @@ class Boundary:
     nothing that lasts is allocated for a record.
 
     aside: whether calls are simply done. differs: called with what was done then, and what is
-    done now. shows: called when the program writes to a standard stream. thread: the only one
+    done now. shows: called when the program writes to a standard stream.
+    accompanied: called with the name of a thread that is about to be started. thread: the only one
     whose calls count, 0 if nobody's do. reopened: the descriptors that a repeat has opened anew,
     on the same file as then. began: when this was made, in nanoseconds. garbage: the program's.
     stands_for: which descriptor the program means by a number.
@@ -51,6 +52,7 @@ class Boundary:
         self.aside = True
         self.shows: Callable[[], None] = _nothing
         self.differs: Callable[[str, str], NoReturn] = _refuse
+        self.accompanied: Callable[[str], None] = _heard
         self.repeating = False
         self.thread = 0
         self.reopened: set[int] = set()
@@ -65,24 +67,37 @@ class Boundary:
         self._mark = b""
         self._offset = bytearray(_OFFSET.size)
         _put(self._offset, 0, tape.end)
+        self._behind = self._offset  # the record that was appended last
+        self._follows = False
 
     def remember(self, branch: int) -> None:
         """From now on calls are done, and what comes of them is appended for this branch."""
         _put(self._offset, 0, self._tape.end)
+        self._behind = self._offset
         self._begin(branch, repeating=False)
 
     def repeat(self, branch: int) -> None:
         """From now on outcomes are taken from the records of this branch, from here on."""
+        self._offset = self._behind
         self._mark = _dumps((branch,), _FORMAT)[_BRANCH]
         self.reopened.clear()
         self._begin(branch, repeating=True)
+
+    def follow(self, source: int, branch: int) -> None:
+        """From now on outcomes are taken from the records of a branch on which no events were
+        counted, from here on, and appended for another branch."""
+        self.repeat(source)
+        self._behind = bytearray(_OFFSET.size)
+        _put(self._behind, 0, self._tape.end)
+        self._branch = branch
+        self._follows = True
 
     def milestone(self, place: str) -> None:
         """The program is here now; in a repeat it must be here when it was.
 
         Here its garbage goes, if there is enough of it.
         """
-        if not self.repeating:
+        if not self.repeating or self._follows:
             self.note(_MILESTONE, place)
             if self.garbage.is_enough():
                 self.note(_GARBAGE, None)
@@ -110,18 +125,18 @@ class Boundary:
             record = _dumps((self._branch, self._now(), name, outcome), _FORMAT)
         except ValueError:
             record = self._pickled(name, outcome, _PICKLED)
-        _put(self._offset, 0, self._append(record))
+        _put(self._behind, 0, self._append(record))
 
-    def note_error(self, name: str, error: Exception) -> None:
+    def note_error(self, name: str, error: BaseException) -> None:
         """Append what a call has raised."""
         record = self._pickled(name, error, _RAISED)
-        _put(self._offset, 0, self._append(record))
+        _put(self._behind, 0, self._append(record))
 
     def do(self, name: str, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Make a call, and append what comes of it."""
         try:
             outcome = original(*args, **kwargs)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             self.note_error(name, error)
             raise
         self.note(name, outcome)
@@ -139,8 +154,12 @@ class Boundary:
         """What came of this call then: returned, or raised."""
         time = self._now()
         found = self._next()
-        if found is None or found[2] != name or found[1] != time:
+        is_then = found is not None and (found[1] == time or self._follows)
+        if not is_then or found[2] != name:
             self.differs(_told(found), f"{name}() at {time}")
+        if self._follows:
+            record = _dumps((self._branch, time, *found[2:]), _FORMAT)
+            _put(self._behind, 0, self._append(record))
         if len(found) == 4:
             return found[3]
         outcome, how = found[3:]
@@ -169,6 +188,7 @@ class Boundary:
 
     def _begin(self, branch: int, *, repeating: bool) -> None:
         self._branch = branch
+        self._follows = False
         self.repeating = repeating
         self.thread = self._owner or get_ident()
 
@@ -192,6 +212,10 @@ class Boundary:
 
 def _nothing() -> None:
     """Who is told that something is shown, if nobody else is."""
+
+
+def _heard(thread: str) -> None:
+    """Who is told that a thread is about to be started, if nobody else is."""
 
 
 def _itself(fd: int) -> int:

@@ -31,7 +31,7 @@ def plain(b: Boundary, name: str, original: Function) -> Function:
                 return take(name)
             try:
                 outcome = original(*args, **kwargs)
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 note_error(name, error)
                 raise
             note(name, outcome)
@@ -97,7 +97,7 @@ def forking(b: Boundary, name: str, original: Function) -> Function:
     def remembered(*args: Any, **kwargs: Any) -> Any:
         try:
             outcome = b.unheard(original, *args, **kwargs)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             b.note_error(name, error)
             raise
         # What a fork gives the child is 0, alone or with a descriptor.
@@ -115,6 +115,22 @@ def forking(b: Boundary, name: str, original: Function) -> Function:
         return outcome
 
     return replaced(b, original, remembered, repeated)
+
+
+def starts_thread(b: Boundary, name: str, original: Function) -> Function:
+    """It is done; who watches the program hears of it before. What threads do is not repeated."""
+
+    def started(function: Any, *args: Any, **kwargs: Any) -> Any:
+        b.accompanied(_name_of(function))
+        return original(function, *args, **kwargs)
+
+    return replaced(b, original, started, started)
+
+
+def _name_of(function: Any) -> str:
+    """The name of the thread that runs it."""
+    thread = getattr(function, "__self__", None)
+    return str(getattr(thread, "name", None) or getattr(function, "__qualname__", function))
 
 
 def reads_clock(position: int) -> Kind:
@@ -161,7 +177,7 @@ def gives_data(offset: int | None) -> Kind:
         def remembered(*args: Any, **kwargs: Any) -> Any:
             try:
                 data = original(*args, **kwargs)
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 b.note_error(name, error)
                 raise
             b.note(
@@ -192,7 +208,7 @@ def fills(
         def remembered(*args: Any, **kwargs: Any) -> Any:
             try:
                 outcome = original(*args, **kwargs)
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 b.note_error(name, error)
                 raise
             data: Any = b""

@@ -98,7 +98,7 @@ def raw_reads(b: Boundary, name: str, original: Function) -> Function:
     def remembered(file: Any, *args: Any) -> Any:
         try:
             data = original(file, *args)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             b.note_error(name, error)
             raise
         b.note(name, reading.kept(data, _fileno(file), None, b.began))

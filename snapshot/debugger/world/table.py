@@ -15,6 +15,7 @@ from snapshot.debugger.world.calls import (
     plain,
     quietly,
     reads_clock,
+    starts_thread,
 )
 from snapshot.debugger.world.choosing import Kind
 
@@ -68,7 +69,10 @@ FUNCTIONS: dict[str, Kinds] = {
     ),
     "builtins": ((files.opens, "open"), (clocks.asks, "input")),
     "_posixsubprocess": ((forking, "fork_exec"),),
-    "_thread": ((plain, "get_native_id"),),
+    "_thread": (
+        (plain, "get_native_id"),
+        (starts_thread, "start_new_thread start_new start_joinable_thread"),
+    ),
     "_uuid": ((plain, "generate_time_safe"),),
     "resource": ((plain, "getrusage"),),
     "gc": (

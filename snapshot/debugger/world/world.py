@@ -34,8 +34,8 @@ class World(Boundary):
         self._methods: list[tuple[type, str, Any, Any]] = []
         self._inside = False
 
-    def enter(self) -> None:
-        """Put all replacements in place."""
+    def enter(self, *, collects: bool = True) -> None:
+        """Put all replacements in place. collects: see `collects`."""
         if self._inside:
             return
         self._inside = True
@@ -47,8 +47,13 @@ class World(Boundary):
             functions |= {self._functions[id(f)] for f in functions if id(f) in self._functions}
         for cls, name, _, new in self._methods:
             put_in_type(cls, name, new)
-        self.garbage.enter()
+        if collects:
+            self.collects()
         atexit.register(self.leave)
+
+    def collects(self) -> None:
+        """From now on the program's garbage goes at milestones, and is not remembered otherwise."""
+        self.garbage.enter()
 
     def leave(self) -> None:
         """Put the originals back."""

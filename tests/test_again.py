@@ -1,0 +1,165 @@
+"""`snapshot run` at a terminal: a program that fails is run once more when its past is wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.debugging import Debugging
+from tests.terminal import Terminal
+
+ASKED = re.compile(r"\[(Y/n|y/N)\] $")
+
+FAILS = """
+import random, time, uuid
+
+def share(of, among):
+    part = random.random()
+    began = time.time()
+    name = uuid.uuid4()
+    return of / among
+
+print("begins")
+words = input("words? ").split()
+total = 0
+for each in words:
+    total += int(each)
+share(total, 0)
+"""
+
+
+class Running:
+    """A program under `snapshot run`, up to its end; then `it` is the debugger there."""
+
+    def __init__(self, terminal: Terminal, source: str) -> None:
+        self.terminal = terminal
+        self._source = source.lstrip("\n")
+        (terminal.directory / "p.py").write_text(self._source)
+        terminal.line("snapshot run p.py")
+
+    def answer(self, text: str) -> None:
+        """To a question, with [Y/n]."""
+        self.terminal.wait_for(ASKED, since=self.terminal.typed_at)
+        self.terminal.line(text)
+
+    def debug(self) -> Debugging:
+        """Answer that the program is to be debugged; at the prompt."""
+        self.terminal.wait_for(ASKED, since=self.terminal.typed_at)
+        return Debugging(self.terminal, self._source, command="y")
+
+
+@pytest.fixture
+def run(open_terminal: Callable[..., Terminal]) -> Callable[[str], Running]:
+    return lambda source: Running(open_terminal(rows=40, columns=160), source)
+
+
+def test_the_past_of_a_program_that_failed(run: Callable[[str], Running]) -> None:
+    program = run(FAILS)
+    terminal = program.terminal
+    terminal.wait_for("words? ")
+    terminal.line("3 4 5")
+    it = program.debug()
+    values = it.say("p of, part, began, name")
+    it.say("rn")
+    assert "snapshot: the program runs again, for its past; it took " in terminal.transcript()
+    assert it.line == 7
+    assert it.lines("rn", "n") == [6, 7]
+    assert it.say("p of, part, began, name") == values
+    assert "total: 7 → 12" in it.say("up", "last total")
+    assert (it.line, it.say("p words, each")) == (13, "(['3', '4', '5'], '5')")
+    it.say("total = 30", "c")
+    assert "branch 2 begins at" in terminal.transcript()
+    assert it.say("p of") == "35"
+    terminal.line("q")
+    program.answer("n")
+    terminal.prompt()
+    assert terminal.run("echo $?") == "1"
+    assert not terminal.pids()
+    assert terminal.transcript().count("begins") == 1 + terminal.transcript().count("branch 2 begins")
+
+
+def test_a_crash_is_gone_back_from(run: Callable[[str], Running]) -> None:
+    program = run(
+        "import ctypes\n\ndef crash(number):\n    twice = 2 * number\n    ctypes.string_at(0)\n\n"
+        "for each in range(2000):\n    pass\ncrash(4)\n"
+    )
+    program.terminal.wait_for("snapshot: the program was killed by SIGSEGV; debug it? [Y/n] ")
+    it = program.debug()
+    assert "The program was killed by SIGSEGV, after position " in it.shown
+    assert it.line == 5
+    assert it.say("p twice") == "8"
+    assert it.lines("rn", "rn", "rn") == [4, 9, 7]
+    assert it.say("p each") == "1999"
+    it.say("q")
+    assert program.terminal.run("echo $?") == "139"
+    assert not program.terminal.pids()
+
+
+@pytest.mark.parametrize(
+    ("statement", "status"),
+    [
+        ("os._exit(3)", "3"),
+        ("sys.exit(4)", "4"),
+        ("sys.exit('no')", "1"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "143"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "137"),
+        ("pass", "0"),
+    ],
+)
+def test_the_status_is_the_programs(
+    run: Callable[[str], Running], statement: str, status: str
+) -> None:
+    terminal = run(f"import os, signal, sys\nprint('once')\n{statement}\n").terminal
+    terminal.prompt()
+    assert terminal.transcript().count("once") == 1
+    assert terminal.run("echo $?") == status
+    assert not terminal.pids()
+
+
+def test_a_program_with_threads_is_not_run_again(run: Callable[[str], Running]) -> None:
+    program = run(
+        "import threading\nthread = threading.Thread(target=int, name='counts')\n"
+        "thread.start()\nthread.join()\n1 / 0\n"
+    )
+    it = program.debug()
+    it.terminal.line("rn")
+    it.terminal.wait_for("the program cannot be run again: it had other threads, 'counts'")
+    program.answer("n")
+    it.terminal.prompt()
+    assert it.terminal.run("echo $?") == "1"
+
+
+def test_a_program_that_ends_otherwise_is_not_believed(run: Callable[[str], Running]) -> None:
+    program = run("import ctypes\nraise ValueError(ctypes.CDLL(None).getpid())\n")
+    it = program.debug()
+    it.terminal.line("rs")
+    it.terminal.wait_for("run again, the program ends otherwise: ValueError: ")
+    program.answer("n")
+    it.terminal.prompt()
+
+
+def test_ctrl_c_ends_the_second_run(run: Callable[[str], Running]) -> None:
+    program = run(
+        "import os\nfor turn in range(3_000_000):\n    pass\nos.write(1, b'done\\n')\n1 / 0\n"
+    )
+    it = program.debug()
+    it.terminal.line("rn")
+    it.terminal.wait_for("Ctrl-C ends that")
+    it.terminal.type("\x03")
+    it.terminal.wait_for("snapshot: interrupted")
+    program.answer("n")
+    it.terminal.prompt()
+    assert it.terminal.run("echo $?") == "1"
+    assert not it.terminal.pids()
+
+
+def test_ctrl_c_ends_the_program(run: Callable[[str], Running]) -> None:
+    program = run("import time\nprint('sleeps')\nwhile True:\n    time.sleep(0.01)\n")
+    program.terminal.wait_for("sleeps")
+    program.terminal.type("\x03")
+    program.terminal.wait_for("KeyboardInterrupt")
+    program.answer("n")
+    program.terminal.prompt()
+    assert program.terminal.run("echo $?") == "130"
