@@ -12,6 +12,7 @@ _NAMES = (
     *("fork", "guards", "files", "compact", "call", "collect", "load", "timeline", "prompts"),
     "replay",
     "debugger",
+    "testing",
     "rewindable",
 )
 _TOGETHER = {"timeline": ("timeline", "prompts", "checkouts")}

@@ -14,6 +14,8 @@ from benchmarks.harness import (
     by_turns,
     compare,
     main,
+    megabytes,
+    milliseconds,
     show,
     small_objects,
     small_pages,
@@ -76,8 +78,9 @@ def many() -> None:
     took = time.perf_counter() - begun
     memory, *rest = process.memory_info().rss, process.num_fds(), len(process.children())
     assert tuple(rest) == before[1:], rest
-    show("100,000 calls", f"{took:.0f} s, {(memory - before[0]) / 1e6:.1f} MB more, nothing left")
-    show("a recursion of 500 calls", f"{timed(partial(deep, 500)) * 1000 / 500:.2f} ms a call")
+    more = megabytes(memory - before[0])
+    show("100,000 calls", f"{milliseconds(took / 100_000)} each; they leave {more}")
+    show("a recursion of 300 calls", f"{milliseconds(timed(partial(deep, 300)) / 300)} each")
 
 
 def _times(count: int, action: Callable[[], object]) -> None:

@@ -77,7 +77,9 @@ def test_the_past_of_a_program_that_failed(run: Callable[[str], Running]) -> Non
     terminal.prompt()
     assert terminal.run("echo $?") == "1"
     assert not terminal.pids()
-    assert terminal.transcript().count("begins") == 1 + terminal.transcript().count("branch 2 begins")
+    assert terminal.transcript().count("begins") == 1 + terminal.transcript().count(
+        "branch 2 begins"
+    )
 
 
 def test_a_crash_is_gone_back_from(run: Callable[[str], Running]) -> None:

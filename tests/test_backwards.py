@@ -819,3 +819,29 @@ def test_help_tells_of_every_command(debug: Start) -> None:
     for name in [*names.split(), "try", "run", "debug", "q"]:
         assert len(it.say(f"help {name}").splitlines()) >= 3
     assert it.quit() == 0
+
+
+def test_looking_changes_nothing(debug: Start) -> None:
+    it = debug(
+        """
+        found = [1, 2, 3]
+        def last():
+            return found.pop()
+        first = 1
+        print(found, first)
+        """
+    )
+    assert it.lines("n", "n", "n") == [2, 4, 5]
+    assert [it.say(each) for each in ("p last()", "pp last()", "p found")] == [
+        "3",
+        "3",
+        "[1, 2, 3]",
+    ]
+    assert it.say("whatis last()") == "<class 'int'>"
+    assert it.say("p last() / 0") == "*** ZeroDivisionError: division by zero"
+    assert it.lines("rn") == [4]
+    assert it.say("p found.append(4), found") == "(None, [1, 2, 3, 4])"
+    assert it.lines("n") == [5]
+    assert it.say("c").startswith("[1, 2, 3] 1\nThe program has ended.")
+    assert "branch 2" not in it.terminal.transcript()
+    assert it.quit() == 0

@@ -406,7 +406,8 @@ def test_a_fixture_sees_at_its_end_how_the_test_went(run: Run, tmp_path: Path) -
                 yield
                 with open("notes", "a") as notes:
                     report = request.node.report_call
-                    print(report.outcome, report.sections[-1], file=notes)
+                    where = "def test_" in report.longreprtext
+                    print(report.outcome, report.sections[-1], where, file=notes)
             """
         )
     )
@@ -422,9 +423,9 @@ def test_a_fixture_sees_at_its_end_how_the_test_went(run: Run, tmp_path: Path) -
     )
     assert outcome(result.stdout) == "2 failed, 1 passed"
     assert (tmp_path / "notes").read_text().splitlines() == [
-        "passed ('added', 'NoneType')",
-        "failed ('added', 'AssertionError')",
-        "failed ('added', 'Failed')",
+        "passed ('added', 'NoneType') False",
+        "failed ('added', 'AssertionError') True",
+        "failed ('added', 'Failed') False",
     ]
     assert result.stdout.count("- added -") == 2, result
 
@@ -756,8 +757,22 @@ def test_one_that_is_expected_to_fail_is_let_go(debug: Debug) -> None:
     assert "run again" not in it.terminal.transcript()
 
 
+def test_ctrl_c_ends_the_session(terminal: Terminal) -> None:
+    source = "def test_runs():\n    print('running')\n    while True: pass\ndef test_next(): ...\n"
+    (terminal.directory / "p.py").write_text(source)
+    terminal.line(f"{PYTEST} -s --snapshot p.py")
+    terminal.wait_for("running")
+    terminal.type("\x03")
+    terminal.prompt()
+    assert "KeyboardInterrupt" in terminal.transcript()
+    assert "passed" not in terminal.transcript()
+    assert not terminal.pids()
+
+
 def test_nobody_is_asked_without_a_terminal(debug: Debug) -> None:
     it = debug(SHOP, "--snapshot --collect-only")
+    it.say(f"{PYTEST} -p no:terminal --snapshot p.py")
+    assert it.terminal.run("echo $?") == "1"
     for redirected in ("< /dev/null", "| cat"):
         shown = it.terminal.run(f"{PYTEST} -q --snapshot p.py {redirected}")
         assert outcome(shown) == "2 failed, 1 passed"

@@ -174,6 +174,42 @@ def test_a_post_mortem_goes_back_and_forth(debug: Start) -> None:
     assert not it.terminal.pids()
 
 
+def test_the_program_can_also_be_run_again(debug: Start) -> None:
+    it = debug(
+        """
+        import time
+        from snapshot import rewindable
+
+        passwords = open("/etc/passwd")
+
+        @rewindable
+        def share(people):
+            begun = time.time_ns()
+            line = passwords.readline()
+            people.clear()
+            return begun / len(people)
+
+        for count in (0, 1):
+            try:
+                share([count])
+            except ZeroDivisionError:
+                if count:
+                    raise
+        """,
+        "snapshot run p.py",
+    )
+    begun = it.say("p begun, line")
+    it.say("rewind share")
+    assert (it.line, it.say("p people")) == (8, "[1]")
+    assert it.lines("n", "rn") == [9, 8]
+    assert "snapshot: back at 1" in it.say("q")
+    it.say("rn")
+    assert "the program runs again" in it.shown
+    assert it.say("p begun, line") == begun
+    assert it.lines("rn", "rn") == [10, 9]
+    assert it.say("rewind").startswith("no call can be gone back to")
+
+
 def test_where_nothing_was_kept_the_command_says_so(debug: Start) -> None:
     it = debug("1 / 0\n", "snapshot run p.py")
     assert it.say("rewind").startswith("no call can be gone back to: @rewindable")

@@ -92,7 +92,8 @@ class Again(Engine):
 
     def close(self) -> None:
         """The program has ended, and its past is not wanted any more."""
-        self.traveller.bye()
+        if self.traveller.is_here():
+            self.traveller.bye()
 
     # In a copy of the beginning.
 

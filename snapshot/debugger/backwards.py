@@ -37,6 +37,7 @@ from snapshot.debugger.searching import (
 from snapshot.debugger.stepping import write_locals
 from snapshot.debugger.trial import trial
 from snapshot.debugger.typed import read_no_further
+from snapshot.debugger.world import World
 from snapshot.errors import DebuggerError
 
 
@@ -338,6 +339,34 @@ class Pdb(Rewinding):
         for line in result.value:
             self.message(line)
 
+    def do_p(self, arg: str) -> None:
+        """p expression
+
+        Print the value. What the expression calls is called in a fork that is thrown away; a
+        statement changes the program.
+        """
+        self._looked_at(arg, super().do_p)
+
+    def do_pp(self, arg: str) -> None:
+        """pp expression
+
+        Pretty-print the value; otherwise as `p`.
+        """
+        self._looked_at(arg, super().do_pp)
+
+    def do_whatis(self, arg: str) -> None:
+        """whatis expression
+
+        Print the type of the value; otherwise as `p`.
+        """
+        self._looked_at(arg, super().do_whatis)
+
+    def _looked_at(self, arg: str, look: Callable[[str], Any]) -> None:
+        if self._past is None or not _changes(arg):
+            look(arg)
+        else:
+            self._try(lambda: fork_call(look, arg))
+
     def do_watch(self, arg: str) -> None:
         """watch [expression]
 
@@ -454,7 +483,7 @@ def set_trace(*, header: str | None = None) -> None:
 
 def keeps_past() -> bool:
     """Whether this process, or what it was forked from, keeps the past of what it does."""
-    return _here is not None and _here._past is not None
+    return World.here is not None and World.here.counts
 
 
 def begin_at_entry(code: CodeType, frame: FrameType) -> None:
@@ -464,6 +493,8 @@ def begin_at_entry(code: CodeType, frame: FrameType) -> None:
     """
     if _here is not None:
         _here.halt()
+    if World.here is not None:
+        World.here.leave()  # that of the process that waits
     debugger = _in_pytest()
     if debugger is not None:
         _capture_no_more()

@@ -6,6 +6,7 @@ begin ── a fork is frozen ── the call ──┬── returns: it ends
 
 from __future__ import annotations
 
+import contextlib
 from types import CodeType, FrameType
 from typing import Any
 
@@ -14,6 +15,7 @@ from snapshot.core.entry import Entry
 from snapshot.core.line import Place
 from snapshot.core.messages import say
 from snapshot.debugger import backwards
+from snapshot.debugger.world import World
 from snapshot.errors import CannotFork, SnapshotError, UsageError
 
 KEEP = 3
@@ -43,10 +45,11 @@ class Entries:
         """
         if backwards.keeps_past():
             return None
-        if len(self._under_way) >= self._keep:
-            self._under_way.pop(min(1, self._keep - 1)).end()
         try:
-            frozen = entry.freeze(_first_line(code))
+            with _beside():
+                if len(self._under_way) >= self._keep:
+                    self._under_way.pop(min(1, self._keep - 1)).end()
+                frozen = entry.freeze(_first_line(code))
         except CannotFork as error:
             _warn(error)
             return None
@@ -60,6 +63,10 @@ class Entries:
         """A call has returned, or an exception has left it."""
         if ended in self._under_way:
             self._under_way.remove(ended)
+        with _beside():
+            self._end(ended, error)
+
+    def _end(self, ended: Entry, error: BaseException | None) -> None:
         if error is None:
             ended.end()
         elif ended.lives:
@@ -77,11 +84,17 @@ class _Kept:
         self.entries: list[Entry] = []
 
     def __del__(self) -> None:
-        for each in self.entries:
-            each.end()
+        with _beside():
+            for each in self.entries:
+                each.end()
 
     def __reduce__(self) -> Any:
         return tuple, ()
+
+
+def _beside() -> contextlib.AbstractContextManager[None]:
+    """What is done here is not the program's, if what the world gives it is remembered."""
+    return contextlib.nullcontext() if World.here is None else World.here.beside()
 
 
 def _keep_with(error: BaseException, ended: Entry) -> None:

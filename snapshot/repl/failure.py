@@ -12,7 +12,6 @@ from typing import Any, overload
 
 from snapshot.core import tree
 from snapshot.core.line import Place, table
-from snapshot.debugger import Pdb
 from snapshot.errors import SnapshotError
 
 # Whose frames lie between Python's own start and the program.
@@ -55,6 +54,8 @@ def post_mortem(error: BaseException, *, has_past: bool = False) -> str | None:
     except SnapshotError as reason:
         print(f"snapshot: no debugger: {reason}", file=sys.stderr)
         return None
+    from snapshot.debugger import Pdb  # here, since it takes long to load
+
     debugger = Pdb()
     if has_past:
         outermost = tree.snapshots()[0].index

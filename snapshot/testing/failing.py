@@ -10,6 +10,7 @@ goes on, or ends the session ←───────────── `c` or `
 from __future__ import annotations
 
 import signal
+import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, cast
@@ -54,11 +55,12 @@ def run_again(
     file, number, _ = item.location
     place = Place(str(item.path or file), (number or 0) + 1, item.name)
     try:
-        if tree.snapshot_at(place, options=Options(supervised=True)):
-            _debug(item, run, patience)
+        in_experiment = tree.snapshot_at(place, options=Options(supervised=True))
     except SnapshotError as error:
         say(f"snapshot: {item.name} is not run again: {error}")
         return True
+    if in_experiment:
+        _debug(item, run, patience)
     experiment = tree.last_experiment()
     assert experiment is not None
     if experiment.value == _PASSED:
@@ -98,8 +100,11 @@ def _debug(item: pytest.Item, run: Run, patience: float | None) -> NoReturn:
             return error
         return next(iter(witness.failures), None)
 
-    debugger.run_program(supervise_experiment(), failure)
-    raise AssertionError("the debugger of a test ends its process")
+    try:
+        debugger.run_program(supervise_experiment(), failure)
+    except BaseException:  # a fault of our own; pytest must not go on in this process
+        traceback.print_exc()
+    tree.revert(status=1)
 
 
 class Failing(Pdb):
@@ -149,10 +154,10 @@ class Failing(Pdb):
         return f"{self._item.name} {how}. Its past is there (rs, back, goto), c goes on."
 
     def get_stack(
-        self, frame: FrameType | None, traceback: TracebackType | None
+        self, frame: FrameType | None, trace: TracebackType | None
     ) -> tuple[list[tuple[FrameType, int]], int]:
         """As `Pdb`; of an exception, the last frame that is not a helper's which hides itself."""
-        stack, index = super().get_stack(frame, traceback)
+        stack, index = super().get_stack(frame, trace)
         if frame is None:
             while index and _hides(stack[index][0]):
                 index -= 1

@@ -87,8 +87,10 @@ class Forks:
 
     @functools.cached_property
     def _may_ask(self) -> bool:
-        """Whether somebody is at a terminal; the workers of pytest-xdist have none."""
+        """Whether there is a terminal, and pytest writes to it; a worker of xdist has none."""
         if hasattr(self._config, "workerinput"):
+            return False
+        if not self._config.pluginmanager.hasplugin("terminalreporter"):
             return False
         with capturing.suspended(self._config):
             return os.isatty(0) and os.isatty(1)
@@ -104,8 +106,9 @@ class Forks:
         if when != "call" or item.config is not self._config:
             return self._in_this_process(item, when, log, **more)
         self._told, self._debugged = None, False
-        reraise = runner.get_reraise_exceptions(item.config)
-        call = pytest.CallInfo.from_call(lambda: self._run(item), when, reraise)
+        call = pytest.CallInfo.from_call(
+            lambda: self._run(item), when, reraise=(Leave, KeyboardInterrupt)
+        )
         told = self._told
         if told is None:
             for stream, text in zip(("stdout", "stderr"), capturing.read(item.config), strict=True):

@@ -83,6 +83,11 @@ class Boundary:
         self.reopened.clear()
         self._begin(branch, repeating=True)
 
+    @property
+    def counts(self) -> bool:
+        """Whether the program's events are counted, and so its past is kept."""
+        return self._branch > 0
+
     def follow(self, source: int, branch: int) -> None:
         """From now on outcomes are taken from the records of a branch on which no events were
         counted, from here on, and appended for another branch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib
 import os
@@ -10,7 +11,7 @@ import select
 from _thread import get_ident
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from snapshot.debugger.tape import Tape
 from snapshot.debugger.world.boundary import Boundary
@@ -27,6 +28,8 @@ class World(Boundary):
     `aside` is true; a child that the program forks is on its own.
     """
 
+    here: ClassVar[World | None] = None  # the one that is in place
+
     def __init__(self, tape: Tape, now: Callable[[], int]) -> None:
         super().__init__(tape, now)
         self._functions: dict[int, Any] = {}  # replacements by the ids of the originals
@@ -39,6 +42,7 @@ class World(Boundary):
         if self._inside:
             return
         self._inside = True
+        World.here = self
         self._owner = get_ident()
         if not self._functions:
             self._make()
@@ -60,6 +64,7 @@ class World(Boundary):
         if not self._inside:
             return
         self._inside = False
+        World.here = None
         self.thread = 0
         atexit.unregister(self.leave)
         self.garbage.leave()
@@ -68,6 +73,18 @@ class World(Boundary):
         for functions in _SUPPORTING:
             functions -= {f for f in functions if id(f) in self._originals}
         exchange(self._originals)
+
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[None]:
+        """What is done within is nothing of the program's."""
+        if self.aside or get_ident() != self._owner:
+            yield
+            return
+        self.aside = True
+        try:
+            yield
+        finally:
+            self.aside = False
 
     def _make(self) -> None:
         for place, kinds in FUNCTIONS.items():
