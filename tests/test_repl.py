@@ -220,12 +220,12 @@ def test_frames_of_an_uncaught_exception(terminal: Terminal) -> None:
 def test_pdb(terminal: Terminal) -> None:
     repl = Repl(terminal, "--pdb", source=FAILING)
     repl.sees("ZeroDivisionError: division by zero")
-    repl.sees("(Pdb 1)")
+    repl.sees("(Pdb)")
     terminal.line("p text.upper()")
     repl.sees("'IN HERE'")
-    repl.sees("(Pdb 1)")
+    repl.sees("(Pdb)")
     terminal.line("!text = 'spoilt'")
-    repl.sees("(Pdb 1)")
+    repl.sees("(Pdb)")
     terminal.line("q")
     repl.sees("snapshot: back at 0 (program.py:7 inner); the experiment reverted")
     repl.say("frames[-1].text")
@@ -235,9 +235,9 @@ def test_pdb(terminal: Terminal) -> None:
 
 def test_pdb_and_keep(terminal: Terminal) -> None:
     repl = Repl(terminal, "--pdb", source=FAILING)
-    repl.sees("(Pdb 1)")
+    repl.sees("(Pdb)")
     terminal.line("!import sys; sys.modules['__main__'].before = 'kept'")
-    repl.sees("(Pdb 1)")
+    repl.sees("(Pdb)")
     terminal.line("keep")
     repl.sees("snapshot: kept")
     repl.sees("(Pdb) ")

@@ -9,6 +9,7 @@ back in it.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import signal
 import struct
@@ -174,10 +175,8 @@ class Again(Engine):
     def _part(self) -> None:
         """Back to the process that has run the program first, if it is there."""
         if self._home is not None:
-            try:
+            with contextlib.suppress(TimelineError):  # another one was kept
                 self.traveller.go_home(self._home)
-            except TimelineError:  # another one was kept
-                pass
         elif self._killed is not None:
             self.traveller.bye()
             process.exit_now(self._killed)

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import inspect
-import linecache
 import pdb
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType, FrameType
 from typing import Any
 
 from snapshot.core import tree
-from snapshot.core.disposable import fork_call
 from snapshot.core.line import Place
 from snapshot.core.timeline.member import Member
 from snapshot.core.timeline.starting import supervise_experiment
-from snapshot.debugger import breaking
 from snapshot.debugger.again import Again
 from snapshot.debugger.ahead import Ahead
 from snapshot.debugger.engine import Engine, Event
+from snapshot.debugger.looking import may_change
 from snapshot.debugger.own import COMMAND, Own
-from snapshot.debugger.rewinding import Rewinding
-from snapshot.debugger.searching import (
-    Depth,
-    LastChange,
-    LastHit,
-    LineBefore,
-    Passing,
-    Search,
-    content,
-    shown,
-)
+from snapshot.debugger.prompting import Prompting
 from snapshot.debugger.stepping import write_locals
-from snapshot.debugger.trial import trial
 from snapshot.debugger.typed import read_no_further
 from snapshot.debugger.world import World
-from snapshot.errors import DebuggerError
 
 
-class Pdb(Rewinding):
+class Pdb(Prompting):
     """`pdb.Pdb` in which every earlier moment of the program can be gone back to.
 
     In a program that runs already the past begins where it is opened, in an experiment. When that
@@ -52,8 +36,6 @@ class Pdb(Rewinding):
     prompt. options: as for `pdb.Pdb`. changed: whether what was typed may have changed what comes.
     """
 
-    main = "__main__"  # the module among whose names it is asked when the program has ended
-
     def __init__(
         self, own: Own | None = None, commands: Iterable[str] = (), **options: Any
     ) -> None:
@@ -63,7 +45,6 @@ class Pdb(Rewinding):
         self.cmdqueue.extend(commands)
         self._ahead: Ahead | None = None
         self._from_entry = False
-        self._sources: dict[str, Any] = {}
 
     def run_program(
         self, member: Member, run: Callable[[], BaseException | None]
@@ -227,177 +208,10 @@ class Pdb(Rewinding):
         if code is not None:
             self._own.include(code.co_filename)
 
-    # What the engine asks.
-
-    def show(self, event: Event) -> None:
-        """See `engine.Prompt`."""
-        if self._past is not None:
-            self.prompt = f"(Pdb {event.time}) "
-        self.changed = False
-        with self._streams():
-            if event.kind == "line":
-                self.user_line(event.frame)
-            elif event.kind == "call":
-                self.user_call(event.frame, None)
-            elif event.kind == "exception":
-                self.user_exception(event.frame, event.argument)
-            else:
-                self.user_return(event.frame, event.argument)
-
-    @contextlib.contextmanager
-    def _streams(self) -> Iterator[None]:
-        """Ours, wherever the program has put its own."""
-        theirs = sys.stdin, sys.stdout
-        sys.stdin, sys.stdout = ours = self.stdin, self.stdout
-        # What was shown of the sources is not among what the program has read of them.
-        typed = {name: each for name, each in linecache.cache.items() if _is_typed(each)}
-        self._sources |= typed
-        self._sources, linecache.cache = linecache.cache, self._sources
-        try:
-            with self._descriptors():
-                yield
-        finally:
-            self._sources, linecache.cache = linecache.cache, self._sources
-            if (sys.stdin, sys.stdout) == ours:  # else it was changed at the prompt
-                sys.stdin, sys.stdout = theirs
-
-    def _descriptors(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._past is None else self._traveller.output.ours()
-
-    def message(self, msg: str) -> None:
-        """As pdb's own, wherever the program has put its streams."""
-        with self._descriptors():
-            super().message(msg)
-
-    def user_call(self, frame: FrameType, argument_list: Any) -> None:
-        """As pdb's own, wherever it was to stop."""
-        self.message("--Call--")
-        self.interaction(frame, None)
-
-    def show_end(self, moment: int, error: BaseException | None) -> None:
-        """See `engine.Prompt`."""
-        self.prompt = f"(Pdb {moment}) "
-        while not self.quitting:
-            how = "has ended" if error is None else f"was ended by {_first_line(error)}"
-            self.message(self.told_of_end(how))
-            frame = _frame_of(vars(sys.modules[self.main]))
-            with self._streams():
-                if error is None or error.__traceback__ is None:
-                    self.interaction(frame, None)
-                else:
-                    self.interaction(None, error.__traceback__)
-
-    def told_of_end(self, how: str) -> str:
-        """What is said at the end of the program. how: it has come to that."""
-        return f"The program {how}. Its past is there (rs, back, goto), q quits."
-
-    def tell(self, text: str) -> None:
-        """See `engine.Prompt`."""
-        self.message(text)
-
-    def search(self, news: Mapping[str, Any], event: Event) -> Search:
-        """See `engine.Prompt`."""
-        if news["sought"] == "path":
-            return Passing()
-        if news["sought"] == "depth":
-            return Depth(self.botframe)
-        if news["sought"] == "line":
-            return LineBefore(news, event.frame, self.botframe, self._own)
-        if news["sought"] == "hit":
-            self.take(news["carried"])
-            return LastHit(
-                lambda kind, frame: kind == "line" and breaking.would_be_hit(self, frame),
-                frozenset(breaking.lines()),
-            )
-        return LastChange(news, event.frame, self.botframe)
-
-    def set_break(self, filename: str, lineno: int, *more: Any, **others: Any) -> str | None:
-        """As that of `bdb`; it is refused where it would never be hit."""
-        if not self._own(self.canonic(filename)):
-            return f"{filename} is installed code, which is not watched: start with --libraries"
-        return super().set_break(filename, lineno, *more, **others)
-
     # Commands.
 
-    def do_try(self, arg: str) -> None:
-        """try statement
-
-        Run it in a fork that is thrown away: what it writes, its value, and what it would change.
-        """
-        self._try(lambda: self._tried(arg.strip()))
-
-    def _tried(self, statement: str) -> None:
-        assert self.curframe is not None
-        try:
-            code = compile(statement, "<try>", "single")
-        except SyntaxError as error:
-            raise DebuggerError(f"{statement!r} is no statement: {error.msg}") from None
-        result = fork_call(trial, code, self.curframe, capture=True)
-        for text in (result.stdout, result.stderr):
-            if text:
-                self.message(text.decode(errors="replace").rstrip("\n"))
-        for line in result.value:
-            self.message(line)
-
-    def do_p(self, arg: str) -> None:
-        """p expression
-
-        Print the value. What the expression calls is called in a fork that is thrown away; a
-        statement changes the program.
-        """
-        self._looked_at(arg, super().do_p)
-
-    def do_pp(self, arg: str) -> None:
-        """pp expression
-
-        Pretty-print the value; otherwise as `p`.
-        """
-        self._looked_at(arg, super().do_pp)
-
-    def do_whatis(self, arg: str) -> None:
-        """whatis expression
-
-        Print the type of the value; otherwise as `p`.
-        """
-        self._looked_at(arg, super().do_whatis)
-
-    def _looked_at(self, arg: str, look: Callable[[str], Any]) -> None:
-        if self._past is None or not _changes(arg):
-            look(arg)
-        else:
-            self._try(lambda: fork_call(look, arg))
-
-    def do_watch(self, arg: str) -> None:
-        """watch [expression]
-
-        Stop whenever the value of the expression has changed; without one, list those.
-        """
-        expression = arg.strip()
-        if not expression:
-            for each, value in self.watches.items():
-                self.message(f"{each}: {shown(value)}")
-            return
-        self._try(lambda: self._watch(expression))
-
-    def _watch(self, expression: str) -> None:
-        assert self.curframe is not None
-        value = self._evaluated(expression, self.curframe)
-        self.watches[expression] = content(value)
-        self.message(f"{expression}: {shown(content(value))}")
-
-    def do_unwatch(self, arg: str) -> None:
-        """unwatch [expression]
-
-        Watch it no more; without one, watch nothing.
-        """
-        expression = arg.strip()
-        if not expression:
-            self.watches.clear()
-        elif self.watches.pop(expression, None) is None:
-            self.error(f"{expression!r} is not watched")
-
     def default(self, line: str) -> None:
-        if _changes(line):
+        if may_change(line):
             self.changed = True
         super().default(line)
         write_locals(self._frame)
@@ -539,36 +353,3 @@ def _hooks() -> Iterator[None]:
 
 def _hook() -> None:
     sys.breakpointhook = pdb.set_trace = set_trace
-
-
-def _is_typed(source: tuple[Any, ...]) -> bool:
-    """Whether it is in the cache of `linecache` alone: it has no file, and so no time of one."""
-    return len(source) > 1 and source[1] is None
-
-
-def _first_line(error: BaseException) -> str:
-    told = traceback.format_exception_only(error)[-1]
-    return told.strip().partition("\n")[0]
-
-
-_CHANGING = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)
-
-
-def _changes(line: str) -> bool:
-    """Whether a statement may change something: only what looks up names and compares does not."""
-    try:
-        tree = ast.parse(line.removeprefix("!").strip())
-    except SyntaxError:
-        return False
-    if any(isinstance(each, _CHANGING) for each in ast.walk(tree)):
-        return True
-    return not all(isinstance(each, ast.Expr) for each in tree.body)
-
-
-def _frame_of(namespace: dict[str, Any]) -> FrameType:
-    """A frame in which names mean what they mean in a module that has ended."""
-    code = compile("import sys as _\n_ = _._getframe()", "<the end>", "exec")
-    local: dict[str, Any] = {}
-    exec(code, namespace, local)
-    frame: FrameType = local["_"]
-    return frame
