@@ -3,12 +3,14 @@ to what they were."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -513,3 +515,30 @@ def test_ctrl_c_where_the_program_waits(debug: Start) -> None:
     assert it.lines("rs", "last found", "rn", "rn") == [6, 5, 4, 3]
     assert it.lines("n", "n") == [3, 4]
     assert it.quit() == 0
+
+
+def test_what_c_code_writes_is_written_once(debug: Start) -> None:
+    it = debug(
+        """
+        import mmap, sqlite3
+        store = sqlite3.connect("store.db")
+        store.execute("create table numbers (number)")
+        with open("shared.bin", "w+b") as file:
+            file.truncate(4096)
+            shared = mmap.mmap(file.fileno(), 4096)
+        for number in range(3):
+            store.execute("insert into numbers values (?)", [number])
+            store.commit()
+        print(store.execute("select count(*) from numbers").fetchone())
+        """
+    )
+    it.say("b 10", "c")
+    for command in ("rn", "last number", "rs", "goto 9"):
+        assert it.say(command).startswith("*** the program takes another path when it is repeated")
+        assert "sqlite3.OperationalError" in it.shown
+    it.say("cl 1")
+    assert it.say("c").splitlines()[0] == "(3,)"
+    assert it.lines("back") == [10]
+    assert it.quit() == 0
+    with contextlib.closing(sqlite3.connect(it.terminal.directory / "store.db")) as store:
+        assert store.execute("select count(*) from numbers").fetchone() == (3,)

@@ -112,7 +112,7 @@ class Again(Engine):
                 "snapshot: the program runs again, for its past; it took "
                 f"{traveller.news['took']}, Ctrl-C ends that"
             )
-        traveller.output.mute()
+        traveller.mute()
         world.collects()
         world.follow(_UNCOUNTED, traveller.branch)
         self._aim(0)

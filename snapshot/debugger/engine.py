@@ -14,6 +14,7 @@ import atexit
 import signal
 import sys
 import threading
+import traceback
 from bdb import BdbQuit
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -236,7 +237,7 @@ class Engine:
         elif traveller.visiting and event.time >= traveller.known.tip:
             self._reach_the_tip(event)
         elif traveller.visiting and (company := traveller.company(event.time, event.time + 1)):
-            traveller.output.unmute()
+            traveller.unmute()
             self._prompt.tell(f"{company}, and cannot be repeated")
             self._stop(event)
         elif self._prompt.stops(event):
@@ -270,7 +271,7 @@ class Engine:
     def _stop(self, event: Event) -> None:
         """Make a state of this moment, and ask."""
         self._compare(event)
-        self.traveller.output.unmute()
+        self.traveller.unmute()
         if not self._freeze(event, prompted=True):
             self._show(event)
 
@@ -283,7 +284,7 @@ class Engine:
 
     def _show(self, event: Event) -> None:
         traveller = self.traveller
-        traveller.output.unmute()
+        traveller.unmute()
         traveller.tell_where(event.time)
         self.moment, self._asked = event.time, True
         try:
@@ -302,7 +303,7 @@ class Engine:
             if event.time >= traveller.known.tip:
                 traveller.settle(event.time)
             else:
-                traveller.output.mute()
+                traveller.mute()
 
     def _ask(self, event: Event) -> None:
         """Until it is known how to go on from an event."""
@@ -339,8 +340,9 @@ class Engine:
         """The program has ended; what it has done can still be gone back to."""
         self.moment = self._clock.now() + 1
         traveller = self.traveller
-        if traveller.errand is not None and self._searching is not None:
-            traveller.errand.finish(tuple(self._searching.end(None, self.moment)))
+        awaited = self._until if traveller.errand is not None else traveller.target
+        if awaited is not None:
+            self._differs(f"it was on its way at {awaited}", f"{_told_end(error)} at {self.moment}")
         if traveller.visiting and traveller.target is None and traveller.known.process is not None:
             traveller.go(traveller.branch, traveller.known.tip, carried=self._prompt.carry())
         how = "ended" if error is None else f"was ended by {type(error).__name__}"
@@ -349,7 +351,7 @@ class Engine:
             if "carried" in traveller.news:
                 self._prompt.take(traveller.news["carried"])
             traveller.target = None
-        traveller.output.unmute()
+        traveller.unmute()
         traveller.tell_where(self.moment, ended=how)
         try:
             with _Keyboard():
@@ -376,7 +378,7 @@ class Engine:
             return
         self._next_look = event.time + 1
         if traveller.died is not None:
-            traveller.output.unmute()
+            traveller.unmute()
             if told := traveller.chronicle.told:
                 self._prompt.take(told)
             last = traveller.recover(event.time)
@@ -388,11 +390,11 @@ class Engine:
             self._arrive(event)
         else:
             signal.signal(signal.SIGINT, self._interrupted)
-            traveller.output.mute()
+            traveller.mute()
 
     def _arrive(self, event: Event) -> None:
         self.traveller.target = None
-        self.traveller.output.unmute()
+        self.traveller.unmute()
         news = self.traveller.news
         failed = f"*** {news['failed']}" if "failed" in news else None
         accompanied = self.traveller.company(event.time, event.time + 1)
@@ -409,7 +411,7 @@ class Engine:
         if traveller.known.process is not None:
             carried = self._prompt.carry()
             traveller.go(traveller.branch, event.time, carried=carried, plan=plan)
-        traveller.output.unmute()
+        traveller.unmute()
         traveller.settle(event.time)
         if stops:
             self._stop(event)
@@ -446,7 +448,7 @@ class Engine:
             if kind == "call":
                 search.seen(kind, frame, now)  # or a frame that begins here would not be known
             self._compare(Event(now, kind, frame))
-            self.traveller.errand.finish(tuple(search.end(frame, now)))
+            self.traveller.finish(tuple(search.end(frame, now)))
         self._world.aside = False
 
     def _aim_search(self, now: int) -> None:
@@ -466,7 +468,7 @@ class Engine:
         told = f"the program takes another path when it is repeated: {then} then, {now} now"
         traveller = self.traveller
         if traveller.errand is not None:
-            traveller.errand.finish(told)
+            traveller.finish(told)
         if traveller.visiting:
             traveller.give_up(told, self._prompt.carry())
         raise DebuggerError(told)
@@ -490,6 +492,14 @@ class Engine:
     def _is_on_its_way(self) -> bool:
         """To a moment, and nobody is asked before."""
         return self.traveller.target is not None
+
+
+def _told_end(error: BaseException | None) -> str:
+    """How a program has ended."""
+    if error is None:
+        return "it ended"
+    told = traceback.format_exception_only(error)[-1]
+    return f"it was ended by {told.strip().partition(chr(10))[0]}"
 
 
 def _latest_exception() -> BaseException | None:

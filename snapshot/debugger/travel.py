@@ -23,6 +23,7 @@ from snapshot.core.timeline.member import Errand, Landing, Member
 from snapshot.debugger.chronicle import Branch, Chronicle, Company, Stop
 from snapshot.debugger.output import Output
 from snapshot.debugger.searching import CUT, Found
+from snapshot.debugger.shield import Shield
 from snapshot.debugger.tape import Tape
 from snapshot.debugger.world import World
 from snapshot.errors import DebuggerError, TimelineError, UnknownState
@@ -70,6 +71,7 @@ class Traveller:
         self._looked = 0, self._made
         self._stride = 1
         self.output = Output()
+        self._shield = Shield()
         self.world.stands_for = self.output.stands_for
 
     # States.
@@ -168,6 +170,23 @@ class Traveller:
         self.missing = landing.missing
         self.died = landing.died[2] if landing.died else None
         self.world.repeat(self.branch)
+        self._shield.up()
+
+    def mute(self) -> None:
+        """The program is repeated: what it does has no effect from now on."""
+        self.output.mute()
+        self._shield.up()
+
+    def unmute(self) -> None:
+        """Somebody is asked, or what the program does is done for the first time."""
+        self._shield.down()
+        self.output.unmute()
+
+    def finish(self, answer: Any) -> NoReturn:
+        """End an errand."""
+        assert self.errand is not None
+        self._shield.down()
+        self.errand.finish(answer)
 
     # Where one can go.
 

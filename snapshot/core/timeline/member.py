@@ -425,6 +425,7 @@ class Member:
     def _go_on(self, copy: Copy, mask: set[int], errand: Errand) -> Landing:
         """Be somebody that nobody sees or hears, and whom the terminal's keys do not reach."""
         self._is_away = True
+        self.pid = os.getpid()
         asking.hush()
         copy.wake()
         hosts.take({})

@@ -74,7 +74,7 @@ FUNCTIONS: dict[str, Kinds] = {
         (starts_thread, "start_new_thread start_new start_joinable_thread"),
     ),
     "_uuid": ((plain, "generate_time_safe"),),
-    "resource": ((plain, "getrusage"),),
+    "resource": ((plain, "getrusage getrlimit setrlimit prlimit"),),
     "gc": (
         (processes.collects, "collect"),
         (processes.sets_thresholds, "set_threshold"),
