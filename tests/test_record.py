@@ -1922,9 +1922,13 @@ print(seen)
 """
 
 
-def test_what_the_handler_of_a_signal_raises_comes_through(run: Run) -> None:
-    # Of each of them, before; one now and then comes while Python itself runs a callback.
-    assert int(run(ALARMS).stdout) >= 195
+def test_what_the_handler_of_a_signal_raises_comes_through(python: Run, where: Path) -> None:
+    # Of each of them, before; one now and then comes while Python itself runs a callback, or closes
+    # a generator, where nothing can be raised: it says so.
+    result = python(ALARMS, env={"SNAPSHOT_STORE": str(where)})
+    assert result.code == 0, result
+    assert int(result.stdout) >= 195
+    assert not result.stderr or result.stderr.startswith("Exception ignored in: "), result
 
 
 ITERABLE = """
