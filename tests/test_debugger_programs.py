@@ -163,7 +163,7 @@ def test_a_failing_test_of_a_package(debug: Start, click: Path) -> None:
     stop = it.position
     it.say("cl 1")
     shown = it.say("c")
-    assert shown.count("Left contains one more item") == 1
+    assert len(re.findall("^E +Left contains one more item", shown, re.M)) == 1
     assert "1 failed in" in shown
     assert "The program was ended by SystemExit: 1." in shown
     assert it.lines("back") == [number + 2]

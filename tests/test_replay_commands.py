@@ -1100,9 +1100,9 @@ def test_on_a_terminal(shop: Path, open_terminal: Callable[..., Terminal]) -> No
     assert mark
     number = json.loads(snapshot(shop, "calls", "hang", "--json").stdout)[-1]["id"]
     for words in ("--function hang", str(number)):
+        (shop / "hanging").unlink(missing_ok=True)  # there may be several calls that hang
         terminal.line(f"AGAIN=1 snapshot replay {words}")
         terminal.wait_until((shop / "hanging").exists, awaited="call that hangs")
-        (shop / "hanging").unlink()
         terminal.type("\x03")
         terminal.prompt()
         # With the line "interrupted", unless it came while a fork was made.
