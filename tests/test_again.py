@@ -82,6 +82,27 @@ def test_the_past_of_a_program_that_failed(run: Callable[[str], Running]) -> Non
     )
 
 
+def test_each_time_from_the_frame_where_it_was_asked(run: Callable[[str], Running]) -> None:
+    program = run(
+        "def inner(x):\n    x = x * 10\n    return x / 0\n\ndef outer(x):\n    x += 1\n"
+        "    inner(x)\n\nouter(1)\n"
+    )
+    it = program.debug()
+    it.say("up")
+    assert "x: 1 → 2" in it.say("last x")
+    assert it.line == 6
+    it.terminal.line("q")
+    it = program.debug()
+    assert "x: 2 → 20" in it.say("last x")
+    assert it.line == 2
+    it.terminal.line("q")
+    it = program.debug()
+    assert it.lines("rn") == [3]
+    it.terminal.line("q")
+    program.answer("n")
+    it.terminal.prompt()
+
+
 def test_a_crash_is_gone_back_from(run: Callable[[str], Running]) -> None:
     program = run(
         "import ctypes\n\ndef crash(number):\n    twice = 2 * number\n    ctypes.string_at(0)\n\n"

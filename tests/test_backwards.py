@@ -845,3 +845,102 @@ def test_looking_changes_nothing(debug: Start) -> None:
     assert it.say("c").startswith("[1, 2, 3] 1\nThe program has ended.")
     assert "branch 2" not in it.terminal.transcript()
     assert it.quit() == 0
+
+
+def test_what_a_frame_held_that_has_failed(debug: Start) -> None:
+    it = debug(
+        """
+        def f(x):
+            total = 0
+            for each in range(x):
+                total += each
+            return total
+        def g(x, box):
+            y = f(x)
+            box.append(y + 1)
+            y += 5
+            return y / 0
+        g(3, [])
+        """
+    )
+    it.say("c")
+    end = it.position
+    assert "y: 3 → 8" in it.say("last y")
+    assert it.line == 9
+    it.say(f"goto {end}")
+    assert "box: [] → [4]" in it.say("last box")
+    assert it.line == 8
+    it.say(f"goto {end}")
+    assert "x: (not there) → 3" in it.say("last x")
+    assert it.line == 11
+    assert it.quit() == 0
+
+
+def test_next_from_where_a_function_returns(debug: Start) -> None:
+    it = debug(
+        """
+        def f(n):
+            return n
+        def g():
+            a = f(1)
+            b = f(2)
+            return a + b
+        x = g()
+        y = 1
+        """
+    )
+    it.say("b 2")
+    assert it.lines("c", "s", "n", "n", "s", "until", "s", "n") == [2, 2, 5, 2, 2, 6, 6, 8]
+    it.say("c")
+    assert [each for each in it.say("w").splitlines() if "(" in each] == [
+        "> <the end>(2)<module>()"
+    ]
+    assert it.quit() == 0
+
+
+def test_as_deep_as_the_stack_goes(debug: Start) -> None:
+    it = debug("def deeper(n):\n    return deeper(n + 1)\ndeeper(0)\n")
+    assert "The program was ended by RecursionError" in it.say("c")
+    assert it.function == "deeper"
+    deepest = int(it.say("p n"))
+    it.say("rr")
+    assert (it.function, it.line) == ("deeper", 2)
+    assert deepest - int(it.say("p n")) in (1, 2)  # Python 3.11 tells of no exception at the limit
+    assert it.quit() == 0
+
+
+def test_a_fork_that_the_program_has_made_ends_as_it_does(debug: Start) -> None:
+    it = debug(
+        """
+        import os, sys
+        for code in ("sys.exit(7)", "1 / 0", "None"):
+            if (pid := os.fork()) == 0:
+                exec(code)
+                break
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            print("status", status)
+        """
+    )
+    shown = it.say("c").splitlines()
+    assert [line for line in shown if line.startswith("status")] == [
+        "status 7",
+        "status 1",
+        "status 0",
+    ]
+    assert shown.count("ZeroDivisionError: division by zero") == 1
+    assert not any("snapshot/" in line for line in shown)
+    assert it.lines("rs", "rn") == [2, 2]
+    assert it.quit() == 0
+
+
+def test_pythons_own_prompt(debug: Start) -> None:
+    it = debug("x = 1\ny = 2\nprint(x, y)\n")
+    it.say("n")
+    it.terminal.line("interact")
+    it.terminal.wait_for(">>> ", since=it.terminal.typed_at)
+    it.terminal.line("x + 41")
+    it.terminal.wait_for("42", since=it.terminal.typed_at)
+    it.terminal.type("\x04")
+    it.wait()
+    assert it.say("c").splitlines()[:2] == ["branch 2 begins at 3", "1 2"]
+    assert it.quit() == 0

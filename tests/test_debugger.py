@@ -273,6 +273,28 @@ def test_a_statement_stops_at_its_first_line(debug: Start) -> None:
     assert it.say("c") == "10"
 
 
+def test_to_the_end_of_the_program_again(debug: Start) -> None:
+    it = debug("def f():\n    breakpoint()\n    return 1\n\nprint(f())\n")
+    it.say("c")
+    end = it.position
+    it.say("rs", "c")
+    assert it.position == end
+    assert it.lines("goto 1") == [3]
+    it.say("c")
+    assert it.position == end
+    assert it.lines("goto 0", "n", "n", "n") == [2, 3, 3, 5]
+
+
+def test_what_is_left_by_quit_names_the_programs_lines(debug: Start) -> None:
+    it = debug("def f():\n    breakpoint()\n    return 1\n\nf()\n")
+    it.say("n", "q")
+    shown = it.shown.partition("snapshot: back at 0")[0]
+    assert shown.count("p.py") == 2
+    assert shown.count('  File "') <= 5
+    assert it.say("q").count('  File "') <= 3
+    assert it.terminal.run("echo $?") == "1"
+
+
 def test_a_header_is_shown(debug: Start) -> None:
     it = debug("from snapshot import set_trace\nset_trace(header='look')\n", command="python p.py")
     assert it.shown.splitlines()[0] == "look"

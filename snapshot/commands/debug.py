@@ -43,7 +43,7 @@ def execute(options: argparse.Namespace) -> int:
     from snapshot.debugger.backwards import Pdb
     from snapshot.debugger.own import COMMAND, Own
     from snapshot.debugger.typed import read_no_further
-    from snapshot.repl import launcher
+    from snapshot.repl import failure, launcher
 
     read_no_further()
     program = commands.program(options)
@@ -54,4 +54,6 @@ def execute(options: argparse.Namespace) -> int:
         own.include(COMMAND, [*options.code, *options.script][0])
     debugger = Pdb(own, options.command)
     ended = debugger.run_program(member, main.run)
+    if ended is not None and not isinstance(ended, SystemExit) and not debugger.is_here():
+        failure.show(ended)  # in a fork that the program made, where nobody is asked
     return 0 if isinstance(ended, BdbQuit) else launcher.exit_status(ended)

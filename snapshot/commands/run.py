@@ -85,7 +85,9 @@ def _run_with_past(program: Program) -> int:
 
 
 def _has_failed(ended: BaseException | None) -> TypeGuard[BaseException]:
-    return ended is not None and not isinstance(ended, SystemExit)
+    from bdb import BdbQuit  # what was left by `q` has not failed
+
+    return ended is not None and not isinstance(ended, SystemExit | BdbQuit)
 
 
 def _rewindable(options: argparse.Namespace) -> contextlib.AbstractContextManager[object]:
@@ -105,6 +107,7 @@ def _rewindable(options: argparse.Namespace) -> contextlib.AbstractContextManage
 def _offer_debugger(
     error: BaseException, debugger: Pdb | None = None, past: Again | None = None
 ) -> None:
+    from snapshot.core import terminal
     from snapshot.debugger.backwards import keeps_past
     from snapshot.repl import failure
 
@@ -112,9 +115,11 @@ def _offer_debugger(
         return
     question, default = "snapshot: debug it there, in an experiment?", True
     while _yes(question, default=default):
-        command = failure.post_mortem(error, has_past=past is not None)
-        if command is not None and debugger is not None and past is not None:
-            debugger.cmdqueue.append(command)
+        hindrance = None if past is None else past.hindrance()
+        with terminal.asking():
+            commands = failure.post_mortem(error, has_past=past is not None, hindrance=hindrance)
+        if commands is not None and debugger is not None and past is not None:
+            debugger.cmdqueue = commands
             try:
                 past.again(error)
             except DebuggerError as problem:
@@ -123,12 +128,15 @@ def _offer_debugger(
 
 
 def _yes(question: str, *, default: bool) -> bool:
+    from snapshot.core import terminal
+
     choices = "[Y/n]" if default else "[y/N]"
     while True:
-        try:
-            answer = input(f"{question} {choices} ").strip().lower()
-        except (EOFError, KeyboardInterrupt):
-            print()
-            return False
+        with terminal.asking():
+            try:
+                answer = input(f"{question} {choices} ").strip().lower()
+            except (EOFError, KeyboardInterrupt):
+                print()
+                return False
         if answer in ("", "y", "yes", "n", "no"):
             return default if not answer else answer.startswith("y")

@@ -1,11 +1,14 @@
-"""The terminal: its modes as they were at a snapshot, put back after the experiment."""
+"""The terminal: its modes put back after an experiment, and the streams by which one is asked."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import sys
 import termios
+from collections.abc import Iterator
+from typing import TextIO
 
 # Bracketed paste, cursor keys, cursor, colours, mouse reports, alternate screen: as in a shell.
 _RESET = (
@@ -50,3 +53,32 @@ class Terminal:
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._modes)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextlib.contextmanager
+def asking() -> Iterator[None]:
+    """Meanwhile `sys.stdin` and `sys.stdout` are the terminal's, wherever the program has put its
+    own. Without a terminal nothing can be read, and what is shown goes nowhere."""
+    theirs = sys.stdin, sys.stdout
+    sys.stdin, sys.stdout = ours = _leading_there(0), _leading_there(1)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            ours[1].flush()
+        if (sys.stdin, sys.stdout) == ours:  # else somebody has put others there meanwhile
+            sys.stdin, sys.stdout = theirs
+
+
+def _leading_there(fd: int) -> TextIO:
+    """Python's own stream; a new one where that is closed, and where it leads elsewhere, too."""
+    python = sys.__stdout__ if fd else sys.__stdin__
+    if python is not None and not python.closed and python.isatty():
+        return python
+    mode = "w" if fd else "r"
+    if os.isatty(fd):
+        return open(fd, mode, closefd=False)
+    try:
+        return open("/dev/tty", mode)
+    except OSError:
+        return open(os.devnull, mode)

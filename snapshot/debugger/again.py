@@ -91,6 +91,10 @@ class Again(Engine):
         if failed := self.traveller.news.get("failed"):
             raise DebuggerError(failed)
 
+    def hindrance(self) -> str | None:
+        """Why that cannot be done, as far as it is known before."""
+        return self.traveller.hindrance()
+
     def close(self) -> None:
         """The program has ended, and its past is not wanted any more."""
         if self.traveller.is_here():

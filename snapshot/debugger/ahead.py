@@ -50,7 +50,10 @@ class Ahead:
             self._begun = True
             self._prompt.begin(frame.f_back)
         if self._prompt.stops(event):
-            self._ask(event)
+            try:
+                self._ask(event)
+            except BdbQuit as end:
+                raise end.with_traceback(None)  # noqa: B904 (what is ours is of no interest)
         if self._wanted:
             self._aim()
 

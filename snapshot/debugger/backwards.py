@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import pdb
 import sys
+from bdb import BdbQuit
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType, FrameType
 from typing import Any
@@ -77,6 +78,10 @@ class Pdb(Prompting):
         if self._past is None:
             self._ahead.attach(event)
 
+    def is_here(self) -> bool:
+        """See `Engine.is_here`."""
+        return self._past is not None and self._past.is_here()
+
     def halt(self) -> bool:
         """Stop at the next event, if a past is kept; else watch the program no more."""
         if self._past is not None:
@@ -122,6 +127,11 @@ class Pdb(Prompting):
         """
         self._past = Again(member, self._own, self, ask)
         return self._past
+
+    def way_to_frame(self) -> list[str]:
+        """The commands that go from the frame that is shown first to the one that is looked at."""
+        up = self.stands - self.curindex
+        return [f"up {up}"] if up > 0 else [f"down {-up}"] if up else []
 
     def run_statement(
         self, source: str, globals: dict[str, Any], locals: Mapping[str, Any]
@@ -292,7 +302,10 @@ def set_trace(*, header: str | None = None) -> None:
     header: shown before the first prompt.
     """
     debugger = _in_pytest() or _here or Pdb()
-    debugger.set_trace(sys._getframe(1), header)
+    try:
+        debugger.set_trace(sys._getframe(1), header)
+    except BdbQuit as end:
+        raise end.with_traceback(None)  # noqa: B904 (what is ours is of no interest)
 
 
 def keeps_past() -> bool:

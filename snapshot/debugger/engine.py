@@ -133,10 +133,16 @@ class Engine:
         try:
             error = run()
         finally:
-            self._leave()
-        if self.traveller.is_here():
+            if self.is_here():
+                self._leave()
+        if self.is_here():
             self._close(error)
         return error
+
+    def is_here(self) -> bool:
+        """Whether this process is the debugger's, and not a fork that the program made."""
+        self._world.aside = True
+        return self.traveller.is_here()
 
     def attach(self, event: Event | None, frame: FrameType | None = None) -> None:
         """Watch the program that runs, to its end; ask at an event that happens now.
@@ -193,7 +199,7 @@ class Engine:
         atexit.register(self._exit)
 
     def _exit(self) -> None:
-        if self.traveller.is_here():
+        if self.is_here():
             self._leave()
             error = _latest_exception()
             self._close(None if error is self._last_exception else error)
@@ -225,6 +231,8 @@ class Engine:
                 self._world.milestone(str(event))
             self._interrupts = False
             self._see(event)
+        except BdbQuit as end:
+            raise end.with_traceback(None)  # noqa: B904 (what is ours is of no interest)
         finally:
             self.event = None  # it would keep the frame alive, and what is in it
             self._world.aside = False

@@ -270,14 +270,19 @@ class Journeys(Carrying):
         frame, depth = self.curframe, 0
         assert frame is not None
         self._evaluated(expression, frame)
+        until = self._known
         if names(frame) & _names_in(expression):
+            if self._engine.event is None:  # what the frame held is gone by the end
+                raiser, until = self._raised(frame)
+                if raiser is not frame:
+                    raise DebuggerError(f"{expression} is of installed code, which is not watched")
             depth = self._depth(frame)
         details = {
             "expression": expression,
             "depth": depth,
             "module": frame.f_globals["__name__"],
         }
-        found = self._traveller.search("change", self._known, details)
+        found = self._traveller.search("change", until, details)
         if found.time is None:
             raise DebuggerError(f"{expression} has not changed before, as far as is known")
         self._goto(found.time, f"{expression}: {found.told}", sure=True)

@@ -21,6 +21,7 @@ from snapshot.debugger.searching import (
     Passing,
     Search,
 )
+from snapshot.debugger.stepping import THE_END
 
 
 class Prompting(Looking):
@@ -46,10 +47,12 @@ class Prompting(Looking):
                 self.user_exception(event.frame, event.argument)
             else:
                 self.user_return(event.frame, event.argument)
+                self.leave(event.frame)
 
     @contextlib.contextmanager
     def _streams(self) -> Iterator[None]:
         """Ours, wherever the program has put its own."""
+        self._open_again()
         theirs = sys.stdin, sys.stdout
         sys.stdin, sys.stdout = ours = self.stdin, self.stdout
         # What was shown of the sources is not among what the program has read of them.
@@ -64,13 +67,21 @@ class Prompting(Looking):
             if (sys.stdin, sys.stdout) == ours:  # else it was changed at the prompt
                 sys.stdin, sys.stdout = theirs
 
+    def _open_again(self) -> None:
+        """The program may have closed our streams, which were Python's own."""
+        if self.stdin.closed:
+            self.stdin = open(0, closefd=False)
+        if self.stdout.closed:
+            self.stdout = open(1, "w", closefd=False)
+
     def _descriptors(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._past is None else self._traveller.output.ours()
 
-    def message(self, msg: str) -> None:
+    def message(self, msg: str, *more: Any, **options: Any) -> None:
         """As pdb's own, wherever the program has put its streams."""
         with self._descriptors():
-            super().message(msg)
+            self._open_again()
+            super().message(msg, *more, **options)
 
     def user_call(self, frame: FrameType, argument_list: Any) -> None:
         """As pdb's own, wherever it was to stop."""
@@ -133,7 +144,7 @@ def _first_line(error: BaseException) -> str:
 
 def _frame_of(namespace: dict[str, Any]) -> FrameType:
     """A frame in which names mean what they mean in a module that has ended."""
-    code = compile("import sys as _\n_ = _._getframe()", "<the end>", "exec")
+    code = compile("import sys as _\n_ = _._getframe()", THE_END, "exec")
     local: dict[str, Any] = {}
     exec(code, namespace, local)
     frame: FrameType = local["_"]

@@ -16,6 +16,7 @@ from snapshot.debugger.seeing import let_go
 
 _NEVER = -1  # `bdb`'s stoplineno after `continue`
 _FIRST = 1  # the time of the first event: the program's own code is called
+THE_END = "<the end>"  # the file of the frame that stands for a program that has ended
 _LEAVING = ("return", "yield", "unwind")
 _RESUMABLE = 0x20 | 0x80 | 0x200  # generators, coroutines, asynchronous generators: inspect.CO_…
 
@@ -103,6 +104,11 @@ class Stepping(pdb.Pdb):
         """Whether the step that is under way, if one is, ends here."""
         return self.stoplineno != _NEVER and bool(self.stop_here(frame))
 
+    def leave(self, frame: FrameType) -> None:
+        """A step that was begun where a frame is left goes on in its caller."""
+        if self.stopframe is frame and self.stoplineno != _NEVER:
+            self.set_step()
+
     def interrupt(self) -> None:
         """Stop at the next event."""
         self.set_step()
@@ -164,8 +170,13 @@ class Stepping(pdb.Pdb):
     def get_stack(
         self, frame: FrameType | None, traceback: TracebackType | None
     ) -> tuple[list[tuple[FrameType, int]], int]:
-        """Without the frames that have called the program."""
+        """Without the frames that have called the program, and those of this package."""
         stack, index = super().get_stack(frame, traceback)
+        if stack[-1][0].f_code.co_filename == THE_END:
+            return stack[-1:], 0
+        while traceback is not None and index and is_ours(stack[index][0].f_code.co_filename):
+            del stack[index]
+            index -= 1
         frames = [each for each, _ in stack]
         below = frames.index(self.botframe) + 1 if self.botframe in frames else 0
         return stack[below:], max(0, index - below)

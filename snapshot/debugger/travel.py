@@ -124,14 +124,21 @@ class Traveller:
 
         Raises `DebuggerError` where the program cannot be repeated from there.
         """
-        if (company := self.chronicle.company(self.branch, 0, 1)) is not None:
-            names = ", ".join(map(repr, company.names))
-            raise DebuggerError(f"the program cannot be run again: it had other threads, {names}")
+        if (hindrance := self.hindrance()) is not None:
+            raise DebuggerError(hindrance)
         brought |= {"back": ("branch", self._member.branch), "quiet": True}
         try:
             self._leave(state=self._beginning, brought=brought)
         except TimelineError as error:
             raise DebuggerError(f"the program cannot be run again: {error}") from None
+
+    def hindrance(self) -> str | None:
+        """Why the program cannot be run again from its beginning, as far as that is known."""
+        company = self.chronicle.company(self.branch, 0, 1)
+        if company is None:
+            return None
+        names = ", ".join(map(repr, company.names))
+        return f"the program cannot be run again: it had other threads, {names}"
 
     def go_home(self, branch: int) -> None:
         """End, and let the process go on that stands at the tip of a branch of the timeline.

@@ -12,7 +12,7 @@ from typing import Any, overload
 
 from snapshot.core import tree
 from snapshot.core.line import Place, table
-from snapshot.errors import SnapshotError
+from snapshot.errors import DebuggerError, SnapshotError
 
 # Whose frames lie between Python's own start and the program.
 _MACHINERY = ("IPython", "ptpython", "runpy", "snapshot")
@@ -37,14 +37,17 @@ def remember(error: BaseException) -> None:
     sys.last_traceback = error.__traceback__
 
 
-def post_mortem(error: BaseException, *, has_past: bool = False) -> str | None:
+def post_mortem(
+    error: BaseException, *, has_past: bool = False, hindrance: str | None = None
+) -> list[str] | None:
     """Open the debugger where the exception was raised, in an experiment.
 
     Returns when that has ended, in whatever way. After `keep` it returns in the experiment, which
     is the original then, when the debugger ends.
 
     has_past: whether the past can be had; then a command that goes there ends the experiment, and
-    is what this returns.
+    this returns it, after that which goes to the frame where it was given. hindrance: why the past
+    cannot be had, after all, which is what such a command says then.
     """
     try:
         frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
@@ -59,7 +62,13 @@ def post_mortem(error: BaseException, *, has_past: bool = False) -> str | None:
     debugger = Pdb()
     if has_past:
         outermost = tree.snapshots()[0].index
-        debugger.fetch_past = lambda command: tree.revert(to=outermost, value=command)
+
+        def fetch(command: str) -> None:
+            if hindrance is not None:
+                raise DebuggerError(hindrance)
+            tree.revert(to=outermost, value=[*debugger.way_to_frame(), command])
+
+        debugger.fetch_past = fetch
     debugger.reset()
     debugger.interaction(None, error.__traceback__)
     if tree.in_snapshot():

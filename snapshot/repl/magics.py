@@ -72,7 +72,12 @@ class Magics:
 
             shell = self._shell
             statement = shell.transform_cell(source)
-            Pdb().run_statement(statement, shell.user_global_ns, shell.user_ns)
+            try:
+                Pdb().run_statement(statement, shell.user_global_ns, shell.user_ns)
+            except SyntaxError as error:  # what the statement raises itself is not raised here
+                raise UsageError(
+                    f"%backwards: {source!r} is no statement: {error.msg}"
+                ) from None
             return
         error = getattr(sys, "last_value", None)
         if error is None:

@@ -13,6 +13,31 @@ from snapshot.core import census
 from snapshot.core.hosts.host import Host, Tell, callers
 
 
+class RunningLoop:
+    """The loop that runs in this thread, and what belongs to it: asyncio forgets it at a fork."""
+
+    def __init__(self) -> None:
+        self._events: Any = sys.modules.get("asyncio.events")
+        if self._events is None:
+            return
+        self._loop = self._events._get_running_loop()
+        self._policy = getattr(self._events, "_event_loop_policy", None)
+        self._local = getattr(self._policy, "_local", None)
+        self._wakeup = -1
+        with contextlib.suppress(ValueError):  # only the main thread may ask, or has set one
+            self._wakeup = signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(self._wakeup)
+
+    def in_child(self) -> None:
+        """In a fork: it runs on."""
+        if self._events is None:
+            return
+        if self._policy is not None:
+            self._policy._local = self._local
+        self._events._set_running_loop(self._loop)
+        signal.set_wakeup_fd(self._wakeup)
+
+
 class Asyncio(Host):
     """The running loop goes on in the experiment, with a self-pipe of its own (also: `epoll`)."""
 
@@ -20,23 +45,14 @@ class Asyncio(Host):
     threads = ("asyncio_",)
 
     def before(self) -> Any:
-        events: Any = sys.modules["asyncio.events"]
-        policy = getattr(events, "_event_loop_policy", None)
-        wakeup = -1
-        with contextlib.suppress(ValueError):  # only the main thread may ask, or has set one
-            wakeup = signal.set_wakeup_fd(-1)
-            signal.set_wakeup_fd(wakeup)
+        running = RunningLoop()
         census.look()
-        return events._get_running_loop(), policy, getattr(policy, "_local", None), wakeup
+        return running
 
     def in_experiment(self, memo: Any, tell: Tell) -> None:
-        running, policy, local, wakeup = memo
         for loop in census.known(sys.modules["asyncio.base_events"].BaseEventLoop):
             self._own_self_pipe(loop)
-        if policy is not None:
-            policy._local = local
-        sys.modules["asyncio.events"]._set_running_loop(running)
-        signal.set_wakeup_fd(wakeup)
+        memo.in_child()
 
     def _own_self_pipe(self, loop: Any) -> None:
         loop._default_executor = None

@@ -8,7 +8,9 @@ import signal
 from typing import NoReturn
 
 from snapshot.core import line, process, signals
+from snapshot.core.hosts.loops import RunningLoop
 from snapshot.core.moment import Moment
+from snapshot.core.randomness import Randomness
 from snapshot.core.timeline.channel import Channel
 from snapshot.core.timeline.copies import Copy
 from snapshot.core.timeline.member import Member
@@ -66,6 +68,9 @@ def supervise_experiment() -> Member:
     """
     process.adopt_orphans()
     ours, theirs = Channel.pair()
+    # What a fork forgets. All else that two processes would share is the new one's alone: this one
+    # closes its descriptors, an event loop's among them, and runs nothing of the program.
+    loop, randomness = RunningLoop(), Randomness()
     timers = {which: signal.setitimer(which, 0) for which in signals.TIMERS}
     child = process.fork()
     if child is not None:
@@ -75,6 +80,8 @@ def supervise_experiment() -> Member:
     ours.close()
     moment: Moment = line.here.moments[-1]
     moment.go_on_in_fork()
+    loop.in_child()
+    randomness.in_child(reseed=False)
     for which, (left, interval) in timers.items():
         signal.setitimer(which, left, interval)
     return Member(theirs)
