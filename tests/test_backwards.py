@@ -944,3 +944,22 @@ def test_pythons_own_prompt(debug: Start) -> None:
     it.wait()
     assert it.say("c").splitlines()[:2] == ["branch 2 begins at 3", "1 2"]
     assert it.quit() == 0
+
+
+def test_a_program_that_died_stands_where_it_was_known_to_live(debug: Start) -> None:
+    it = debug(
+        """
+        import os, signal
+        for each in range(3000):
+            pass
+        os.kill(os.getpid(), signal.SIGSEGV)
+        """
+    )
+    shown = it.say("c")
+    last = int(re.findall(r"was killed by SIGSEGV, after position (\d+)\.", shown)[0])
+    assert last > 5000
+    assert it.position == last
+    each = int(it.say("p each"))
+    assert 2500 < each < 3000
+    assert it.lines("rn")[0] in (2, 3)
+    it.quit()

@@ -390,9 +390,11 @@ class Engine:
             if told := traveller.chronicle.told:
                 self._prompt.take(told)
             last = traveller.recover(event.time)
-            self._prompt.tell(f"The program {traveller.died}, after position {last}.")
-            self._stop(event)
-            return
+            if last == event.time:
+                self._prompt.tell(f"The program {traveller.died}, after position {last}.")
+                self._stop(event)
+                return
+            traveller.stand_before_the_end(last, self._prompt.carry())
         self._prompt.take(traveller.news["carried"])
         if traveller.target in (None, event.time):  # None: somebody has given up, and is back
             self._arrive(event)
