@@ -147,11 +147,53 @@ def test_a_program_with_threads_is_not_run_again(run: Callable[[str], Running]) 
         "thread.start()\nthread.join()\n1 / 0\n"
     )
     it = program.debug()
-    it.terminal.line("rn")
-    it.terminal.wait_for("the program cannot be run again: it had other threads, 'counts'")
+    it.say("mine = 5")
+    for command in ("rn", "rs", "last mine"):
+        assert it.say(command) == (
+            "*** the program cannot be run again: it had other threads, 'counts'"
+        )
+    assert it.say("p mine") == "5"  # in the same experiment, still
+    it.terminal.line("q")
     program.answer("n")
     it.terminal.prompt()
     assert it.terminal.run("echo $?") == "1"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "sys.stdin, sys.stdout = io.StringIO('n\\n'), io.StringIO()",
+        "sys.stdin = sys.stdout = None",
+        "sys.stdout.close()",
+        "sys.stdin.close(), sys.stdout.close()",
+        "os.close(0), os.close(1)",
+        "os.dup2(os.open('out', os.O_CREAT | os.O_WRONLY), 1)",
+    ],
+)
+def test_the_terminal_is_asked_wherever_the_program_has_put_its_streams(
+    run: Callable[[str], Running], statement: str
+) -> None:
+    program = run(f"import io, os, sys\ntotal = 5\n{statement}\ntotal += 1\n1 / 0\n")
+    it = program.debug()
+    assert (it.line, it.say("p total")) == (5, "6")
+    it.say("rn")
+    assert (it.line, it.say("p total")) == (5, "6")
+    assert (it.lines("rn"), it.say("p total")) == ([4], "5")
+    it.terminal.line("q")
+    program.answer("n")
+    it.terminal.prompt()
+    assert it.terminal.run("echo $?") == "1"
+    assert "snapshot/" not in it.terminal.transcript()
+    assert not it.terminal.pids()
+
+
+def test_the_terminal_is_asked_about_a_program_without_a_past(terminal: Terminal) -> None:
+    source = "import sys\nsys.stdin.close(), sys.stdout.close()\ntotal = 5\n1 / 0\n"
+    (terminal.directory / "p.py").write_text(source)
+    terminal.line("snapshot run --rewindable p.none p.py")
+    terminal.wait_for(ASKED, since=terminal.typed_at)
+    it = Debugging(terminal, source, command="y")
+    assert (it.line, it.say("p total")) == (4, "5")
 
 
 def test_a_program_that_ends_otherwise_is_not_believed(run: Callable[[str], Running]) -> None:

@@ -268,6 +268,165 @@ def test_a_jump_is_a_branch(debug: Start) -> None:
     assert it.quit() == 0
 
 
+TOTAL = """
+import sys
+total = 0
+def work(n):
+    global total
+    total += n
+    if n == 3:
+        print("three", flush=True)
+    return total
+def outer(k):
+    a = work(k)
+    b = work(k + 1)
+    return a + b
+for i in range(6):
+    x = outer(i)
+print("end", total, x)
+"""
+
+
+def test_a_watch_compares_with_the_value_of_the_moment(debug: Start) -> None:
+    it = debug(TOTAL)
+    it.say("c", "goto 90")
+    assert it.say("watch total") == "total: 25"
+    it.say("goto 6")
+    assert it.say("watch") == "total: 0"
+    assert "total: 0 → 1" in it.say("c")
+    assert (it.position, it.line) == (18, 6)
+    it.say("goto 2")  # where there is none
+    assert it.say("watch") == "total: (not there)"
+    assert "total: (not there) → 0" in it.say("c")
+    assert "total: 0 → 1" in it.say("c")
+    it.say("goto 90", "s", "goto 97", "s", "back")  # to the tip, and away again
+    assert it.say("watch") == f"total: {it.say('p total')}"
+    assert it.quit() == 0
+
+
+def test_a_watched_local_is_that_of_the_caller_within_a_call(debug: Start) -> None:
+    it = debug(TOTAL, "--command 'b 11' --command c")
+    assert it.say("watch a") == "a: 0"
+    it.say("n")
+    inside = it.position - 4
+    it.say(f"goto {inside}")
+    assert it.function == "work"
+    assert it.say("watch") == "a: 0"
+    assert it.quit() == 0
+
+
+def test_a_tip_that_is_come_back_to_watches_its_own_values(debug: Start) -> None:
+    it = debug(WORK, "--command 'b 11' --command 'b 6' --command c --command c --command c")
+    assert it.say("watch total") == "total: 1"
+    tip = it.position
+    it.say("rn", "rc")
+    assert it.say("watch") == "total: 0"
+    it.say(f"goto {tip}")
+    assert it.say("watch") == "total: 1"
+    assert "total: 1 → 3" in it.say("c")
+    assert it.quit() == 0
+
+
+def test_a_display_shows_what_differs_from_what_was_shown_last(debug: Start) -> None:
+    it = debug(TOTAL, "--command 'b 14' --command c --command c")
+    assert it.say("display x") == "display x: 1"
+    assert "display x: 6  [old: 1]" in it.say("c")
+    assert "display x: 1  [old: 6]" in it.say("rc")
+    assert "display x: 6  [old: 1]" in it.say("c")
+    assert "display x: 1  [old: 6]" in it.say("back")
+    assert "display x: 6  [old: 1]" in it.say("forward")
+    assert it.say("display x") == "display x: 6"
+    it.say("back", "undisplay x", "forward")
+    assert "display x" not in it.shown
+    assert "x:" not in it.say("display")
+    assert it.quit() == 0
+
+
+def test_what_was_changed_here_has_no_name_yet(debug: Start) -> None:
+    it = debug(TOTAL)
+    it.say("c", "goto 40", "!total = 1000")
+    told = "*** something was changed here, and is no past yet: go on by a step, then `snap`"
+    assert it.say("snap one") == told
+    assert it.say("goto one").startswith("*** no moment is named 'one'")
+    it.say("s")
+    assert "branch 2 begins at 40" in it.shown
+    it.say("snap one", "c", "revert one")
+    assert int(it.say("p total")) >= 1000
+    assert it.quit() == 0
+
+
+def test_a_branch_is_kept_after_another_was_left(debug: Start) -> None:
+    it = debug(TOTAL)
+    it.say("c", "goto 40", "snap one", "!total = 1000", "c", "snap late", "revert", "total += 1")
+    assert "branch 3 begins at 40" in it.say("c")
+    assert it.say("goto late").startswith("*** no moment is named 'late'")
+    assert it.say("keep") == "branch 3 is the program now"
+    branches = it.say("branch")
+    assert [row.split()[0] for row in branches.splitlines()] == ["branch", "3"]
+    for number in (1, 2):
+        assert it.say(f"branch {number}") == f"*** branch '{number}': there is 3"
+    drawn = it.say("snaps")
+    assert "end of branch 3, <- here" in drawn
+    assert "end of branch 1" not in drawn
+    it.say("goto 30")  # which is its past
+    assert (it.position, it.say("p total")) == (30, "2")
+    it.say("branch 3", "revert one")
+    assert (it.position, it.say("p total")) == (40, "4")
+    assert it.quit() == 0
+
+
+def test_back_to_a_stop_that_the_program_has_asked_for(debug: Start) -> None:
+    it = debug(
+        """
+        import pdb
+        def f(n):
+            if n % 2:
+                breakpoint()
+            else:
+                pdb.set_trace()
+            return n
+        for i in range(4):
+            f(i)
+        """
+    )
+    it.say("b 9")
+    stops = [(it.say("c"), it.position, it.line)[1:] for _ in range(6)]
+    assert [line for _, line in stops] == [9, 7, 9, 7, 9, 7]
+    back = [(it.say("rc"), it.position, it.line)[1:] for _ in range(5)]
+    assert back == stops[-2::-1]
+    it.say("cl 1", "c")
+    assert (it.position, it.line) == stops[1]
+    it.say("rc")
+    assert "no breakpoint was hit before" in it.shown
+    assert it.quit() == 0
+
+
+def test_a_change_that_the_repr_does_not_show(debug: Start) -> None:
+    it = debug(
+        """
+        class A:
+            def __init__(self):
+                self.n, self.all = 0, []
+            def add(self, n):
+                self.n += n
+        class Slots:
+            __slots__ = ["n"]
+        a, b = A(), Slots()
+        b.n = 1
+        a.add(2)
+        print("end")
+        """,
+        "--command 'b 10' --command c",
+    )
+    assert it.say("try a.add(3)") == "would change a.n: 0 → 3"
+    told = it.say("try setattr(b, 'n', 4)")
+    assert told.startswith("would change b: <")
+    assert told.endswith("(changed)")
+    it.say("watch a")
+    assert "a.n: 0 → 2" in it.say("c")
+    assert it.quit() == 0
+
+
 def test_a_trial_changes_nothing(debug: Start) -> None:
     it = debug(WORK)
     it.say("n", "n", "n")

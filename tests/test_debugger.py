@@ -40,6 +40,26 @@ def add(numbers):
 print(add([1, 2, 3]))
 """
 
+TASKS = """
+import asyncio, selectors
+
+class Others(asyncio.SelectorEventLoop):
+    __init__ = lambda self: super(Others, self).__init__(selectors.PollSelector())
+
+async def task(number):
+    await asyncio.sleep(0.01 * number)
+    if number == 2:
+        breakpoint()
+    await asyncio.sleep(0.01)
+    return 10 * number
+
+async def main():
+    print(await asyncio.gather(*map(task, range(4))))
+
+with asyncio.Runner(loop_factory=LOOP) as runner:
+    runner.run(main())
+"""
+
 
 @pytest.fixture
 def debug(open_terminal: Callable[..., Terminal]) -> Start:
@@ -337,3 +357,33 @@ def test_an_interval_timer_goes_on_in_the_experiment(debug: Start) -> None:
     assert "heard 1" in it.say("c")
     assert "the experiment exited with code 0" in it.say("q")
     assert "heard 1" in it.say("c")
+
+
+@pytest.mark.parametrize("event_loop", ["asyncio.SelectorEventLoop", "Others"])
+def test_an_event_loop_runs_on_in_the_experiment_and_in_its_past(
+    debug: Start, event_loop: str
+) -> None:
+    it = debug(TASKS.replace("LOOP", event_loop))
+    assert (it.line, it.say("p number")) == (9, "2")
+    assert it.lines("n", "rs", "n") == [10, 9, 10]
+    assert it.say("c").splitlines()[:2] == [
+        "[0, 10, 20, 30]",
+        "The program has ended. Its past is there (rs, back, goto), q quits.",
+    ]
+    assert it.lines("goto 0", "n") == [9, 10]
+    assert it.say("number = 5", "c").splitlines()[:2] == [
+        "branch 2 begins at 1",
+        "[0, 10, 50, 30]",
+    ]
+    it.say("q")
+    assert (it.line, it.say("p number")) == (9, "2")
+    assert it.say("c") == "[0, 10, 20, 30]"
+    assert it.terminal.run("echo $?") == "0"
+    assert not it.terminal.pids()
+
+
+def test_random_numbers_are_those_of_the_original(debug: Start) -> None:
+    it = debug("import random\nrandom.seed(1)\nbreakpoint()\nprint(random.random())\n")
+    drawn = it.say("c").splitlines()[0]
+    it.say("q")
+    assert it.say("c") == drawn == "0.13436424411240122"

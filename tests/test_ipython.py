@@ -331,6 +331,7 @@ def test_a_statement_in_the_debugger_that_goes_backwards(terminal: Terminal) -> 
 
 MISTAKES = {
     "%backwards": "UsageError: %backwards: there was no exception; give a statement to run",
+    "%backwards 1 +": "UsageError: %backwards: '1 +' is no statement: invalid syntax",
     "%past": "UsageError: %past: give the number of a cell, or a name",
     "%past 99": "UnknownState: there is no state 99 yet; the nearest is",
     "%past nowhere": "UnknownState: there is no state 'nowhere'; none is named",

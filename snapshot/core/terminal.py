@@ -8,7 +8,7 @@ import signal
 import sys
 import termios
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TextIO, cast
 
 # Bracketed paste, cursor keys, cursor, colours, mouse reports, alternate screen: as in a shell.
 _RESET = (
@@ -75,10 +75,18 @@ def _leading_there(fd: int) -> TextIO:
     python = sys.__stdout__ if fd else sys.__stdin__
     if python is not None and not python.closed and python.isatty():
         return python
-    mode = "w" if fd else "r"
     if os.isatty(fd):
-        return open(fd, mode, closefd=False)
+        return opened(fd)
     try:
-        return open("/dev/tty", mode)
+        return opened(fd, "/dev/tty")
     except OSError:
-        return open(os.devnull, mode)
+        return opened(fd, os.devnull)
+
+
+def opened(fd: int, path: str | None = None) -> TextIO:
+    """A new stream for standard input or output; it leads where the descriptor does, or to a file.
+
+    The descriptor stays open when the stream is closed.
+    """
+    file = fd if path is None else path
+    return cast(TextIO, open(file, "w" if fd else "r", closefd=path is not None))

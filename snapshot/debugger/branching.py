@@ -11,6 +11,8 @@ from snapshot.errors import DebuggerError
 class Branching(Journeys):
     """A pdb with those commands."""
 
+    changed: bool  # at this prompt, see `backwards.Pdb`
+
     def do_snap(self, arg: str) -> None:
         """snap [name]
 
@@ -25,6 +27,10 @@ class Branching(Journeys):
         raise NotImplementedError
 
     def _snap(self, name: str) -> None:
+        if self.changed:  # the state of this moment is one without the change
+            raise DebuggerError(
+                "something was changed here, and is no past yet: go on by a step, then `snap`"
+            )
         name = name or f"{self._engine.moment}"
         self._traveller.name(name)
         self._chronicle.mark(self._traveller.branch, name, self._engine.moment)
@@ -50,9 +56,10 @@ class Branching(Journeys):
         self._try(lambda: self._branch(arg.strip()))
 
     def _branch(self, word: str) -> None:
-        branches = self._chronicle.branches()
+        here = self._traveller.branch
+        branches = self._chronicle.there(here)
         if not word:
-            self.message(listed(branches, self._traveller.branch))
+            self.message(listed(branches, here))
         elif not word.isdecimal() or int(word) not in branches:
             raise DebuggerError(f"branch {word!r}: there is {', '.join(map(str, branches))}")
         else:
@@ -93,6 +100,7 @@ class Branching(Journeys):
         """keep
 
         This branch is the program from now on: the others are forgotten, and their processes end.
+        What one that it comes from did before it began is its past.
         In an experiment: it is the original from now on.
         """
         self._try(tree.keep if self._past is None else self._keep)

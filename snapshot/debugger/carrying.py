@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any
 
 from snapshot.debugger import session
-from snapshot.debugger.searching import depth_of
+from snapshot.debugger.searching import ABSENT, content, depth_of
 from snapshot.debugger.stepping import Stepping
 
 
@@ -22,6 +22,7 @@ class Carrying(Stepping):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.shown: list[tuple[int, str, str, str]] = []
+        self._arrives = False  # whether the next prompt is that of another moment
 
     def carry(self) -> bytes:
         """See `engine.Prompt`."""
@@ -37,16 +38,49 @@ class Carrying(Stepping):
         """As pdb's own; what is displayed in a frame is displayed in that of any moment."""
         done = super().setup(f, tb)
         self.stands = self.curindex
-        for frame, _ in self.stack:
-            here = depth_of(frame, self.botframe), frame.f_code.co_qualname
-            for depth, name, expression, old in self.shown:
-                if (depth, name) == here:
-                    self.displaying.setdefault(frame, {})[expression] = _Old(old)
+        self._display_again()
+        if self._arrives:
+            self._watch_again()
         return done
 
     def take(self, carried: bytes) -> None:
         """See `engine.Prompt`."""
         session.put(self, carried)
+        if vars(self).get("curframe") is None:
+            self._arrives = True
+            return
+        for frame, _ in self.stack:  # it stands at its prompt, and displays what it did then
+            self.displaying.pop(frame, None)
+        self._display_again()
+
+    def _look_at(self, place: int) -> None:
+        """At a prompt that somebody has come back to."""
+        super()._look_at(place)
+        self._watch_again()
+        show = getattr(self, "_show_display", super().preloop)  # which is Python 3.13's name of it
+        show()
+
+    def _display_again(self) -> None:
+        for frame, _ in self.stack:
+            here = depth_of(frame, self.botframe), frame.f_code.co_qualname
+            for depth, name, expression, old in self.shown:
+                if (depth, name) == here:
+                    self.displaying.setdefault(frame, {})[expression] = _Old(old)
+
+    def _watch_again(self) -> None:
+        """What comes is compared with the values that are here, and not with those of a moment
+        that may be later: the values of the innermost frame that has them."""
+        self._arrives = False
+        for expression in self.watches:
+            self.watches[expression] = content(self._seen(expression))
+
+    def _seen(self, expression: str) -> Any:
+        for frame, _ in reversed(self.stack):
+            try:
+                return eval(expression, frame.f_globals, frame.f_locals)
+            except Exception:
+                continue
+        return ABSENT
 
 
 class _Old:

@@ -51,7 +51,8 @@ class Branch:
     None for the first one. stops: by time. tip: how far it is known. process: the branch of the
     timeline at whose tip its process is, None if that has gone. ended: how the program ended.
     shown: when the program has written to the terminal last, or to what stands in its place.
-    names: times that were named. hidden: whether it was forgotten. company: other threads, by time.
+    names: times that were named. hidden: whether it was forgotten. past: until when it is the past
+    of a branch that was kept; None if one can go to its end. company: other threads, by time.
     """
 
     number: int
@@ -64,6 +65,7 @@ class Branch:
     shown: int = 0
     names: dict[str, int] = field(default_factory=dict)
     hidden: bool = False
+    past: int | None = None
     company: list[Company] = field(default_factory=list)
 
 
@@ -121,6 +123,10 @@ class Chronicle:
     def restore(self, branch: int) -> None:
         self._add("hidden", branch, False)
 
+    def become_past(self, branch: int, time: int) -> None:
+        """Of a branch, what was up to a time is the past of one that was kept."""
+        self._add("passed", branch, time)
+
     def accompanied(self, branch: int, time: int, name: str) -> None:
         """A thread of that name runs beside the program's own."""
         self._add("joined", branch, time, name)
@@ -158,6 +164,8 @@ class Chronicle:
                 each.process = None  # it has left that branch
         found = self._branches[branch]
         found.tip, found.process, found.ended = max(time, found.tip), process, ended
+        if process is not None:
+            found.past = None  # somebody has come to its end again, and it goes on
 
     def _mark(self, branch: int, name: str, time: int) -> None:
         for each in self._branches.values():
@@ -166,6 +174,9 @@ class Chronicle:
 
     def _hidden(self, branch: int, hidden: bool) -> None:
         self._branches[branch].hidden = hidden
+
+    def _passed(self, branch: int, time: int) -> None:
+        self._branches[branch].past = time
 
     def _joined(self, branch: int, time: int, name: str) -> None:
         company = self._branches[branch].company
@@ -209,10 +220,22 @@ class Chronicle:
                 return each
         return None
 
+    def there(self, here: int) -> dict[int, Branch]:
+        """The branches that one can go to the end of, and the one where somebody is."""
+        return {
+            number: each
+            for number, each in self.branches().items()
+            if number == here or (not each.hidden and each.past is None)
+        }
+
     def marks(self) -> dict[str, tuple[int, int]]:
         """Branch and time of each name."""
-        branches = self.branches().values()
-        return {name: (each.number, at) for each in branches for name, at in each.names.items()}
+        return {
+            name: (each.number, at)
+            for each in self.branches().values()
+            for name, at in each.names.items()
+            if not each.hidden and (each.past is None or at <= each.past)
+        }
 
     def marks_before(self, branch: int, time: int) -> list[str]:
         """The names of earlier moments of a branch and those it comes from, in their order."""

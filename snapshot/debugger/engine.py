@@ -102,7 +102,7 @@ class Engine:
     """See above.
 
     moment: where the prompt is, or was last. event: that at which it is; None at the end. error:
-    by which the program was ended, if it was.
+    by which the program was ended, if it was. halts: when the program itself has asked for a stop.
     """
 
     def __init__(self, member: Member, own: Own, prompt: Prompt) -> None:
@@ -125,6 +125,7 @@ class Engine:
         self.moment = 0
         self.event: Event | None = None
         self.error: BaseException | None = None
+        self.halts: list[int] = []
 
     def run(self, run: Callable[[], BaseException | None]) -> BaseException | None:
         """Run a program; returns what it was ended by, as `run` has returned it."""
@@ -163,6 +164,7 @@ class Engine:
 
     def halt(self) -> None:
         """Stop at the next event, if this is no way to another moment."""
+        self.halts.append(self._clock.now() + 1)
         if self._searching is None and self.traveller.target is None:
             self._prompt.interrupt()
             self._clock.aim(0, frozenset(), ())

@@ -250,7 +250,10 @@ class Journeys(Carrying):
             details = {"carried": self.carry()}
             found = self._traveller.search("hit", self._known, details)
         first = self._first()
-        if found.time is not None:
+        halts = [each for each in self._engine.halts if first < each < self._engine.moment]
+        if halts and halts[-1] > (found.time or 0):  # the program has called `breakpoint()`
+            self._goto(halts[-1])
+        elif found.time is not None:
             self._goto(found.time, sure=True)
         elif self._engine.moment > first:
             self._goto(first, "no breakpoint was hit before: this is the beginning")

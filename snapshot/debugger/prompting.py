@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
+from snapshot.core import terminal
 from snapshot.debugger import breaking
 from snapshot.debugger.engine import Event
 from snapshot.debugger.looking import Looking
@@ -70,9 +71,9 @@ class Prompting(Looking):
     def _open_again(self) -> None:
         """The program may have closed our streams, which were Python's own."""
         if self.stdin.closed:
-            self.stdin = open(0, closefd=False)
+            self.stdin = terminal.opened(0)
         if self.stdout.closed:
-            self.stdout = open(1, "w", closefd=False)
+            self.stdout = terminal.opened(1)
 
     def _descriptors(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._past is None else self._traveller.output.ours()

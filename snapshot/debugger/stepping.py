@@ -9,9 +9,10 @@ from types import FrameType, TracebackType
 from typing import Any, NamedTuple, cast
 
 from snapshot.debugger import breaking
+from snapshot.debugger.differing import difference
 from snapshot.debugger.engine import Event, Wanted
 from snapshot.debugger.own import is_ours
-from snapshot.debugger.searching import ABSENT, content, frame_at, outwards, shown
+from snapshot.debugger.searching import ABSENT, content, frame_at, outwards
 from snapshot.debugger.seeing import let_go
 
 _NEVER = -1  # `bdb`'s stoplineno after `continue`
@@ -95,7 +96,7 @@ class Stepping(pdb.Pdb):
             new = content(value)
             if new != old and value is not ABSENT:
                 self.watches[expression] = new
-                self.message(f"{expression}: {shown(old)} → {shown(new)}")
+                self.message(difference(expression, old, new))
                 changed = True
         let_go(frame)
         return changed

@@ -10,6 +10,7 @@ what it does has no effect, until it gets beyond what is known of its branch.
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import time
@@ -320,14 +321,17 @@ class Traveller:
         self.tell_where(now)
 
     def drop_others(self) -> None:
-        """Forget all branches that this one does not come from, and end the processes of all."""
-        line = {each.number for each, _ in self.chronicle.lineage(self.branch)}
+        """Forget all branches but this one and its past, and end the processes of all."""
+        line = {each.number: last for each, last in self.chronicle.lineage(self.branch)}
         for each in list(self.chronicle.branches().values()):
             if each.number != self.branch and each.process is not None:
-                self._member.request("drop", branch=each.process)
+                with contextlib.suppress(UnknownState):  # it went when `revert` left it
+                    self._member.request("drop", branch=each.process)
                 self.chronicle.reached(each.number, each.tip, None, each.ended)
             if each.number not in line:
                 self.chronicle.forget(each.number)
+            elif each.number != self.branch:
+                self.chronicle.become_past(each.number, line[each.number])
 
     def begun(self, place: str, told: bytes) -> None:
         """The program goes on, with that in mind which the user has told the debugger."""

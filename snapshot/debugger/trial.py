@@ -7,6 +7,7 @@ import traceback
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
+from snapshot.debugger.differing import difference
 from snapshot.debugger.searching import content, shown
 
 _MOST = 20  # changes that are told one by one
@@ -29,7 +30,7 @@ def trial(code: CodeType, frame: FrameType) -> list[str]:
     changed = [each for each in {**before, **after} if before.get(each) != after.get(each)]
     for name in changed[:_MOST]:
         old, new = before.get(name, absent), after.get(name, absent)
-        lines.append(f"would change {name}: {shown(old)} → {shown(new)}")
+        lines.append(f"would change {difference(name, old, new)}")
     if len(changed) > _MOST:
         lines.append(f"would change {len(changed) - _MOST} more names")
     return lines or ["would change nothing"]

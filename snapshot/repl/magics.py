@@ -74,10 +74,8 @@ class Magics:
             statement = shell.transform_cell(source)
             try:
                 Pdb().run_statement(statement, shell.user_global_ns, shell.user_ns)
-            except SyntaxError as error:  # what the statement raises itself is not raised here
-                raise UsageError(
-                    f"%backwards: {source!r} is no statement: {error.msg}"
-                ) from None
+            except SyntaxError as wrong:  # what the statement raises itself is not raised here
+                raise UsageError(f"%backwards: {source!r} is no statement: {wrong.msg}") from None
             return
         error = getattr(sys, "last_value", None)
         if error is None:
