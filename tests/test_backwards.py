@@ -372,6 +372,9 @@ def test_a_branch_is_kept_after_another_was_left(debug: Start) -> None:
     assert (it.position, it.say("p total")) == (30, "2")
     it.say("branch 3", "revert one")
     assert (it.position, it.say("p total")) == (40, "4")
+    it.say("c", "goto 50", "!total = 7", "s")  # as it went without the change, and then not
+    assert "branch 4 begins at 50" in it.shown
+    assert "end of branch 4, <- here" in it.say("snaps")
     assert it.quit() == 0
 
 

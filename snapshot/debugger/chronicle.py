@@ -153,6 +153,9 @@ class Chronicle:
 
     def _begun(self, number: int, parent: int | None, root: int) -> None:
         self._branches[number] = Branch(number, parent, root, tip=root)
+        left = None if parent is None else self._branches[parent]
+        if left is not None and left.past is not None:
+            left.past = max(left.past, root)
 
     def _stop(self, *facts: int | str | bool) -> None:
         stop = Stop(*facts)  # type: ignore[arg-type]
