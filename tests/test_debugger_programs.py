@@ -6,14 +6,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import re
 import shutil
 import socket
 import sqlite3
-import subprocess
 import sys
-import tarfile
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.debugging import Debugging
+from tests.packages import sources_of
 from tests.terminal import Terminal
 
 Start = Callable[..., Debugging]
@@ -134,19 +132,7 @@ def test_installed_code_and_the_processes_that_it_starts(debug: Start, library: 
 @pytest.fixture
 def click(tmp_path: Path) -> Path:
     """The sources of click with its tests, as the registry has them."""
-    download = (*("-m", "pip", "download", "-q", "--no-deps"), *("--no-binary", ":all:", PACKAGE))
-    done = subprocess.run(
-        [sys.executable, *download], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    if done.returncode != 0:
-        reason = f"no package registry: {done.stderr[-500:]}"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    (archive,) = tmp_path.glob("*.tar.gz")
-    with tarfile.open(archive) as content:
-        content.extractall(tmp_path, filter="data")
-    archive.unlink()
-    (folder,) = (each.parent for each in tmp_path.glob("*/setup.cfg"))
-    return folder
+    return sources_of(PACKAGE, tmp_path)
 
 
 def test_a_failing_test_of_a_package(debug: Start, click: Path) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import tarfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.packages import sources_of
 from tests.processes import environment
 
 PACKAGE = "markdown==3.7"
@@ -21,17 +20,7 @@ HEAVY = "tests/test_legacy.py"  # documents of 100 KB, which each of a thousand 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     """The package with its tests, as the registry has it."""
-    download = (*("-m", "pip", "download", "-q", "--no-deps"), *("--no-binary", ":all:", PACKAGE))
-    done = subprocess.run(
-        [sys.executable, *download], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    if done.returncode != 0:
-        reason = f"no package registry: {done.stderr[-500:]}"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    (archive,) = tmp_path.glob("*.tar.gz")
-    with tarfile.open(archive) as content:
-        content.extractall(tmp_path, filter="data")
-    (folder,) = (each.parent for each in tmp_path.glob("*/setup.cfg"))
+    folder = sources_of(PACKAGE, tmp_path)
     (folder / HEAVY).unlink()
     return folder
 

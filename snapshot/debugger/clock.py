@@ -5,7 +5,7 @@ knows them. The time of an event is how many there have been, so that a program 
 and is given the same, is at the same time in the same place. Code that is not the program's own
 (what is installed, and what has no file) is not watched, and costs nothing.
 
-What is not waited for is only counted: `aim` and `look` say which events are handed on.
+What is not waited for is only counted: `aim` says which events are handed on.
 """
 
 from __future__ import annotations
