@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.debugging import Debugging
+from tests.libraries import require
 from tests.packages import sources_of
 from tests.terminal import Terminal
 
@@ -234,7 +235,7 @@ else:
 
 
 def test_requests_of_a_test_client(debug: Start) -> None:
-    pytest.importorskip("flask")
+    require("flask")
     it = debug(ORDERS)
     it.say("b order", "c")
     assert (it.function, it.line) == ("order", 11)
@@ -252,7 +253,7 @@ def test_requests_of_a_test_client(debug: Start) -> None:
 
 
 def test_requests_from_outside(debug: Start) -> None:
-    pytest.importorskip("flask")
+    require("flask")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
 
@@ -447,7 +448,7 @@ def test_output_that_is_put_elsewhere(debug: Start) -> None:
 
 
 def test_chance_of_numpy(debug: Start) -> None:
-    pytest.importorskip("numpy")
+    require("numpy")
     it = debug(
         """
         import numpy
