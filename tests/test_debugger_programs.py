@@ -504,6 +504,32 @@ def test_ctrl_c_where_the_program_waits(debug: Start) -> None:
     assert it.quit() == 0
 
 
+def test_ctrl_c_where_a_returned_value_is_shown(debug: Start) -> None:
+    it = debug(
+        """
+        import signal, sys
+
+        class Slow:
+            def __repr__(self):
+                print("shown", file=sys.stderr, flush=True)
+                signal.pause()
+
+        def made():
+            return Slow()
+
+        made()
+        print("done")
+        """
+    )
+    it.say("b 9", "c")
+    it.terminal.line("r")
+    it.terminal.wait_for("shown", since=it.terminal.typed_at)
+    it.terminal.type("\x03")
+    it.terminal.wait_for("KeyboardInterrupt", since=it.terminal.typed_at)
+    assert "done" in it.say("c")
+    assert it.quit() == 0
+
+
 def test_what_c_code_writes_is_written_once(debug: Start) -> None:
     it = debug(
         """

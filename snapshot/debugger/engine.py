@@ -521,10 +521,11 @@ def _latest_exception() -> BaseException | None:
 
 
 class _Keyboard:
-    """While somebody is asked, Ctrl-C is a KeyboardInterrupt."""
+    """From a stop to the prompt, Ctrl-C has nothing more to stop: the prompt makes a
+    KeyboardInterrupt of it where a command is waited for, or carried out, or a value shown."""
 
     def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._before = signal.signal(signal.SIGINT, lambda *_: None)
 
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self._before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,34 @@ class Prompting(Looking):
         """As pdb's own, wherever it was to stop."""
         self.message("--Call--")
         self.interaction(frame, None)
+
+    def _cmdloop(self) -> None:
+        """As pdb's own, which Ctrl-C brings back to its prompt; before and after it there is
+        nothing that could be interrupted (see `engine`)."""
+        with self._interruptible():
+            super()._cmdloop()
+
+    def print_stack_entry(self, *entry: Any, **options: Any) -> None:
+        """As pdb's own: what a function returns is shown, and that may take its time."""
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            super().print_stack_entry(*entry, **options)
+            return
+        try:
+            with self._interruptible():
+                super().print_stack_entry(*entry, **options)
+        except KeyboardInterrupt:
+            self.message("--KeyboardInterrupt--")
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        if self._past is None:
+            yield
+            return
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def show_end(self, moment: int, error: BaseException | None) -> None:
         """See `engine.Prompt`."""
