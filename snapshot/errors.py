@@ -116,6 +116,24 @@ class RecordingWarning(RuntimeWarning):
     """Calls could not be recorded. The program goes on, and is none the worse for it."""
 
 
+class NotKeyable(SnapshotError, TypeError):
+    """An argument is nothing that could be told from another one in another process.
+
+    The message names the way to it. `path`: that way, from the argument on.
+    """
+
+    path: str = ""
+
+
+class NotKept(SnapshotError, LookupError):
+    """There is no stored result for these arguments."""
+
+
+class MemoWarning(RuntimeWarning):
+    """A result could not be kept, or found, or may not be what it seems. The caller has it all
+    the same."""
+
+
 class UnknownCall(StoreError, LookupError):
     """There is no recorded call of that id."""
 

@@ -1,0 +1,1 @@
+"""Memo: reuse a stored result while the code, its surroundings and the arguments are the same."""
