@@ -793,6 +793,23 @@ def test_the_past_of_a_program_that_died(debug: Start, statement: str, how: str)
     assert it.quit() == 0
 
 
+def test_what_kills_a_visitor_does_not_kill_the_program(debug: Start) -> None:
+    it = debug("import os\nfor i in range(3):\n    print('line', i)\nprint('last')\n")
+    it.say("n", "n", "n")  # stops to go back to, and moments without one
+    end = (it.say("c"), it.position)[1]
+    for moment, line, statement in ((4, 3, "os._exit(4)"), (6, 3, "os.kill(os.getpid(), 9)")):
+        it.say(f"goto {moment}")
+        it.say(statement)
+        assert f"What went on from position {moment} " in it.shown
+        it.stands(moment, line)
+    assert "the program ended" in it.say("branch")
+    it.say("c")
+    assert it.position == end
+    assert it.lines("rn") == [4]
+    assert it.terminal.transcript().count("last\n") == 1
+    assert it.quit() == 0
+
+
 def test_over_the_end_of_a_file_and_back(debug: Start) -> None:
     it = debug(
         """

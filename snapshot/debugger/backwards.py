@@ -222,7 +222,7 @@ class Pdb(Prompting):
 
     def default(self, line: str) -> None:
         if may_change(line):
-            self.changed = True
+            self._begin_to_change(line)
         super().default(line)
         write_locals(self._frame)
 
@@ -242,8 +242,13 @@ class Pdb(Prompting):
 
         Start Python's own prompt on the names of this frame. What comes is a branch of its own.
         """
-        self.changed = True
+        self._begin_to_change("interact")
         super().do_interact(arg)
+
+    def _begin_to_change(self, statement: str) -> None:
+        self.changed = True
+        if self._past is not None:
+            self._traveller.runs(statement)
 
     def do_debug(self, arg: str) -> None:
         """debug

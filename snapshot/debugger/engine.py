@@ -391,6 +391,14 @@ class Engine:
             traveller.unmute()
             if told := traveller.chronicle.told:
                 self._prompt.take(told)
+            if traveller.takes_the_place_of_a_visitor():
+                self._prompt.tell(
+                    f"What went on from position {event.time} {traveller.died}; this is that "
+                    "moment again."
+                )
+                traveller.died = None
+                self._stop(event)
+                return
             last = traveller.recover(event.time)
             if last == event.time:
                 self._prompt.tell(f"The program {traveller.died}, after position {last}.")

@@ -59,7 +59,8 @@ class Journeys(Carrying):
     def _come_back(self) -> None:
         """Somebody has come back to this process, which stood at its prompt."""
         news, event = self._traveller.news, self._engine.event
-        self.take(news["carried"])
+        if "carried" in news:  # else whoever was live has died
+            self.take(news["carried"])
         if news.get("plan") is not None and event is not None:
             self.follow(news["plan"], event.frame)
             self._goes_on = True

@@ -284,6 +284,10 @@ class Traveller:
         self._here = None
         self.settle(now)
 
+    def takes_the_place_of_a_visitor(self) -> bool:
+        """Whether the one that has died was not the process of its branch, which is there still."""
+        return self.known.process not in (None, self._member.branch)
+
     def recover(self, now: int) -> int:
         """The process has died whose branch this is: what it did in the world is known, still.
 
@@ -332,6 +336,10 @@ class Traveller:
                 self.chronicle.forget(each.number)
             elif each.number != self.branch:
                 self.chronicle.become_past(each.number, line[each.number])
+
+    def runs(self, statement: str) -> None:
+        """What the user has typed is about to run: it is not this moment's fault if it kills."""
+        self._member.begun(statement)
 
     def begun(self, place: str, told: bytes) -> None:
         """The program goes on, with that in mind which the user has told the debugger."""
