@@ -118,13 +118,19 @@ class LineBefore:
         self._born: set[int] = set()
 
     def seen(self, kind: str, frame: FrameType, time: int) -> None:
+        key = hash(frame)
         if kind == "line":
-            self._lines[hash(frame)] = time
+            self._lines[key] = time
         elif kind == "call" and is_first(frame):
-            key = hash(frame)
-            self._lines.pop(key, None)
-            self._there.pop(key, None)
+            self._forget(key)
             self._born.add(key)
+        elif kind in ("return", "unwind"):
+            self._forget(key)
+
+    def _forget(self, key: int) -> None:
+        self._lines.pop(key, None)
+        self._there.pop(key, None)
+        self._born.discard(key)
 
     def _call(self, frame: FrameType) -> Found:
         """The line that made the call; or the depth of its frame, if it was before the start."""
@@ -144,7 +150,8 @@ class LineBefore:
         key = hash(wanted)
         if key in self._lines:
             return Found(self._lines[key])
-        if key in self._born:
+        # Where the stack had no room for a call, nothing has told of it.
+        if key in self._born or (key not in self._there and is_first(wanted)):
             return self._call(wanted)  # it has come to no line, so its caller has come to no other
         return Found(None, self._there.get(key, CUT))
 
