@@ -1026,6 +1026,27 @@ def test_looking_changes_nothing(debug: Start) -> None:
     assert it.quit() == 0
 
 
+@pytest.mark.parametrize("look", ["p len(said)", "whatis len(said)", "try said.clear()"])
+def test_looking_leaves_no_trace_in_a_repeat(debug: Start, look: str) -> None:
+    it = debug(
+        """
+        import subprocess, tempfile
+        said = [1, 2]
+        said.append(subprocess.run(["echo", "hello"], stdout=subprocess.PIPE).stdout)
+        with tempfile.NamedTemporaryFile("w+") as file:
+            file.write("x")
+        end = 1
+        """
+    )
+    it.say("n", "n", look, "c")
+    end = it.position
+    assert it.lines("goto 5", "goto 3", f"goto {end - 2}") == [4, 2, 6]
+    it.say("goto 4", look)
+    assert it.lines("n", "n", "n", "n") == [4, 5, 4, 6]
+    assert it.say("p said[2]") == repr(b"hello\n")
+    assert it.quit() == 0
+
+
 def test_what_a_frame_held_that_has_failed(debug: Start) -> None:
     it = debug(
         """

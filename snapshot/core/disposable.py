@@ -148,7 +148,12 @@ def fork_call(
     call = functools.partial(fn, *args, **kwargs)
     limits = Limits.of(timeout, memory)
     private = Wanted.of(files, files_strict, files_limit, files_on_disk)
-    fork = Fork(Job(name_of(fn), call, limits, private, capture=bool(capture)))
+    return fork_job(Job(name_of(fn), call, limits, private, capture=bool(capture)))
+
+
+def fork_job(job: Job) -> Any:
+    """The same of a job."""
+    fork = Fork(job)
     try:
         fork.start()
         fork.wait()
@@ -191,7 +196,8 @@ class Fork:
             if self._child is None:
                 inside.live(self._files, mask)
             self._watch = Watch(self._job.limits, self._child)
-            resources.forget()
+            if not self._job.untouched:
+                resources.forget()
             with contextlib.suppress(OSError):  # the fork was faster, or has ended
                 os.setpgid(self._child.pid, self._child.pid)
         except (CannotFork, CannotOverlay):

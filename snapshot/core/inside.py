@@ -41,9 +41,10 @@ class Inside:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        streams.flush(writers=may_write())
         self._alone = threads.alone()
-        resources.prepare()
+        if not job.untouched:
+            streams.flush(writers=may_write())
+            resources.prepare()
         ending.prepare()
         self._randomness = Randomness()
         self.overlay: Overlay | None = None
@@ -62,6 +63,9 @@ class Inside:
             if not self._alone:
                 streams.part_from_threads()
             line.here.dispose()
+            if self._job.untouched:
+                streams.drop_unwritten(each.fd for each in open_descriptors() if each.writable)
+                resources.prepare()
             ending.arm(lambda _: resources.finish())
             resources.lay_aside()
             if self._job.capture:

@@ -15,7 +15,11 @@ Outcome = tuple[Any, BaseException | None]
 
 
 class Job(NamedTuple):
-    """What a fork is to do: both processes know it."""
+    """What a fork is to do: both processes know it.
+
+    untouched: whether the process that forks is left as it is: what is buffered there is not
+    written, and what is to be guarded is exchanged in the fork alone.
+    """
 
     name: str
     call: Callable[[], Any]
@@ -23,6 +27,7 @@ class Job(NamedTuple):
     files: Wanted | None = None
     capture: bool = False
     reseed: bool = False
+    untouched: bool = False
 
     def error(self, kind: type[ForkError], what: str, pid: int, **details: Any) -> Any:
         error = kind(f"{self.name}, in fork {pid}, {what}", pid=pid)

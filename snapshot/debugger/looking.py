@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from snapshot.core.disposable import fork_call
+from snapshot.core.disposable import fork_job
+from snapshot.core.job import Job, name_of
+from snapshot.core.limits import Limits
 from snapshot.debugger.rewinding import Rewinding
 from snapshot.debugger.searching import content, shown
 from snapshot.debugger.trial import trial
@@ -29,7 +32,7 @@ class Looking(Rewinding):
             code = compile(statement, "<try>", "single")
         except SyntaxError as error:
             raise DebuggerError(f"{statement!r} is no statement: {error.msg}") from None
-        result = fork_call(trial, code, self.curframe, capture=True)
+        result = _in_fork(trial, code, self.curframe, capture=True)
         for text in (result.stdout, result.stderr):
             if text:
                 self.message(text.decode(errors="replace").rstrip("\n"))
@@ -62,7 +65,7 @@ class Looking(Rewinding):
         if self._past is None or not may_change(arg):
             look(arg)
         else:
-            self._try(lambda: fork_call(look, arg))
+            self._try(lambda: _in_fork(look, arg))
 
     def do_watch(self, arg: str) -> None:
         """watch [expression]
@@ -92,6 +95,12 @@ class Looking(Rewinding):
             self.watches.clear()
         elif self.watches.pop(expression, None) is None:
             self.error(f"{expression!r} is not watched")
+
+
+def _in_fork(function: Callable[..., Any], *args: Any, capture: bool = False) -> Any:
+    """Call it in a disposable fork, which leaves no trace here: a repeat would not have it."""
+    call = functools.partial(function, *args)
+    return fork_job(Job(name_of(function), call, Limits(), capture=capture, untouched=True))
 
 
 _CHANGING = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)
