@@ -1098,6 +1098,13 @@ def test_next_from_where_a_function_returns(debug: Start) -> None:
     assert it.quit() == 0
 
 
+def test_quit_where_a_function_returns(debug: Start) -> None:
+    it = debug("x = 1\ny = 2\nz = 3\n")
+    it.say("n", "n", "c", "rs")
+    assert it.shown.startswith("--Return--")
+    assert it.quit() == 0
+
+
 def test_as_deep_as_the_stack_goes(debug: Start) -> None:
     it = debug("def deeper(n):\n    return deeper(n + 1)\ndeeper(0)\n")
     assert "The program was ended by RecursionError" in it.say("c")

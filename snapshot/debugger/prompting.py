@@ -49,7 +49,8 @@ class Prompting(Looking):
                 self.user_exception(event.frame, event.argument)
             else:
                 self.user_return(event.frame, event.argument)
-                self.leave(event.frame)
+                if not self.quitting:  # which a step ends
+                    self.leave(event.frame)
 
     @contextlib.contextmanager
     def _streams(self) -> Iterator[None]:
