@@ -103,6 +103,17 @@ def test_each_time_from_the_frame_where_it_was_asked(run: Callable[[str], Runnin
     it.terminal.prompt()
 
 
+def test_a_branch_that_is_kept_is_the_program(run: Callable[[str], Running]) -> None:
+    program = run("def f(k):\n    return 1 / k\n\nprint('value', f(0))\n")
+    it = program.debug()
+    it.say("rn", "k = 4", "n")
+    assert "branch 2 is the program now" in it.say("keep")
+    assert "value 0.25" in it.say("c")
+    it.say("back", "q")
+    assert program.terminal.run("echo $?") == "0"
+    assert not program.terminal.pids()
+
+
 def test_a_crash_is_gone_back_from(run: Callable[[str], Running]) -> None:
     program = run(
         "import ctypes\n\ndef crash(number):\n    twice = 2 * number\n    ctypes.string_at(0)\n\n"

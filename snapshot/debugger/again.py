@@ -53,7 +53,7 @@ class Again(Engine):
         self._ask_whether = ask
         self._runs_again = self._is_unwanted = False
         self._began = self._took = 0.0
-        self._home: int | None = member.branch  # where the program has ended, on the timeline
+        self.traveller.home = member.branch
         self._killed: Exit | None = None
         # Of a program that is run again until it is killed: the time of its last event, for all.
         self._latest: mmap.mmap | None = None
@@ -105,7 +105,7 @@ class Again(Engine):
     def _run_again(self, run: Callable[[], BaseException | None]) -> NoReturn:
         traveller, world = self.traveller, self._world
         if traveller.died is not None:
-            self._home, self._killed = None, traveller.died
+            traveller.home, self._killed = None, traveller.died
             told = f"snapshot: the program {traveller.died}"
             if traveller.died.signal not in _CRASHES or not self._ask_whether(told):
                 process.exit_now(traveller.died)
@@ -178,9 +178,9 @@ class Again(Engine):
 
     def _part(self) -> None:
         """Back to the process that has run the program first, if it is there."""
-        if self._home is not None:
+        if self.traveller.home is not None:
             with contextlib.suppress(TimelineError):  # another one was kept
-                self.traveller.go_home(self._home)
+                self.traveller.go_home()
         elif self._killed is not None:
             self.traveller.bye()
             process.exit_now(self._killed)

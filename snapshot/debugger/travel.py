@@ -42,7 +42,8 @@ class Traveller:
     branch: of the program's past it is on. visiting: whether it is a visitor. target: the time at
     which it is to stop, on its way. errand: what it is sent for. output: what it shows. news: what
     it was woken with. missing: what it has not that was there. died: how the process ended whose
-    place it takes.
+    place it takes. home: the branch of the timeline on which the program has run at its own speed,
+    if it has.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Traveller:
         self.news: Mapping[str, Any] = {}
         self.missing = ""
         self.died: Exit | None = None
+        self.home: int | None = None
         self._beginning = 0
         self._here: tuple[int, int] | None = None  # the branch and the time of the last state
         self._took = 0.0
@@ -141,13 +143,11 @@ class Traveller:
         names = ", ".join(map(repr, company.names))
         return f"the program cannot be run again: it had other threads, {names}"
 
-    def go_home(self, branch: int) -> None:
-        """End, and let the process go on that stands at the tip of a branch of the timeline.
-
-        Raises `TimelineError` where there is none.
-        """
+    def go_home(self) -> None:
+        """End, and let the process go on that stands at `home`; raises `TimelineError` where there
+        is none."""
         self.visiting = True
-        self._leave(branch=branch, brought={"quiet": True})
+        self._leave(branch=self.home, brought={"quiet": True})
 
     def _shown(self) -> None:
         self.chronicle.shown(self.branch, self._now())
@@ -326,6 +326,10 @@ class Traveller:
 
     def drop_others(self) -> None:
         """Forget all branches but this one and its past, and end the processes of all."""
+        if self.home is not None:
+            with contextlib.suppress(UnknownState):
+                self._member.request("drop", branch=self.home)
+            self.home = None
         line = {each.number: last for each, last in self.chronicle.lineage(self.branch)}
         for each in list(self.chronicle.branches().values()):
             if each.number != self.branch and each.process is not None:
