@@ -103,6 +103,19 @@ def test_each_time_from_the_frame_where_it_was_asked(run: Callable[[str], Runnin
     it.terminal.prompt()
 
 
+def test_a_fork_of_the_program_is_not_run_again(run: Callable[[str], Running]) -> None:
+    program = run("import os\nif os.fork() == 0:\n    1 / 0\nprint('status', os.wait()[1])\n")
+    it = program.debug()
+    told = "*** the program cannot be run again from here: this is a fork that it has made"
+    assert it.say("rn") == told
+    program.terminal.line("q")
+    program.answer("n")
+    program.terminal.prompt()
+    assert "status 256" in program.terminal.transcript()
+    assert program.terminal.run("echo $?") == "0"
+    assert not program.terminal.pids()
+
+
 def test_a_branch_that_is_kept_is_the_program(run: Callable[[str], Running]) -> None:
     program = run("def f(k):\n    return 1 / k\n\nprint('value', f(0))\n")
     it = program.debug()

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from snapshot.core import hosts, process, streams, threads
+from snapshot.core import hosts, line, process, streams, threads
 from snapshot.core.process import Exit
 from snapshot.core.timeline.asking import About
 from snapshot.core.timeline.member import Errand, Landing, Member
@@ -137,6 +137,8 @@ class Traveller:
 
     def hindrance(self) -> str | None:
         """Why the program cannot be run again from its beginning, as far as that is known."""
+        if not line.owns(self._member.pid):
+            return "the program cannot be run again from here: this is a fork that it has made"
         company = self.chronicle.company(self.branch, 0, 1)
         if company is None:
             return None
