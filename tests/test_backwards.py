@@ -807,6 +807,10 @@ def test_what_kills_a_visitor_does_not_kill_the_program(debug: Start) -> None:
     assert it.position == end
     assert it.lines("rn") == [4]
     assert it.terminal.transcript().count("last\n") == 1
+    it.say("c")
+    assert f"What went on from position {end} exited with code 3;" in it.say("os._exit(3)")
+    assert it.position == end
+    assert it.lines("rn") == [4]
     assert it.quit() == 0
 
 

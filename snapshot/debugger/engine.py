@@ -361,6 +361,9 @@ class Engine:
             if "carried" in traveller.news:
                 self._prompt.take(traveller.news["carried"])
             traveller.target = None
+            if traveller.died is not None:
+                traveller.unmute()
+                self._tell_of_death(self.moment)
         traveller.unmute()
         traveller.tell_where(self.moment, ended=how)
         try:
@@ -392,11 +395,7 @@ class Engine:
             if told := traveller.chronicle.told:
                 self._prompt.take(told)
             if traveller.takes_the_place_of_a_visitor():
-                self._prompt.tell(
-                    f"What went on from position {event.time} {traveller.died}; this is that "
-                    "moment again."
-                )
-                traveller.died = None
+                self._tell_of_death(event.time)
                 self._stop(event)
                 return
             last = traveller.recover(event.time)
@@ -411,6 +410,11 @@ class Engine:
         else:
             signal.signal(signal.SIGINT, self._interrupted)
             traveller.mute()
+
+    def _tell_of_death(self, moment: int) -> None:
+        """Of a process whose end is not the program's."""
+        died, self.traveller.died = self.traveller.died, None
+        self._prompt.tell(f"What went on from position {moment} {died}; this is that moment again.")
 
     def _arrive(self, event: Event) -> None:
         self.traveller.target = None
