@@ -430,6 +430,49 @@ def test_a_fixture_sees_at_its_end_how_the_test_went(run: Run, tmp_path: Path) -
     assert result.stdout.count("- added -") == 2, result
 
 
+def test_what_a_test_itself_asks_for_is_torn_down(run: Run, tmp_path: Path) -> None:
+    source = """
+        import pytest, unittest
+
+        def note(text):
+            with open("notes", "a") as notes:
+                print(text, file=notes)
+
+        @pytest.fixture(scope="module")
+        def old():
+            note("old is there")
+            yield
+            note("old is gone")
+
+        @pytest.fixture
+        def broken(old):
+            yield
+            print("printed at the end")
+            raise OSError("broken is gone")
+
+        def test_asks(old, request):
+            request.getfixturevalue("old")
+            request.addfinalizer(lambda: note("finalized"))
+            request.getfixturevalue("broken")
+
+        def test_next(old):
+            note("next")
+
+        class TestCase(unittest.TestCase):
+            def test_fails_twice(self):
+                self.addCleanup(lambda: 1 / 0)
+                self.fail("first")
+        """
+    plain = run(source, "-rA", "--junitxml=report.xml")
+    expected, notes = cases(tmp_path), (tmp_path / "notes").read_text()
+    (tmp_path / "notes").unlink()
+    forked = run(source, "-rA", "--junitxml=report.xml", "--snapshot")
+    assert outcome(forked.stdout) == "1 failed, 2 passed, 2 errors"
+    assert told(forked) == told(plain)
+    assert cases(tmp_path) == expected
+    assert (tmp_path / "notes").read_text() == notes
+
+
 def test_the_temporary_directory_of_a_failed_test_is_kept(run: Run, tmp_path: Path) -> None:
     source = "def test_passes(tmp_path): ...\ndef test_fails(tmp_path): assert 0\n"
     run(source, "--snapshot", "-otmp_path_retention_policy=failed")

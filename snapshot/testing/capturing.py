@@ -36,6 +36,17 @@ def read(config: pytest.Config) -> tuple[str, str]:
     return out, err
 
 
+@contextmanager
+def phase(item: pytest.Item, when: str) -> Iterator[None]:
+    """What is written in the block is in the test's report, as of that phase."""
+    capture = _of(item.config)
+    if capture is None:
+        yield
+        return
+    with capture.item_capture(when, item):
+        yield
+
+
 def _of(config: pytest.Config) -> Any:
     """The plugin that captures, which is there for `-s`, too; None if it was switched off."""
     return config.pluginmanager.getplugin("capturemanager")

@@ -33,6 +33,7 @@ from snapshot.core.process import Exit
 from snapshot.errors import ForkExited, ForkKilled, ForkTimeout, SnapshotError
 from snapshot.testing import capturing
 from snapshot.testing.failing import run_again
+from snapshot.testing.finishing import Finishing
 from snapshot.testing.witness import Witness
 
 _GRACE = 1.0  # seconds that a fork has to do something about a timer that has gone off in it
@@ -43,14 +44,15 @@ _Timer = tuple[float, float]  # seconds until it goes off, and between two times
 class Told(NamedTuple):
     """What a fork tells of its test.
 
-    subtests: their reports. error: what the test has raised, or something that stands for it.
-    failed: whether a debugger would be opened for it. sections: what was captured, each with its
-    phase and stream. warned: arguments of `warnings.showwarning`.
+    subtests: their reports. error: what the test has raised, or something that stands for it. teardown: the report of what the fork
+    has torn down, if that has failed. failed: whether a debugger would be opened for the test.
+    sections: what was captured, each with its phase and stream. warned: arguments of `warnings.showwarning`.
     """
 
     report: pytest.TestReport
     subtests: list[pytest.TestReport]
     error: BaseException | None
+    teardown: pytest.TestReport | None
     failed: bool
     sections: list[tuple[str, str, str]]
     properties: list[tuple[str, object]]
@@ -74,6 +76,9 @@ class Forks:
         self._timeout: float | None = config.getoption("snapshot_timeout")
         self._told: Told | None = None
         self._debugged = False
+        self._torn_down: pytest.TestReport | None = None  # in a fork, and that has failed
+        self._finishing = Finishing()
+        config.pluginmanager.register(self._finishing)
         # All who run a test come by here; there is no hook that could run a phase in another way.
         self._in_this_process = runner.call_and_report
         runner.call_and_report = self._call_and_report
@@ -105,7 +110,7 @@ class Forks:
         """As pytest's own."""
         if when != "call" or item.config is not self._config:
             return self._in_this_process(item, when, log, **more)
-        self._told, self._debugged = None, False
+        self._told, self._debugged, self._torn_down = None, False, None
         call = pytest.CallInfo.from_call(
             lambda: self._run(item), when, reraise=(Leave, KeyboardInterrupt)
         )
@@ -125,11 +130,17 @@ class Forks:
         return report
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_makereport(self) -> pytest.TestReport | None:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> pytest.TestReport | None:
         """The report that was made in the fork, where other plugins have added what they add.
 
         Here they get a copy: for what they note of it until the teardown.
         """
+        if call.when == "teardown" and self._torn_down is not None and call.excinfo is None:
+            report = self._torn_down
+            report.sections = pytest.TestReport.from_item_and_call(item, call).sections
+            return report
         if self._told is None:
             return None
         report, self._told = copy.copy(self._told.report), None
@@ -156,7 +167,7 @@ class Forks:
         except pytest.fail.Exception as error:  # of a timer that has gone off in this process
             reason = str(error.msg)
         else:
-            self._told = told
+            self._told, self._torn_down = told, told.teardown
             item.user_properties[:] = told.properties
             for section in told.sections:
                 item.add_report_section(*section)
@@ -181,9 +192,12 @@ class Forks:
             faulthandler.enable(2)  # not pytest's own copy of it, which is not captured
         witness = Witness(item.config)
         known = len(item._report_sections)
+        self._finishing.forget(item)
         signal.setitimer(signal.ITIMER_REAL, *timer)
         with warnings.catch_warnings(record=True) as warned:
             report = self._in_this_process(item, "call", log=False)
+            error = witness.error
+            teardown = self._finishing.failure(item)
         signal.setitimer(signal.ITIMER_REAL, 0)
         # As its status is asked for, it becomes that of a test in which a subtest has failed.
         item.config.hook.pytest_report_teststatus(report=report, config=item.config)
@@ -191,7 +205,8 @@ class Forks:
         return Told(
             report,
             witness.reports,
-            _portable(witness.error),
+            _portable_error(error),
+            teardown,
             bool(witness.failures),
             item._report_sections[known:],
             item.user_properties,
@@ -243,7 +258,7 @@ def _timer_of_both() -> Iterator[_Timer]:
         signal.setitimer(signal.ITIMER_REAL, left - _GRACE if left > _GRACE else interval, interval)
 
 
-def _portable(error: BaseException | None) -> BaseException | None:
+def _portable_error(error: BaseException | None) -> BaseException | None:
     """It, or what stands for one that cannot leave its process."""
     try:
         pickling.load(*pickling.dump(error))
