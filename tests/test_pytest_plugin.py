@@ -430,6 +430,43 @@ def test_a_fixture_sees_at_its_end_how_the_test_went(run: Run, tmp_path: Path) -
     assert result.stdout.count("- added -") == 2, result
 
 
+def test_warnings_go_where_a_fixture_has_them_go(run: Run) -> None:
+    source = """
+        import gc, logging, warnings
+        import pytest
+
+        def test_recorded(recwarn):
+            warnings.warn("one")
+            assert len(recwarn) == 1
+
+        @pytest.fixture
+        def logged():
+            logging.captureWarnings(True)
+            yield
+            logging.captureWarnings(False)
+
+        def test_logged(logged, caplog):
+            warnings.warn("two")
+            assert "two" in caplog.text
+
+        @pytest.fixture
+        def around():
+            warnings.warn("set up")
+            yield
+            warnings.warn("torn down")
+
+        def test_warns(around):
+            warnings.warn("three")
+
+        def test_leaves_a_file_open():
+            open("/dev/null")
+            gc.collect()
+        """
+    for options in ([], ["-p", "no:warnings"]):
+        plain, forked = run(source, *options), run(source, "--snapshot", *options)
+        assert (plain.code, told(forked)) == (0, told(plain))
+
+
 def test_what_a_test_itself_asks_for_is_torn_down(run: Run, tmp_path: Path) -> None:
     source = """
         import pytest, unittest

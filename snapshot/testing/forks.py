@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, NoReturn, cast
@@ -46,7 +46,7 @@ class Told(NamedTuple):
 
     subtests: their reports. error: what the test has raised, or something that stands for it. teardown: the report of what the fork
     has torn down, if that has failed. failed: whether a debugger would be opened for the test.
-    sections: what was captured, each with its phase and stream. warned: arguments of `warnings.showwarning`.
+    sections: what was captured, each with its phase and stream. warned: in the fork.
     """
 
     report: pytest.TestReport
@@ -56,7 +56,7 @@ class Told(NamedTuple):
     failed: bool
     sections: list[tuple[str, str, str]]
     properties: list[tuple[str, object]]
-    warned: list[tuple[Any, ...]]
+    warned: list[warnings.WarningMessage]
 
 
 class Asks(Leave):
@@ -77,6 +77,7 @@ class Forks:
         self._told: Told | None = None
         self._debugged = False
         self._torn_down: pytest.TestReport | None = None  # in a fork, and that has failed
+        self._warned: list[warnings.WarningMessage] = []
         self._finishing = Finishing()
         config.pluginmanager.register(self._finishing)
         # All who run a test come by here; there is no hook that could run a phase in another way.
@@ -85,6 +86,21 @@ class Forks:
 
     def pytest_unconfigure(self) -> None:
         runner.call_and_report = self._in_this_process
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Warnings of the fork are added to those of this process.
+
+        They are taken outside of what fixtures do with them, as pytest takes them.
+        """
+        if not self._config.pluginmanager.hasplugin("warnings"):
+            return (yield)
+        try:
+            with warnings.catch_warnings(record=True) as self._warned:
+                return (yield)
+        finally:
+            for each in self._warned:
+                cast(Any, warnings)._showwarnmsg(each)  # with its source
 
     def pytest_report_header(self) -> str:
         limit = "" if self._timeout is None else f", {self._timeout:g} s at most"
@@ -171,8 +187,7 @@ class Forks:
             item.user_properties[:] = told.properties
             for section in told.sections:
                 item.add_report_section(*section)
-            for each in told.warned:
-                warnings.showwarning(*each)
+            self._warned += told.warned
             if told.error is not None:
                 raise told.error
             return
@@ -191,13 +206,12 @@ class Forks:
         if faulthandler.is_enabled():
             faulthandler.enable(2)  # not pytest's own copy of it, which is not captured
         witness = Witness(item.config)
-        known = len(item._report_sections)
+        known, warned = len(item._report_sections), len(self._warned)
         self._finishing.forget(item)
         signal.setitimer(signal.ITIMER_REAL, *timer)
-        with warnings.catch_warnings(record=True) as warned:
-            report = self._in_this_process(item, "call", log=False)
-            error = witness.error
-            teardown = self._finishing.failure(item)
+        report = self._in_this_process(item, "call", log=False)
+        error = witness.error
+        teardown = self._finishing.failure(item)
         signal.setitimer(signal.ITIMER_REAL, 0)
         # As its status is asked for, it becomes that of a test in which a subtest has failed.
         item.config.hook.pytest_report_teststatus(report=report, config=item.config)
@@ -210,7 +224,7 @@ class Forks:
             bool(witness.failures),
             item._report_sections[known:],
             item.user_properties,
-            [(w.message, w.category, w.filename, w.lineno, w.file, w.line) for w in warned],
+            [*map(_portable, self._warned[warned:])],
         )
 
     def _debug(self, item: pytest.Item, reports: Sequence[pytest.TestReport] = ()) -> None:
@@ -222,6 +236,13 @@ class Forks:
             capturing.read(item.config)  # that was not of the test which is reported
         if not goes_on:
             pytest.exit("Quitting debugger")
+
+
+def _portable(warned: warnings.WarningMessage) -> warnings.WarningMessage:
+    """With something in the place of its source: where there is one, pytest gives advice."""
+    if warned.source is not None:
+        warned.source = type(warned.source).__qualname__
+    return warned
 
 
 def _ask(*_: Any, **__: Any) -> NoReturn:
