@@ -547,13 +547,28 @@ def test_the_errors_that_cannot_leave_their_process(run: Run) -> None:
         def test_property(record_property):
             record_property("lock", threading.Lock())
 
+        class Mute(Stubborn):
+            def __str__(self):
+                raise ValueError("nothing to say")
+
+        def test_mute():
+            raise Mute(1, 2)
+
+        def test_of_a_module_that_is_found_here_alone(monkeypatch, tmp_path):
+            (tmp_path / "elsewhere.py").write_text("class Error(Exception): ...")
+            monkeypatch.syspath_prepend(tmp_path)
+            import elsewhere
+            raise elsewhere.Error("from there")
+
         def test_next(): ...
         """,
         "--snapshot",
         "-rf",
     )
-    assert outcome(result.stdout) == "2 failed, 1 passed", result
+    assert outcome(result.stdout) == "4 failed, 1 passed", result
     assert ">       raise Stubborn(1, 2)" in result.stdout
+    assert ">       raise Mute(1, 2)" in result.stdout
+    assert "E       elsewhere.Error: from there" in result.stdout
     assert re.search(r"FAILED test_it.py::test_property - Failed: .* cannot be", result.stdout)
 
 

@@ -16,9 +16,11 @@ import functools
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from pickle import PickleBuffer
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, NoReturn, cast
 
@@ -30,7 +32,7 @@ from _pytest.outcomes import Exit as Leave
 from snapshot import pickling
 from snapshot.core.disposable import fork_call
 from snapshot.core.process import Exit
-from snapshot.errors import ForkExited, ForkKilled, ForkTimeout, SnapshotError
+from snapshot.errors import ForkExited, ForkKilled, ForkTimeout, NotPicklable, SnapshotError
 from snapshot.testing import capturing
 from snapshot.testing.failing import run_again
 from snapshot.testing.finishing import Finishing
@@ -41,17 +43,44 @@ _GRACE = 1.0  # seconds that a fork has to do something about a timer that has g
 _Timer = tuple[float, float]  # seconds until it goes off, and between two times, as setitimer(2)
 
 
+class Raised(NamedTuple):
+    """An exception on its way out of a fork. text: what it says, if it does not get here."""
+
+    text: str
+    data: bytes
+    buffers: list[PickleBuffer]
+
+    @classmethod
+    def of(cls, error: BaseException) -> Raised:
+        text = "".join(traceback.format_exception_only(error)).rstrip()
+        try:
+            data, buffers = pickling.dump(error)
+        except NotPicklable:
+            return cls(text, b"", [])
+        return cls(text, data, [PickleBuffer(raw) for raw in buffers])
+
+    def here(self) -> BaseException:
+        """It, or what stands for one that cannot leave its process."""
+        try:
+            error = pickling.load(self.data, map(memoryview, self.buffers))
+        except NotPicklable:
+            error = None
+        if isinstance(error, BaseException):
+            return error
+        return pytest.fail.Exception(self.text, pytrace=False)
+
+
 class Told(NamedTuple):
     """What a fork tells of its test.
 
-    subtests: their reports. error: what the test has raised, or something that stands for it. teardown: the report of what the fork
+    subtests: their reports. error: what the test has raised. teardown: the report of what the fork
     has torn down, if that has failed. failed: whether a debugger would be opened for the test.
     sections: what was captured, each with its phase and stream. warned: in the fork.
     """
 
     report: pytest.TestReport
     subtests: list[pytest.TestReport]
-    error: BaseException | None
+    error: Raised | None
     teardown: pytest.TestReport | None
     failed: bool
     sections: list[tuple[str, str, str]]
@@ -189,7 +218,7 @@ class Forks:
                 item.add_report_section(*section)
             self._warned += told.warned
             if told.error is not None:
-                raise told.error
+                raise told.error.here()
             return
         pytest.fail(reason, pytrace=False)
 
@@ -219,7 +248,7 @@ class Forks:
         return Told(
             report,
             witness.reports,
-            _portable_error(error),
+            None if error is None else Raised.of(error),
             teardown,
             bool(witness.failures),
             item._report_sections[known:],
@@ -277,12 +306,3 @@ def _timer_of_both() -> Iterator[_Timer]:
     finally:
         left, _ = signal.getitimer(signal.ITIMER_REAL)
         signal.setitimer(signal.ITIMER_REAL, left - _GRACE if left > _GRACE else interval, interval)
-
-
-def _portable_error(error: BaseException | None) -> BaseException | None:
-    """It, or what stands for one that cannot leave its process."""
-    try:
-        pickling.load(*pickling.dump(error))
-    except Exception:
-        return pytest.fail.Exception(f"{type(error).__qualname__}: {error}", pytrace=False)
-    return error
