@@ -510,6 +510,45 @@ def test_what_a_test_itself_asks_for_is_torn_down(run: Run, tmp_path: Path) -> N
     assert (tmp_path / "notes").read_text() == notes
 
 
+def test_functions_of_the_system_that_others_stand_in_for(run: Run) -> None:
+    result = run(
+        """
+        import os, pytest, signal, threading, time
+
+        def replace(monkeypatch):
+            monkeypatch.setattr(os, "getpid", lambda: 1)
+            monkeypatch.setattr(os, "kill", None)
+            monkeypatch.setattr(os, "_exit", lambda code: None)
+            monkeypatch.setattr(signal, "setitimer", None)
+            monkeypatch.setattr(threading, "enumerate", None)
+            monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+            monkeypatch.delattr(os, "fork")
+
+        def test_in_the_test(monkeypatch):
+            replace(monkeypatch)
+
+        @pytest.fixture
+        def replaced(monkeypatch):
+            replace(monkeypatch)
+
+        def test_in_a_fixture(replaced):
+            assert (os.getpid(), time.monotonic()) == (1, 0.0)
+            assert not hasattr(os, "fork")
+
+        def test_that_hangs(replaced):
+            while True:
+                pass
+
+        def test_next():
+            assert os.getpid() > 1 and os.fork
+        """,
+        "--snapshot",
+        "--snapshot-timeout=1",
+    )
+    assert outcome(result.stdout) == "1 failed, 3 passed", result
+    assert "test_that_hangs - Failed: it did not end within 1 s" in result.stdout
+
+
 def test_the_temporary_directory_of_a_failed_test_is_kept(run: Run, tmp_path: Path) -> None:
     source = "def test_passes(tmp_path): ...\ndef test_fails(tmp_path): assert 0\n"
     run(source, "--snapshot", "-otmp_path_retention_policy=failed")

@@ -36,6 +36,7 @@ from snapshot.errors import ForkExited, ForkKilled, ForkTimeout, NotPicklable, S
 from snapshot.testing import capturing
 from snapshot.testing.failing import run_again
 from snapshot.testing.finishing import Finishing
+from snapshot.testing.system import Patches, System, put
 from snapshot.testing.witness import Witness
 
 _GRACE = 1.0  # seconds that a fork has to do something about a timer that has gone off in it
@@ -115,6 +116,10 @@ class Forks:
 
     def pytest_unconfigure(self) -> None:
         runner.call_and_report = self._in_this_process
+
+    def pytest_collection_finish(self) -> None:
+        """Before there are fixtures; what somebody has replaced by now is to stay."""
+        self._system = System()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_protocol(self) -> Generator[None, object, object]:
@@ -223,11 +228,21 @@ class Forks:
         pytest.fail(reason, pytrace=False)
 
     def _forked(self, item: pytest.Item, open_debugger: Callable[..., Any] | None) -> Told:
-        with _timer_of_both() as timer:
-            return fork_call(self._tell, item, open_debugger, timer, timeout=self._timeout)
+        patches = self._system.restore()
+        try:
+            with _timer_of_both() as timer:
+                return fork_call(
+                    self._tell, item, open_debugger, timer, patches, timeout=self._timeout
+                )
+        finally:
+            put(patches)
 
     def _tell(
-        self, item: pytest.Item, open_debugger: Callable[..., Any] | None, timer: _Timer
+        self,
+        item: pytest.Item,
+        open_debugger: Callable[..., Any] | None,
+        timer: _Timer,
+        patches: Patches,
     ) -> Told:
         """In the fork: run the test as pytest does."""
         if open_debugger is not None:
@@ -238,9 +253,13 @@ class Forks:
         known, warned = len(item._report_sections), len(self._warned)
         self._finishing.forget(item)
         signal.setitimer(signal.ITIMER_REAL, *timer)
-        report = self._in_this_process(item, "call", log=False)
-        error = witness.error
-        teardown = self._finishing.failure(item)
+        put(patches)
+        try:
+            report = self._in_this_process(item, "call", log=False)
+            error = witness.error
+            teardown = self._finishing.failure(item)
+        finally:
+            self._system.restore()
         signal.setitimer(signal.ITIMER_REAL, 0)
         # As its status is asked for, it becomes that of a test in which a subtest has failed.
         item.config.hook.pytest_report_teststatus(report=report, config=item.config)
