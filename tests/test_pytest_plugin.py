@@ -513,7 +513,7 @@ def test_what_a_test_itself_asks_for_is_torn_down(run: Run, tmp_path: Path) -> N
 def test_functions_of_the_system_that_others_stand_in_for(run: Run) -> None:
     result = run(
         """
-        import os, pytest, signal, threading, time
+        import os, pytest, signal, sys, threading, time, types
 
         def replace(monkeypatch):
             monkeypatch.setattr(os, "getpid", lambda: 1)
@@ -523,6 +523,9 @@ def test_functions_of_the_system_that_others_stand_in_for(run: Run) -> None:
             monkeypatch.setattr(threading, "enumerate", None)
             monkeypatch.setattr(time, "monotonic", lambda: 0.0)
             monkeypatch.delattr(os, "fork")
+            for name, module in list(sys.modules.items()):  # as pyfakefs does
+                if hasattr(module, "os") and name.startswith(("test_it", "snapshot.")):
+                    monkeypatch.setattr(module, "os", types.SimpleNamespace(getpid=lambda: 2))
 
         def test_in_the_test(monkeypatch):
             replace(monkeypatch)
@@ -532,7 +535,7 @@ def test_functions_of_the_system_that_others_stand_in_for(run: Run) -> None:
             replace(monkeypatch)
 
         def test_in_a_fixture(replaced):
-            assert (os.getpid(), time.monotonic()) == (1, 0.0)
+            assert (os.getpid(), time.monotonic()) == (2, 0.0)
             assert not hasattr(os, "fork")
 
         def test_that_hangs(replaced):
@@ -540,7 +543,7 @@ def test_functions_of_the_system_that_others_stand_in_for(run: Run) -> None:
                 pass
 
         def test_next():
-            assert os.getpid() > 1 and os.fork
+            assert os.getpid() > 2 and os.fork
         """,
         "--snapshot",
         "--snapshot-timeout=1",

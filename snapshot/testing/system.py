@@ -7,12 +7,16 @@ import os
 import pickle
 import select
 import signal
+import sys
 import threading
 import time
+from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 _MODULES = (builtins, os, pickle, select, signal, threading, time)
 _NOTHING: Any = object()
+
+_OWN = f"{__name__.partition('.')[0]}."
 
 Patches = list[tuple[dict[str, Any], str, Any]]
 
@@ -22,6 +26,9 @@ class System:
 
     def __init__(self) -> None:
         self._real = [(vars(module), dict(vars(module))) for module in _MODULES]
+        for name, module in list(sys.modules.items()):
+            if name.startswith(_OWN):
+                self._real.append((vars(module), dict(filter(_is_used, vars(module).items()))))
 
     def restore(self) -> Patches:
         """Put them back, for code of our own to run; what stood in their place, for `put`."""
@@ -43,3 +50,8 @@ def put(patches: Patches) -> None:
             del names[name]
         else:
             names[name] = value
+
+
+def _is_used(item: tuple[str, object]) -> bool:
+    """Of a module of our own, what it has imported: pyfakefs, for one, replaces it there."""
+    return isinstance(item[1], ModuleType | BuiltinFunctionType)
