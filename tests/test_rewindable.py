@@ -703,6 +703,51 @@ print(forks(), living())
     assert result.stdout.splitlines() == ["183", "['share']", "0 []"], result
 
 
+def test_threads_that_call_and_open_and_close_files_all_the_time(python: Python) -> None:
+    result = python(
+        COUNTING
+        + """
+import threading, time
+
+program = os.getpid()
+
+@rewindable
+def share(x):
+    if os.getpid() != program:
+        os.write(2, b"a fork goes on as the program\\n")
+        os._exit(1)
+    return 1 / x
+
+def call():
+    for number in range(20):
+        try:
+            share(number % 2)
+        except ZeroDivisionError:
+            pass
+
+done = False
+def open_and_close():
+    while not done:
+        for each in [os.open("/dev/null", 0), *os.pipe(), *os.pipe()]:
+            os.close(each)
+
+share(1)
+before = descriptors()
+other = threading.Thread(target=open_and_close)
+callers = [threading.Thread(target=call) for _ in range(6)]
+for each in [other, *callers]:
+    each.start()
+for each in callers:
+    each.join()
+done = True
+other.join()
+gc.collect()
+print(forks(), living(), descriptors() == before)
+"""
+    )
+    assert (result.stdout, result.stderr) == ("0 [] True\n", "")
+
+
 def test_a_worker_of_a_pool_is_gone_back_to(debug: Start) -> None:
     it = debug(
         """

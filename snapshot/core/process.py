@@ -307,14 +307,10 @@ class Rest(NamedTuple):
     replacing: Sequence[tuple[int, int]] = ()
     dies: bool = True
 
-    def perform(self) -> None:
-        for step in self.steps():
-            step()
-
     def steps(self) -> list[Callable[[], Any]]:
         """To be called from C: one page of Python's memory that is touched there is one copied."""
         replacing = [
-            functools.partial(_PLAIN.dup3, new, fd, 0 if os.get_inheritable(fd) else os.O_CLOEXEC)
+            functools.partial(_PLAIN.dup3, new, fd, _close_on_exec(fd))
             for new, fd in self.replacing
         ]
         closing = [functools.partial(_PLAIN.close, fd) for fd in self.leaving]
@@ -323,6 +319,14 @@ class Rest(NamedTuple):
         dying = [functools.partial(_prctl, _PR_SET_PDEATHSIG, _DEATH)] if self.dies else []
         sleeping = functools.partial(_PLAIN.poll, table, len(awaited), -1)
         return [*dying, *replacing, *closing, sleeping]
+
+
+def _close_on_exec(fd: int) -> int:
+    """As a flag of dup3(2); of one that another thread has closed meanwhile, too."""
+    try:
+        return 0 if os.get_inheritable(fd) else os.O_CLOEXEC
+    except OSError:
+        return os.O_CLOEXEC
 
 
 def fork_apart() -> bool:
@@ -415,6 +419,7 @@ def _in_turn(functions: Iterable[Callable[[], Any]]) -> Callable[[], Any]:
 
 def _fork_twice(rest: Rest | None = None) -> int:
     """The child in between ends at once, and its own child is the parent's."""
+    steps = [] if rest is None else rest.steps()
     readable, writable = os.pipe()
     try:
         between = _fork_without_warning()
@@ -423,15 +428,18 @@ def _fork_twice(rest: Rest | None = None) -> int:
         os.close(writable)
         raise
     if between == 0:
-        between = os.getpid()
-        if _fork_on(writable) != 0:
-            os._exit(0)
-        os.close(readable)
-        os.close(writable)
-        while os.getppid() == between:
-            os.sched_yield()
-        if rest is not None:
-            rest.perform()
+        try:
+            between = os.getpid()
+            if _fork_on(writable) != 0:
+                os._exit(0)
+            os.close(readable)
+            os.close(writable)
+            while os.getppid() == between:
+                os.sched_yield()
+            for step in steps:
+                step()
+        except BaseException:  # it must not go on as the program
+            os._exit(1)
         return 0
     os.close(writable)
     number = int.from_bytes(os.read(readable, 8), "little", signed=True)

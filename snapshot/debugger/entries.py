@@ -7,6 +7,9 @@ begin ── a fork is frozen ── the call ──┬── returns: it ends
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
+from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
@@ -50,20 +53,20 @@ class Entries:
                 if len(self._under_way) >= self._keep:
                     self._under_way.pop(min(1, self._keep - 1)).end()
                 frozen = entry.freeze(_first_line(code))
+                if frozen is not None:
+                    self._under_way.append(frozen)
         except CannotFork as error:
             _warn(error)
             return None
         if frozen is None:
             _open(code, frame)
-            return None
-        self._under_way.append(frozen)
         return frozen
 
     def end(self, ended: Entry, error: BaseException | None) -> None:
         """A call has returned, or an exception has left it."""
-        if ended in self._under_way:
-            self._under_way.remove(ended)
         with _beside():
+            if ended in self._under_way:
+                self._under_way.remove(ended)
             self._end(ended, error)
 
     def _end(self, ended: Entry, error: BaseException | None) -> None:
@@ -92,9 +95,23 @@ class _Kept:
         return tuple, ()
 
 
-def _beside() -> contextlib.AbstractContextManager[None]:
-    """What is done here is not the program's, if what the world gives it is remembered."""
-    return contextlib.nullcontext() if World.here is None else World.here.beside()
+@contextlib.contextmanager
+def _beside() -> Iterator[None]:
+    """One thread at a time; and if what the world gives the program is remembered, this is not."""
+    with _lock, contextlib.nullcontext() if World.here is None else World.here.beside():
+        yield
+
+
+_lock = threading.RLock()  # what is finalized in the block comes here again
+
+
+def _renew_lock() -> None:
+    """In a fork, where the thread that held it is perhaps not there."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _keep_with(error: BaseException, ended: Entry) -> None:
