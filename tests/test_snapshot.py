@@ -69,6 +69,25 @@ print(work() or "the original's last line")
 """
 
 
+def test_back_although_the_program_replaces_how_a_process_ends(python: Run) -> None:
+    result = python(
+        """
+        import os
+        from unittest import mock
+        from snapshot import fork_call, revert, snapshot
+
+        for leave in (revert, exit):
+            with mock.patch("os._exit"), mock.patch("os.getpid", return_value=1):
+                if snapshot():
+                    leave()
+        with mock.patch("os._exit"), mock.patch("os.getpid", return_value=1):
+            print(fork_call(os.getpid))
+        """
+    )
+    assert (result.code, result.stdout) == (0, "1\n"), result
+    assert result.stderr.count("snapshot: back at 0") == 2
+
+
 def test_values_come_home(python: Run) -> None:
     result = python(
         """

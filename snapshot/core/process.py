@@ -23,6 +23,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from operator import call
+from os import _exit, getpid  # whatever a program's test puts in their place
 from typing import Any, NamedTuple, NoReturn
 
 from snapshot.errors import CannotFork
@@ -214,7 +215,7 @@ def fork() -> Child | None:
     Raises `CannotFork` where the system refuses (the number of processes, memory), and where Python
     does, which is about to end.
     """
-    parent = os.getpid()
+    parent = getpid()
     life: tuple[int, int] | None = None if hasattr(os, "pidfd_open") else os.pipe()
     try:
         pid = _fork_without_warning()
@@ -292,7 +293,7 @@ def fork_aside(*, quiet: bool, rest: Rest | None = None) -> Aside | None:
 
 def own_descriptor() -> int:
     """A descriptor that can be read in a fork once this process has ended."""
-    return os.pidfd_open(os.getpid())
+    return os.pidfd_open(getpid())
 
 
 class Rest(NamedTuple):
@@ -341,9 +342,9 @@ def fork_apart() -> bool:
     if between == 0:
         try:
             if _fork_without_warning() != 0:
-                os._exit(0)
+                _exit(0)
         except BaseException:
-            os._exit(1)
+            _exit(1)
         os.setpgid(0, 0)
         return True
     with contextlib.suppress(ChildProcessError):  # another part of the program has reaped it
@@ -429,9 +430,9 @@ def _fork_twice(rest: Rest | None = None) -> int:
         raise
     if between == 0:
         try:
-            between = os.getpid()
+            between = getpid()
             if _fork_on(writable) != 0:
-                os._exit(0)
+                _exit(0)
             os.close(readable)
             os.close(writable)
             while os.getppid() == between:
@@ -439,7 +440,7 @@ def _fork_twice(rest: Rest | None = None) -> int:
             for step in steps:
                 step()
         except BaseException:  # it must not go on as the program
-            os._exit(1)
+            _exit(1)
         return 0
     os.close(writable)
     number = int.from_bytes(os.read(readable, 8), "little", signed=True)
@@ -587,8 +588,8 @@ def exit_now(how: Exit) -> NoReturn:
         with contextlib.suppress(ValueError, OSError):
             signal.signal(how.signal, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {how.signal})
-        os.kill(os.getpid(), how.signal)
-    os._exit(how.code if how.code is not None else 1)
+        os.kill(getpid(), how.signal)
+    _exit(how.code if how.code is not None else 1)
 
 
 def become(code: str) -> None:
@@ -641,7 +642,7 @@ def _reap_for_relay(pid: int) -> Exit | None:
         if changed == 0:
             return None
         if changed == pid and os.WIFSTOPPED(status):
-            os.kill(os.getpid(), signal.SIGSTOP)
+            os.kill(getpid(), signal.SIGSTOP)
             os.kill(pid, signal.SIGCONT)
         elif changed == pid:
             return Exit.from_status(status)
@@ -666,7 +667,7 @@ def _die_with(parent: int) -> None:
         return
     _prctl(_PR_SET_PDEATHSIG, _DEATH)
     if os.getppid() != parent:
-        os._exit(1)
+        _exit(1)
 
 
 def why_not(error: OSError | RuntimeError) -> str:
@@ -683,4 +684,4 @@ def why_not(error: OSError | RuntimeError) -> str:
 
 
 def _cannot_fork(error: OSError | RuntimeError) -> CannotFork:
-    return CannotFork(f"cannot fork process {os.getpid()}: {why_not(error)}; nothing was forked")
+    return CannotFork(f"cannot fork process {getpid()}: {why_not(error)}; nothing was forked")
