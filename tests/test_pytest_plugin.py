@@ -807,6 +807,30 @@ def test_one_that_hangs(debug: Debug) -> None:
     assert ended(it) == "1 failed"
 
 
+def test_one_whose_fixture_stands_in_for_the_system_s_functions(debug: Debug) -> None:
+    it = debug(
+        """
+        import os, pytest
+
+        @pytest.fixture
+        def replaced(monkeypatch):
+            for name in ("fork", "waitpid", "pidfd_open"):
+                monkeypatch.setattr(os, name, None)
+
+        def test_it(replaced):
+            number = 1
+            number += 1
+            assert os.fork
+        """,
+        "--snapshot",
+    )
+    assert "test_it was ended by AssertionError: assert None" in it.shown
+    assert it.lines("rn", "rn") == [11, 10]
+    assert it.say("p number") == "1"
+    it.say("revert")
+    assert ended(it) == "1 failed"
+
+
 def test_one_that_waits_for_ever(debug: Debug) -> None:
     it = debug(
         """

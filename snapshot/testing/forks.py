@@ -279,9 +279,16 @@ class Forks:
         """Run a test again, under the debugger, if there is somebody to ask."""
         if not self._may_ask:
             return
+        patches = self._system.restore()
+
+        def run(*args: Any, **kwargs: Any) -> pytest.TestReport:
+            put(patches)
+            return self._in_this_process(*args, **kwargs)
+
         with capturing.suspended(item.config):
-            goes_on = run_again(item, self._in_this_process, reports, self._timeout)
+            goes_on = run_again(item, run, reports, self._timeout)
             capturing.read(item.config)  # that was not of the test which is reported
+        put(patches)
         if not goes_on:
             pytest.exit("Quitting debugger")
 
