@@ -660,6 +660,25 @@ def test_with_pytest_timeout(run: Run, function_only: str) -> None:
     assert f"test_hangs_where_no_signal_is_heard - Failed: {over}" in result.stdout, result
 
 
+@pytest.mark.parametrize("plugin", ["faulthandler", "no:faulthandler"])
+def test_with_a_timeout_of_faulthandler(run: Run, plugin: str) -> None:
+    result = run(
+        """
+        import time
+
+        def test_fails():
+            assert 0
+
+        def test_takes_long():
+            time.sleep(0.6)
+        """,
+        *("--snapshot", "--snapshot-timeout=10", "-ofaulthandler_timeout=0.3", "-p", plugin),
+    )
+    assert outcome(result.stdout).startswith("1 failed, 1 passed"), result
+    where = re.findall(r"line (\d+) in test_takes_long", result.stderr)
+    assert where == ([] if "no" in plugin else ["8"])
+
+
 def test_what_is_refused(run: Run) -> None:
     result = run("def test_it(): ...", "--snapshot", "--trace")
     assert result.code == 4

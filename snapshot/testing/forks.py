@@ -19,7 +19,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pickle import PickleBuffer
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, NoReturn, cast
@@ -161,6 +161,7 @@ class Forks:
         if when != "call" or item.config is not self._config:
             return self._in_this_process(item, when, log, **more)
         self._told, self._debugged, self._torn_down = None, False, None
+        faulthandler.cancel_dump_traceback_later()  # a fork that did so would wait for its thread
         call = pytest.CallInfo.from_call(
             lambda: self._run(item), when, reraise=(Leave, KeyboardInterrupt)
         )
@@ -255,7 +256,8 @@ class Forks:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         put(patches)
         try:
-            report = self._in_this_process(item, "call", log=False)
+            with _watched(item):
+                report = self._in_this_process(item, "call", log=False)
             error = witness.error
             teardown = self._finishing.failure(item)
         finally:
@@ -306,6 +308,12 @@ def _ask(*_: Any, **__: Any) -> NoReturn:
 
 def _ask_nobody(*_: Any, **__: Any) -> Any:
     return SimpleNamespace(set_trace=lambda *_, **__: None)
+
+
+def _watched(item: pytest.Item) -> AbstractContextManager[object]:
+    """What takes too long in the block is shown, if pytest was told so: `faulthandler_timeout`."""
+    plugin: Any = item.config.pluginmanager.getplugin("faulthandler")
+    return nullcontext() if plugin is None else contextmanager(plugin.pytest_runtest_protocol)(item)
 
 
 def _save_coverage() -> None:
