@@ -160,6 +160,15 @@ def test_from_the_first_line_on(debug: Debug) -> None:
     assert ended(it) == "1 failed, 1 deselected"
 
 
+def test_reverting_where_the_test_has_ended(debug: Debug) -> None:
+    it = debug(DEBUGGED, f"{PDBCLS} --trace -k fails")
+    assert "The program was ended by AssertionError" in it.say("c")
+    assert "the experiment reverted" in it.say("revert")
+    assert it.line == 19
+    it.say("c")
+    assert ended(it) == "1 failed, 1 deselected"
+
+
 # --snapshot, without a terminal.
 
 ORDINARY = """

@@ -117,6 +117,7 @@ class Engine:
         self._next_look = 1
         self._interrupts = False  # whether the program is to stop at the next event, by Ctrl-C
         self._attached = False
+        self._entered = False
         self._ticks = False
         self._begun = False
         self._asked = False
@@ -170,6 +171,7 @@ class Engine:
             self._clock.aim(0, frozenset(), ())
 
     def _enter(self) -> None:
+        self._entered = True
         self._aim(0)
         if threading.active_count() > 1:
             self._clock.tell_threads_apart()
@@ -185,6 +187,9 @@ class Engine:
 
     def _leave(self) -> None:
         self._world.aside = True
+        if not self._entered:  # the prompt at the end has ended this process
+            return
+        self._entered = False
         if self._ticks:  # else something has ended this process at its first prompt
             self._clock.stop()
         self._world.leave()
