@@ -160,6 +160,16 @@ def test_from_the_first_line_on(debug: Debug) -> None:
     assert ended(it) == "1 failed, 1 deselected"
 
 
+def test_quitting_on_the_way_through_the_test(debug: Debug) -> None:
+    it = debug(DEBUGGED, f"{PDBCLS} --trace -k fails")
+    it.say("revert", "n")
+    assert it.line == 20
+    it.say("q")
+    it.terminal.prompt()
+    assert it.terminal.run("echo $?") == "2"
+    assert it.terminal.transcript().count("Exit: Quitting debugger") == 1
+
+
 def test_reverting_where_the_test_has_ended(debug: Debug) -> None:
     it = debug(DEBUGGED, f"{PDBCLS} --trace -k fails")
     assert "The program was ended by AssertionError" in it.say("c")

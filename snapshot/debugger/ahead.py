@@ -59,9 +59,12 @@ class Ahead:
 
     def _ask(self, event: Event) -> None:
         self.event = event
-        self._prompt.show(event)
+        try:
+            self._prompt.show(event)
+        finally:
+            if self._prompt.quitting:  # by an exception, under pytest
+                self.detach()
         if self._prompt.quitting:
-            self.detach()
             raise BdbQuit
 
     def _aim(self) -> None:
