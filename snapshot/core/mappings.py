@@ -98,14 +98,16 @@ def has_moved(mapping: Mapping) -> bool:
 def shared_mappings(pid: int | str = "self") -> Iterator[Mapping]:
     """Those of a process that are shared and writable, as far as they can be seen."""
     try:
-        lines = open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        lines = open(f"/proc/{pid}/maps", "rb")  # noqa: SIM115
     except OSError:
         return
     with lines:
-        for text in lines:
-            addresses, modes, offset, device, inode, *name = text.rstrip("\n").split(None, 5)
-            if modes.startswith("rw") and modes[3] == "s":
-                start, end = (int(each, 16) for each in addresses.split("-"))
+        for each in lines:
+            addresses, modes, rest = each.split(b" ", 2)
+            if modes[:2] == b"rw" and modes[3:] == b"s":  # of hundreds, hardly any
+                start, end = (int(address, 16) for address in addresses.split(b"-"))
+                text = rest.decode("utf-8", "surrogateescape").rstrip("\n")
+                offset, device, inode, *name = text.split(None, 3)
                 yield Mapping(start, end, int(offset, 16), device, int(inode), "".join(name))
 
 
