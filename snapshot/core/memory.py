@@ -105,7 +105,8 @@ def anonymous_memory(pid: int) -> tuple[int, int] | None:
     Of a page that several processes have, each has its share (proc(5), Pss). None where that cannot
     be known.
     """
-    everything, share = _total(pid, b"Anonymous:"), _total(pid, b"Pss_Anon:")
+    fields = dict(_rolled_up(pid))
+    everything, share = fields.get(b"Anonymous:"), fields.get(b"Pss_Anon:")
     return None if everything is None or share is None else (everything, share)
 
 
@@ -246,9 +247,15 @@ def _total(pid: int | str, names: bytes) -> int | None:
 
     names: how the names of the fields begin.
     """
+    wanted = [amount for name, amount in _rolled_up(pid) if name.startswith(names)]
+    return sum(wanted) if wanted else None
+
+
+def _rolled_up(pid: int | str) -> list[tuple[bytes, int]]:
+    """The fields of that file, with their colons, and their bytes; none where it cannot be read."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines()
     except OSError:
-        return None
-    wanted = [int(line.split()[1]) << 10 for line in lines if line.startswith(names)]
-    return sum(wanted) if wanted else None
+        return []
+    fields = (line.split() for line in lines[1:])  # the first one is no field
+    return [(name, int(amount) << 10) for name, amount, *_ in fields]

@@ -200,8 +200,7 @@ class Supervisor:
         parting: bool,
     ) -> Any:
         self._must_be_live(speaker)
-        if self._unmeasured:
-            self._measure_what_is_new()
+        unmeasured = self._unmeasured
         if pid is not None and not fds:  # no descriptor was free here to receive it
             _kill(pid)
             pid = None
@@ -214,6 +213,8 @@ class Supervisor:
             self._thin()
             if not parting:
                 self._on_ready(copy, 0, [])
+        if unmeasured:
+            self._measure_at = time.monotonic()  # at once, but nobody waits for it
         return self._where()
 
     def _on_ready(self, speaker: _Process, number: int, fds: list[int]) -> None:
