@@ -79,6 +79,36 @@ def test_the_first_prompt_is_the_beginning_and_the_tip_the_end(debug: Start) -> 
     assert it.quit() == 0
 
 
+AHEAD = """
+def work(count):
+    total = 0
+    for n in range(count):
+        total += n
+    return total
+
+print("found", work(30_000))
+"""
+
+
+def test_a_long_way_back_leaves_a_state_from_which_all_goes_on(debug: Start) -> None:
+    it = debug(AHEAD)
+    it.say("b 5", "c")
+    end = it.position
+    assert it.lines("rn", "rn") == [3, 4]
+    assert it.say("p n") == "29999"
+    assert it.lines("rs", "rn") == [3, 4]
+    assert it.say("p n") == "29998"
+    it.say(f"goto {end - 30_000}")
+    assert it.position == end - 30_000
+    it.say("rn")
+    assert it.position == end - 30_001
+    found = sum(range(30_000)) - int(it.say("p total"))
+    it.say("total = 0", "c")
+    assert it.say("c").startswith(f"found {found}\n")
+    assert it.lines("rn", "rn") == [7, 1]
+    assert it.quit() == 0
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [

@@ -387,3 +387,26 @@ def test_random_numbers_are_those_of_the_original(debug: Start) -> None:
     drawn = it.say("c").splitlines()[0]
     it.say("q")
     assert it.say("c") == drawn == "0.13436424411240122"
+
+
+def test_a_state_that_a_search_has_left_is_of_the_experiment(debug: Start) -> None:
+    program = """
+    import snapshot
+
+    def work(count):
+        total = 0
+        for n in range(count):
+            total += n
+        return total
+
+    breakpoint()
+    work(30_000)
+    print("in the experiment:", snapshot.in_snapshot())
+    """
+    it = debug(program, command=BREAKPOINT)
+    it.say("b 7", "c")
+    assert it.lines("rn", "rn") == [5, 6]
+    it.say("n = 0", "c")
+    assert it.say("c").startswith("in the experiment: True\n")
+    assert it.say("q").startswith("snapshot: back at 0")
+    assert it.say("c") == "in the experiment: False"

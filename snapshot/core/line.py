@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NamedTuple, overload
@@ -92,10 +92,19 @@ class Line:
         self.disposable = False
         self.visiting = False
 
-    def dispose(self) -> None:
-        """This process is a disposable fork: nothing waits for it to revert or to be kept."""
+    def dispose(self) -> Callable[[], None]:
+        """This process is a disposable fork: nothing waits for it to revert or to be kept.
+
+        Returns what makes a fork of it that is none what this process was before.
+        """
+        waiting, moments, disposable = self.waiting[:], self.moments[:], self.disposable
         self.disposable = True
         self.leave()
+
+        def undo() -> None:
+            self.waiting[:], self.moments[:], self.disposable = waiting, moments, disposable
+
+        return undo
 
     def leave(self) -> None:
         """What has waited does so no more: another process was kept."""

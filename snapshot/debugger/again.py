@@ -149,8 +149,6 @@ class Again(Engine):
             self._next_look = self.traveller.look_at(event.time)
             if event.time == 1 or self.traveller.is_due():
                 self._freeze(event, prompted=False)
-        if self._searching is None:
-            self._aim(event.time)
 
     def _aim(self, now: int) -> None:
         if self._runs_again:

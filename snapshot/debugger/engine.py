@@ -222,27 +222,37 @@ class Engine:
 
     def _event(self, kind: str, frame: FrameType, argument: Any) -> None:
         """The clock has come to an event that `_aim` has asked for."""
+        woken = False
         if self._searching is not None:
-            self._search_on(kind, frame)
-            return
+            woken = self._search_on(kind, frame)
+            if not woken:
+                return
         self._world.aside = True
         if not self.traveller.is_here():
             self._clock.stop()  # a fork that the program has made is on its own
             return
         try:
             event = self.event = Event(self._clock.now(), kind, frame, argument)
-            if not self._begun:
-                self._begun = True
-                self._prompt.begin(frame.f_back)
-            if event.time % _MILESTONE == 0:
-                self._world.milestone(str(event))
-            self._interrupts = False
-            self._see(event)
+            if woken:
+                self._wake(event)
+            else:
+                self._come_to(event)
+            if self._searching is None:
+                self._aim(event.time)
         except BdbQuit as end:
             raise end.with_traceback(None)  # noqa: B904 (what is ours is of no interest)
         finally:
             self.event = None  # it would keep the frame alive, and what is in it
             self._world.aside = False
+
+    def _come_to(self, event: Event) -> None:
+        if not self._begun:
+            self._begun = True
+            self._prompt.begin(event.frame.f_back)
+        if event.time % _MILESTONE == 0:
+            self._world.milestone(str(event))
+        self._interrupts = False
+        self._see(event)
 
     def _see(self, event: Event) -> None:
         traveller = self.traveller
@@ -261,8 +271,6 @@ class Engine:
             self._next_look = traveller.look_at(event.time)
             if traveller.is_due():
                 self._freeze(event, prompted=False)
-        if self._searching is None:
-            self._aim(event.time)
 
     def _aim(self, now: int) -> None:
         """Ask the clock for what matters next."""
@@ -457,13 +465,16 @@ class Engine:
             self._searching.seen(event.kind, event.frame, event.time)
         self._aim_search(event.time)
 
-    def _search_on(self, kind: str, frame: FrameType) -> None:
-        """An event on the way of a search; there are many, and this is all that is done at one."""
+    def _search_on(self, kind: str, frame: FrameType) -> bool:
+        """An event on the way of a search; there are many, and this is all that is done at one.
+
+        True in a copy that has woken at the state which was left there.
+        """
         search, now = self._searching, self._clock.now()
         assert search is not None
         if now < self._until and now % _MILESTONE:
             search.seen(kind, frame, now)
-            return
+            return False
         self._world.aside = True
         if now % _MILESTONE == 0:
             self._world.milestone(str(Event(now, kind, frame)))
@@ -471,14 +482,18 @@ class Engine:
             search.seen(kind, frame, now)
             self._aim_search(now)
         elif self._approaches:
-            self._begin_search(Event(now, kind, frame))
+            event = Event(now, kind, frame)
+            if self.traveller.news["leaves"] and self.traveller.leave(now, str(event)):
+                self._searching = None
+                return True
+            self._begin_search(event)
         else:
-            assert self.traveller.errand is not None
             if kind == "call":
                 search.seen(kind, frame, now)  # or a frame that begins here would not be known
             self._compare(Event(now, kind, frame))
-            self.traveller.finish(tuple(search.end(frame, now)))
+            self.traveller.finish(search.end(frame, now))
         self._world.aside = False
+        return False
 
     def _aim_search(self, now: int) -> None:
         assert self._searching is not None
@@ -497,7 +512,7 @@ class Engine:
         told = f"the program takes another path when it is repeated: {then} then, {now} now"
         traveller = self.traveller
         if traveller.errand is not None:
-            traveller.finish(told)
+            traveller.fail(told)
         if traveller.visiting:
             traveller.give_up(told, self._prompt.carry())
         raise DebuggerError(told)

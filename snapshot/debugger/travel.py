@@ -2,7 +2,8 @@
 
     freeze      a state of this process as it is, now and then while the program runs
     go          the state of a moment wakes, or the nearest earlier one, which runs on to it
-    search      copies of states run on, and tell when something was
+    search      copies of states run on, and tell when something was; one that has come a long way
+                leaves a state near its end, so that nobody goes that way again
 
 A process that was woken is a visitor: the program in it is given again what the world gave it, and
 what it does has no effect, until it gets beyond what is known of its branch.
@@ -32,6 +33,7 @@ from snapshot.errors import DebuggerError, TimelineError, UnknownState
 _INTERVAL = 0.02  # seconds after which a state is made while the program runs
 _SHARE = 8  # times as long as making the last one took, at least
 _NEAR = 1000  # events before a moment among which something is looked for first
+_FAR = 20_000  # events, from which on a state is left on the way: to repeat them takes longer
 _CHECK = 0.005  # seconds between looks at the time
 _MOST = 256  # events between them
 
@@ -111,6 +113,19 @@ class Traveller:
         self.chronicle.stopped(Stop(self.branch, now, self._member.at, prompted, place))
         return False
 
+    def leave(self, now: int, place: str) -> bool:
+        """On an errand: make a state, for who has sent it; whether a copy of it has woken here."""
+        assert self.errand is not None
+        self._here = self.branch, now
+        note = self.branch, now, place
+        landing = self._member.leave(self.errand, About(f"{now} {place}"), note)
+        self._made = time.monotonic()
+        self._looked = now, self._made
+        if landing is None:
+            return False
+        self._land(landing)
+        return True
+
     def begin(self) -> bool:
         """Make a state of the beginning, which is no moment of the program's; see `freeze`."""
         self.output.flush()
@@ -173,14 +188,17 @@ class Traveller:
                 self.chronicle.accompanied(self.branch, since, each.name)
 
     def _land(self, landing: Landing) -> None:
+        if not self.visiting:  # else it was made by one that had not all that was there, either
+            self.missing = landing.missing
         self.visiting = True
         self.errand = landing.errand
         self.news = landing.errand.details if landing.errand else landing.brought
         self.target = self.news.get("time")
-        self.missing = landing.missing
         self.died = landing.died[2] if landing.died else None
         self.world.repeat(self.branch)
         self._shield.up()
+        if self.errand is not None:
+            self.output.mute()
 
     def mute(self) -> None:
         """The program is repeated: what it does has no effect from now on."""
@@ -192,11 +210,17 @@ class Traveller:
         self._shield.down()
         self.output.unmute()
 
-    def finish(self, answer: Any) -> NoReturn:
+    def finish(self, found: Found) -> NoReturn:
         """End an errand."""
         assert self.errand is not None
         self._shield.down()
-        self.errand.finish(answer)
+        self.errand.finish(tuple(found))
+
+    def fail(self, reason: str) -> NoReturn:
+        """End an errand on which the way was another one."""
+        assert self.errand is not None
+        self._shield.down()
+        self.errand.finish(reason, leaves=False)
 
     # Where one can go.
 
@@ -227,21 +251,27 @@ class Traveller:
                 return self._leave(branch=found.process, brought=brought, drop=drop)
             except TimelineError:
                 self.chronicle.reached(branch, found.tip, None, found.ended)
-        for stop in self.chronicle.before(branch, moment):
+        tried = sure
+        while stops := self.chronicle.before(branch, moment):
+            stop = stops[0]
             self._must_be_alone(branch, stop.time, moment)
-            if not sure and stop.time != moment:
-                self._try_the_way(stop, moment)
+            if not tried and stop.time != moment:
+                tried = self._try_the_way(stop, moment)  # there may be a nearer one then
+                continue
             try:
                 return self._leave(state=stop.state, brought=brought, drop=drop)
             except UnknownState:
                 self.chronicle.gone(stop.state)
+                tried = sure
         raise DebuggerError(f"position {moment} cannot be reached: no state before it is left")
 
-    def _try_the_way(self, stop: Stop, moment: int) -> None:
-        """From a state to the first known place that is not before a moment."""
+    def _try_the_way(self, stop: Stop, moment: int) -> bool:
+        """From a state to the first known place that is not before a moment; False if the state is
+        not there any more."""
         known = self.chronicle.known(stop.branch, moment)
-        if known is not None and not self.chronicle.company(stop.branch, stop.time, known.time):
-            self._send(stop, "path", known.time, {})
+        if known is None or self.chronicle.company(stop.branch, stop.time, known.time):
+            return True
+        return self._send(stop, "path", known.time, {"start": moment - _NEAR}) is not None
 
     def place(self, time: int) -> str | None:
         """Where this branch was at a time, if that is known."""
@@ -394,8 +424,10 @@ class Traveller:
         self, stop: Stop, question: str, until: int, details: Mapping[str, Any]
     ) -> Found | None:
         self._must_be_alone(stop.branch, stop.time, until)
+        leaves = details["start"] - stop.time >= _FAR
+        more = {**details, "sought": question, "time": until, "leaves": leaves}
         try:
-            answer = self._member.send(stop.state, sought=question, time=until, **details)
+            answer, left = self._member.send(stop.state, **more)
         except UnknownState:
             self.chronicle.gone(stop.state)
             return None
@@ -403,6 +435,9 @@ class Traveller:
             raise DebuggerError(str(error)) from None
         if isinstance(answer, str):
             raise DebuggerError(answer)
+        if left is not None:
+            state, (branch, time, place) = left
+            self.chronicle.stopped(Stop(branch, time, state, prompted=False, place=place))
         return Found(*answer)
 
 

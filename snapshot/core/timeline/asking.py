@@ -121,12 +121,13 @@ def described(value: Any) -> Variable:
     return Variable(name, size)
 
 
-def answer(question: str, details: dict[str, Any], about: About, file: int) -> NoReturn:
+def answer(question: str, details: dict[str, Any], about: About, file: int, ended: int) -> NoReturn:
     """In a copy of the state that is asked: write the answer into the file, and end."""
     try:
         hush()
         namespace = vars(sys.modules["__main__"])
-        reply(question, functools.partial(_QUESTIONS[question], namespace, about, **details), file)
+        call = functools.partial(_QUESTIONS[question], namespace, about, **details)
+        reply(question, call, file, ended)
     finally:
         process.exit_now(Exit(code=1))
 
@@ -141,10 +142,15 @@ def hush() -> None:
     line.here.dispose()
 
 
-def reply(question: str, call: Callable[[], Any], file: int) -> NoReturn:
-    """Write what the call returns, or raises, into the file, and end."""
+def reply(question: str, call: Callable[[], Any], file: int, ended: int) -> NoReturn:
+    """Write what the call returns, or raises, into the file, and end.
+
+    ended: a descriptor that is closed then; the system does that after it has freed all memory.
+    """
     try:
-        process.exit_now(inside.work(_job(question, call), file, _made_in_cells))
+        how = inside.work(_job(question, call), file, _made_in_cells)
+        os.close(ended)
+        process.exit_now(how)
     finally:
         process.exit_now(Exit(code=1))
 

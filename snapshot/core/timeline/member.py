@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
-from snapshot.core import ending, hosts, inside, process, threads
+from snapshot.core import ending, hosts, inside, line, process, threads
 from snapshot.core.descriptors import OURS
 from snapshot.core.messages import say
 from snapshot.core.process import Exit
@@ -36,18 +36,43 @@ _STOPPING = {int(signal.SIGTTIN), int(signal.SIGTTOU)}
 _KEYS = {int(signal.SIGINT), int(signal.SIGQUIT), int(signal.SIGTSTP)}
 
 
-class Errand(NamedTuple):
-    """What a copy of a state is to find out by going on from there; nothing of it lasts.
+class Errand:
+    """What a copy of a state is to find out by going on from there.
 
-    details: as they were given to `Member.send`. file: where the answer goes.
+    Nothing of it lasts but the state that it may have left on its way, see `Member.leave`.
+    details: as they were given to `Member.send`.
     """
 
-    details: Mapping[str, Any]
-    file: int
+    def __init__(self, details: Mapping[str, Any], file: int, asker: int, mask: set[int]) -> None:
+        """file: where the answer goes. asker: the end of a channel to who has asked. Both are taken
+        over. mask: the signals that are blocked where a state goes on."""
+        self.details = details
+        self.mask = mask
+        self._file = high(file)
+        self._asker = Channel(asker)
+        self._left: tuple[Channel, tuple[Any, ...]] | None = None
+        self._undo = line.here.dispose()
 
-    def finish(self, value: Any) -> NoReturn:
-        """Answer, and end."""
-        asking.reply("errand", lambda: value, self.file)
+    def finish(self, value: Any, *, leaves: bool = True) -> NoReturn:
+        """Answer, and end. leaves: whether the state that was made on the way is to be one."""
+        if self._left is not None and leaves:
+            channel, facts = self._left
+            with contextlib.suppress(OSError):  # who has asked is gone
+                self._asker.send(facts, (channel.fileno(),))
+        asking.reply("errand", lambda: value, self._file, self._asker.fileno())
+
+    def left(self, channel: Channel, *facts: Any) -> None:
+        """A state was made; nobody else has that end of its channel, so it ends as this does."""
+        self._left = channel, facts
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What nobody else must hold."""
+        return self._file, self._asker.fileno()
+
+    def forget(self) -> None:
+        """In a fork that is on no errand, and has closed those descriptors."""
+        OURS.difference_update(self.descriptors())
+        self._undo()
 
 
 class Landing(NamedTuple):
@@ -217,6 +242,21 @@ class Member:
                 self._let_it_part()
         return None
 
+    def leave(self, errand: Errand, about: About, note: Any) -> Landing | None:
+        """On an errand: make a state as `freeze` does, for whoever has sent this process.
+
+        note: for them. Where the system refuses to fork there is no state.
+        """
+        with _Fork(self, may_rest=True, leaving=errand.descriptors()) as fork:
+            if fork.pid == 0:
+                errand.forget()
+                self._is_away = False
+                return self._stay(fork.parted, about, errand.mask, rested=fork.rests)
+            # What it must not share it has let go of, when it says so.
+            if fork.pid and (fork.rests or fork.far.receive() is not None):
+                errand.left(fork.taken(), fork.pid, _first_line(about.source), note)
+        return None
+
     def _let_it_part(self) -> None:
         """Wait until the copy that was made last has let go of what it must not share.
 
@@ -292,41 +332,68 @@ class Member:
                 return self._receive(number)
         return False, None
 
-    def send(self, state: int | str, **details: Any) -> Any:
+    def send(self, state: int, **details: Any) -> tuple[Any, tuple[int, Any] | None]:
         """Let a copy of a state go on, as `freeze` returns there; what it answers.
 
+        Returns, too, the number of the state that it has left on its way, with its note, or None.
         Raises as `ask`.
         """
-        return self.ask(state, "errand", **details)
+        value, left = self._ask(state, "errand", details)
+        if left is None:
+            return value, None
+        (pid, label, note), descriptors = left
+        try:
+            facts = {"pid": pid, "parent": state, "line": label}
+            number = self.request("adopt", tuple(descriptors), **facts)
+        finally:
+            close_all(descriptors)
+        return value, None if number is None else (number, note)
 
     def ask(self, state: int | str, question: str, **details: Any) -> Any:
         """Ask a state; see `asking`. Raises what it answers with, `UnknownState`, `TimelineError`.
 
         It can be interrupted; then nobody works on the answer any longer.
         """
+        return self._ask(state, question, details)[0]
+
+    def _ask(
+        self, state: int | str, question: str, details: Mapping[str, Any]
+    ) -> tuple[Any, tuple[Any, list[int]] | None]:
+        """Returns the answer, and what was said before it with the descriptors that came along."""
         file = os.memfd_create("snapshot-answer")
-        done, writable = os.pipe()
+        near, far = Channel.pair()
+        said: tuple[Any, list[int]] | None = None
         try:
             facts = {"state": state, "question": question, "details": details}
             try:
-                pid = self.request("ask", (file, writable), **facts)
+                pid = self.request("ask", (file, far.fileno()), **facts)
             finally:
-                os.close(writable)
+                far.close()
             try:
-                while not process.wait_for_input(done, None):
-                    continue
+                while (more := self._said(near)) is not None:
+                    said = more
             except BaseException:
                 self.tell("never_mind", pid=pid)
                 raise
             found = asking.outcome(question, pid, file)
+            if found is None:
+                raise TimelineError(f"state {state!r} was asked for its {question}, and died of it")
+            value, error = found
+            if error is not None:
+                raise error
+        except BaseException:
+            close_all(said[1] if said is not None else ())
+            raise
         finally:
-            close_all((file, done))
-        if found is None:
-            raise TimelineError(f"state {state!r} was asked for its {question}, and died of it")
-        value, error = found
-        if error is not None:
-            raise error
-        return value
+            os.close(file)
+            near.close()
+        return value, said
+
+    def _said(self, channel: Channel) -> tuple[Any, list[int]] | None:
+        """Wait for what comes next, in a way that can be interrupted."""
+        while not process.wait_for_input(channel.fileno(), None):
+            continue
+        return channel.receive()
 
     # In copies.
 
@@ -404,7 +471,7 @@ class Member:
         question: str,
         details: dict[str, Any],
     ) -> Landing | None:
-        file, ended = descriptors  # the second one is closed when the answer is complete
+        file, ended = descriptors  # the other end sees when the answer is complete
         try:
             pid = process.fork_sibling(quiet=True)
         except CannotFork as error:
@@ -413,24 +480,23 @@ class Member:
             if pid == 0:
                 self._part()
                 if question == "errand":
-                    high(ended)  # which is closed as this process ends
-                    return self._go_on(copy, mask, Errand(details, high(file)))
-                asking.answer(question, details, self.about, file)  # it does not return
+                    self._is_away = True
+                    return self._go_on(copy, Errand(details, file, ended, mask))
+                asking.answer(question, details, self.about, file, ended)  # it does not return
             self._channel.send((0, "asked", {"pid": pid}))
         finally:
             if not self._is_away:
                 close_all(descriptors)
         return None
 
-    def _go_on(self, copy: Copy, mask: set[int], errand: Errand) -> Landing:
-        """Be somebody that nobody sees or hears, and whom the terminal's keys do not reach."""
-        self._is_away = True
+    def _go_on(self, copy: Copy, errand: Errand) -> Landing:
+        """Be somebody whom the terminal's keys do not reach. Not to be seen or heard, either, is
+        the affair of whoever has made the state."""
         self.pid = os.getpid()
-        asking.hush()
-        copy.wake()
+        missing = copy.wake()
         hosts.take({})
-        pthread_sigmask(signal.SIG_SETMASK, (mask - _STOPPING) | _KEYS)
-        return Landing(self.number, self.at, self.branch, errand=errand)
+        pthread_sigmask(signal.SIG_SETMASK, (errand.mask - _STOPPING) | _KEYS)
+        return Landing(self.number, self.at, self.branch, errand=errand, missing=missing)
 
     def _part(self) -> None:
         """From now on nobody listens: what is said would be taken for the words of another."""
@@ -493,12 +559,15 @@ class _Fork:
 
     pid: of the copy, 0 there, None where there is none: then `problem` says why.
     rests: whether the copy does nothing before it is told to, since it shares nothing. `may_rest`:
-    whether it may.
+    whether it may. `leaving`: descriptors that it closes.
     """
 
-    def __init__(self, member: Member, *, may_rest: bool = False) -> None:
+    def __init__(
+        self, member: Member, *, may_rest: bool = False, leaving: tuple[int, ...] = ()
+    ) -> None:
         self._member = member
         self._may_rest = may_rest
+        self._leaving = leaving
         self.pid: int | None = None
         self.problem: CannotFork | None = None
         self.mask = pthread_sigmask(signal.SIG_BLOCK, _EVERY)
@@ -509,7 +578,7 @@ class _Fork:
             self._copy = Copy(flush=self._member.flushes, guard=self._member.guards)
             self.near, self.far = Channel.pair()
             self.rests = self._may_rest and not self._copy.shares
-            leaving = (self.far.fileno(), self._member.fileno())
+            leaving = (self.far.fileno(), self._member.fileno(), *self._leaving)
             rest = process.Rest((self.near.fileno(),), leaving) if self.rests else None
             self.pid = process.fork_sibling(quiet=threads.quiet(), rest=rest)
         except CannotFork as error:
@@ -533,10 +602,18 @@ class _Fork:
         assert self._copy is not None
         copy, self._copy = self._copy, None
         self.far.close()
+        if not self.rests:  # else it has done so before it slept
+            close_all(self._leaving)
         self._member._channel.close()
         self._member._channel, self._member._news = self.near, False
         self._member.pid = os.getpid()
         return copy
+
+    def taken(self) -> Channel:
+        """The end of the channel to the copy, for the caller to keep."""
+        far = self.far
+        del self.far
+        return far
 
     def __exit__(self, *_: object) -> None:
         if self.pid != 0:

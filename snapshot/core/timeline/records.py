@@ -119,6 +119,12 @@ class Timeline:
         self.states[number] = state
         return state
 
+    def adopted(self, parent: int, line: str, made: float, pid: int) -> State:
+        """A copy of a state has gone on to another one, which nobody is at."""
+        number, branch = self.take(), self.states[parent].branch
+        self.states[number] = State(number, parent, branch, line, made, pid=pid)
+        return self.states[number]
+
     def find(self, number: object) -> State:
         """The state of that number or name, frozen. Raises `UnknownState`, with the nearest one."""
         if isinstance(number, str):

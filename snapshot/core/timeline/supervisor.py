@@ -465,6 +465,20 @@ class Supervisor:
             self._asked.add(pid)
         return pid
 
+    def _on_adopt(
+        self, speaker: _Process, number: int, fds: list[int], pid: int, parent: int, line: str
+    ) -> int | None:
+        """A copy that was asked has left a state; its number."""
+        self._must_be_live(speaker)
+        if not fds:  # see `_on_froze`; it ends, since nobody can speak to it
+            return None
+        copy = _Process(pid, Channel(fds.pop()))
+        state = self._timeline.adopted(parent, line, time.monotonic(), pid)
+        self._add(copy)
+        self._on_ready(copy, 0, [])
+        self._thin()
+        return state.number
+
     def _on_never_mind(self, speaker: _Process, number: int, fds: list[int], pid: int) -> None:
         if pid in self._asked:
             _kill(pid)
