@@ -25,7 +25,8 @@ _RAISED = 10_000  # exceptions of which the time is known
 _LOCAL = _E.LINE | _E.PY_START | _E.PY_RESUME | _E.PY_RETURN | _E.PY_YIELD
 _Now = Callable[[], int]
 _Raised = Callable[[FrameType, BaseException], int | None]
-_Aim = Callable[[int, frozenset[int], frozenset[int]], None]
+_Callback = Callable[..., Any]
+_Aim = Callable[[int, frozenset[int], frozenset[int]], _Callback]
 _GLOBAL = _E.PY_START | _E.PY_RESUME | _E.PY_THROW | _E.PY_UNWIND | _E.RAISE
 
 
@@ -39,6 +40,7 @@ class MonitoringClock:
         told, asked, self._callbacks = _counter(self._add, self._codes, handler)
         self.now, self.raised = told
         self._set, self._crowd = asked
+        self._ticks = False
 
     def start(self, frame: FrameType | None) -> None:
         """Raises `DebuggerError` if another debugger is there."""
@@ -46,6 +48,7 @@ class MonitoringClock:
         if other is not None:
             raise DebuggerError(f"another debugger, {other!r}, watches this program already")
         _M.use_tool_id(_TOOL, "snapshot")
+        self._ticks = True
         for event, callback in self._callbacks.items():
             _M.register_callback(_TOOL, event, callback)
         while frame is not None:
@@ -54,6 +57,7 @@ class MonitoringClock:
         _M.set_events(_TOOL, _GLOBAL)
 
     def stop(self) -> None:
+        self._ticks = False
         _M.set_events(_TOOL, _E.NO_EVENTS)
         for code in self._codes.values():
             _M.set_local_events(_TOOL, code, _E.NO_EVENTS)
@@ -63,10 +67,16 @@ class MonitoringClock:
         self._codes.clear()
 
     def aim(self, time: int, lines: frozenset[int], codes: Iterable[CodeType]) -> None:
-        self._set(time, lines, frozenset(map(id, codes)))
+        self._call_at_lines(self._set(time, lines, frozenset(map(id, codes))))
 
     def tell_threads_apart(self) -> None:
-        self._crowd()
+        self._call_at_lines(self._crowd())
+
+    def _call_at_lines(self, callback: _Callback) -> None:
+        if callback is not self._callbacks[_E.LINE]:
+            self._callbacks[_E.LINE] = callback
+            if self._ticks:
+                _M.register_callback(_TOOL, _E.LINE, callback)
 
     def _add(self, code: CodeType) -> bool:
         if not self._own(code.co_filename):
@@ -78,12 +88,15 @@ class MonitoringClock:
 
 def _counter(
     add: Callable[[CodeType], bool], known: dict[int, CodeType], handler: Handler
-) -> tuple[tuple[_Now, _Raised], tuple[_Aim, Callable[[], None]], dict[int, Callable[..., Any]]]:
+) -> tuple[tuple[_Now, _Raised], tuple[_Aim, Callable[[], _Callback]], dict[int, _Callback]]:
     """What is called at each event; variables of a closure are the fastest there are.
 
-    To ask which thread it is takes as long as all the rest: that is done where there are several.
+    `aim` and `crowd` return what is called at a line from then on: most events are such, and where
+    they are only to be counted, that is all which is done. To ask which thread it is takes as long
+    as all the rest: that is done where there are several.
     """
-    time, limit = 0, NEVER
+    # Counted down, as a comparison with a constant takes half the time of one with a variable.
+    left = limit = NEVER
     crowded = False
     lines: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
@@ -94,68 +107,76 @@ def _counter(
     ask = ask_for_room  # once for each frame, as long as it runs
 
     def now() -> int:
-        return time
+        return limit - left
 
     def raised(frame: FrameType, error: BaseException) -> int | None:
         return raises.get((id(frame), id(error)))
 
-    def aim(first: int, numbers: frozenset[int], codes: frozenset[int]) -> None:
-        nonlocal limit, lines, watched
-        limit, lines, watched = first, numbers, codes
+    def aim(first: int, numbers: frozenset[int], codes: frozenset[int]) -> _Callback:
+        nonlocal left, limit, lines, watched
+        left, limit, lines, watched = left + first - limit, first, numbers, codes
+        return line if crowded or lines else any_line
 
-    def crowd() -> None:
+    def crowd() -> _Callback:
         nonlocal crowded
         crowded = True
+        return line
+
+    def any_line(code: CodeType, number: int) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            handler("line", frame_at(1), None)
 
     def line(code: CodeType, number: int) -> None:
-        nonlocal time
+        nonlocal left
         if crowded and get_ident() != thread:
             return
-        time += 1
-        if time >= limit or number in lines:
+        left -= 1
+        if left <= 0 or number in lines:
             handler("line", frame_at(1), None)
 
     def call(code: CodeType, offset: int, error: BaseException | None = None) -> Any:
-        nonlocal time
+        nonlocal left
         if id(code) not in known and not add(code):
             return disable if error is None else None
         if crowded and get_ident() != thread:
             return None
         ask()
-        time += 1
-        if time >= limit or (watched and id(code) in watched):
+        left -= 1
+        if left <= 0 or (watched and id(code) in watched):
             handler("call", frame_at(1), None)
         return None
 
     def leaving(kind: str) -> Callable[[CodeType, int, Any], None]:
         def leave(code: CodeType, offset: int, value: Any) -> None:
-            nonlocal time
+            nonlocal left
             if crowded and get_ident() != thread:
                 return
-            time += 1
-            if time >= limit or (watched and id(code) in watched):
+            left -= 1
+            if left <= 0 or (watched and id(code) in watched):
                 handler(kind, frame_at(1), value)
 
         return leave
 
     def unwinding(code: CodeType, offset: int, error: BaseException) -> None:
-        nonlocal time
+        nonlocal left
         if id(code) not in known or (crowded and get_ident() != thread):
             return
-        time += 1
-        if time >= limit or (watched and id(code) in watched):
+        left -= 1
+        if left <= 0 or (watched and id(code) in watched):
             handler("unwind", frame_at(1), None)
 
     def raising(code: CodeType, offset: int, error: BaseException) -> None:
-        nonlocal time
+        nonlocal left
         if id(code) not in known or (crowded and get_ident() != thread):
             return
-        time += 1
+        left -= 1
         frame = frame_at(1)
         if len(raises) > _RAISED:
             raises.clear()
-        raises[id(frame), id(error)] = time
-        if time >= limit or (watched and id(code) in watched):
+        raises[id(frame), id(error)] = limit - left
+        if left <= 0 or (watched and id(code) in watched):
             handler("exception", frame, (type(error), error, error.__traceback__))
 
     callbacks: dict[int, Callable[..., Any]] = {
