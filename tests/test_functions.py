@@ -22,7 +22,7 @@ import pytest
 from hypothesis import strategies as st
 
 from snapshot.errors import FunctionNotFound, UsageError
-from snapshot.store.bytecode import code_digest
+from snapshot.store.bytecode import code_digest, look_into
 from snapshot.store.functions import (
     find,
     key_of,
@@ -140,6 +140,16 @@ SAME = {
     ),
     "annotations": ("def f(x, y=1): return x", "def f(x: int, y: str = 1) -> int: return x"),
     "annotations of locals": ("def f():\n y = 3\n return y", "def f():\n y: int = 3\n return y"),
+    "annotations of functions inside": (
+        "def f(x):\n def g(y=1, *, z=2):\n  def h(): return y, z\n  return h\n return g",
+        "def f(x):\n def g(y: 'a' = 1, *, z: D[E, 'a'](3, b=4) | None = 2) -> [5]:\n"
+        "  w: int\n  def h() -> lambda c: c: return y, z\n  return h\n return g",
+    ),
+    "annotations of functions inside, as texts": (
+        "def f(x):\n def g(y: int = 1) -> x: return x\n return g",
+        "from __future__ import annotations\n"
+        "def f(x):\n def g(y: int = 1) -> x: return x\n return g",
+    ),
     "a blank line in a handler": (
         "def f(x):\n try:\n  return x()\n except E:\n  raise F",
         "def f(x):\n try:\n  return x()\n\n except E:\n\n  raise F",
@@ -223,6 +233,18 @@ OTHER = {
     "a default of a standard type": (
         "from decimal import Decimal as D\ndef f(x=D(1)): pass",
         "from decimal import Decimal as D\ndef f(x=D(2)): pass",
+    ),
+    "a default beside an annotation": (
+        "def f(x):\n def g(y: int = x(1)): pass\n return g",
+        "def f(x):\n def g(y: int = x(2)): pass\n return g",
+    ),
+    "a closure beside an annotation": (
+        "def f(x, z):\n def g(y: int): return x\n return g",
+        "def f(x, z):\n def g(y: int): return z\n return g",
+    ),
+    "annotations of a class inside": (
+        "def f(x):\n class C:\n  y: int = 1\n return C",
+        "def f(x):\n class C:\n  y: str = 1\n return C",
     ),
     "a default that is a function": (
         "def f(x=lambda: 1): return x",
@@ -537,6 +559,31 @@ def traced() -> Iterator[None]:
         monitoring.free_tool_id(4)
 
 
+def test_what_is_imported_by_a_function() -> None:
+    names: dict[str, Any] = {}
+    exec(
+        """def f(x):
+        import a.b.c
+        import a.b.c as d
+        from . import e
+        from ..helpers import g, h as i
+        def inner():
+            import j
+            return j.k, [j.l for _ in j.m]
+        i = i.n.o
+        return a.b.p(d), e, g, x.y, d.q(x), inner
+        """,
+        names,
+    )
+    local = look_into(names["f"].__code__)
+    assert set(local.modules) == {"a.b.c", ".", "..helpers", "j"}
+    assert set(local.imported) == {
+        *(("j", "k"), ("j", "l"), ("j", "m")),
+        *(("a", "b", "p"), ("a", "b", "c"), ("a", "b", "c", "q"), (".", "e")),
+        *(("..helpers", "g"), ("..helpers", "h", "n", "o")),
+    }
+
+
 def test_an_index_beyond_a_byte(make: Make) -> None:
     body = "".join(f" if x == {number + 0.5}: y = None\n" for number in range(300))
     one = version(make, f"def f(x):\n{body}")
@@ -583,6 +630,40 @@ def test_where_the_text_stands_is_no_matter(line: int, blank: list[int]) -> None
         for text, file in (("\n".join(lines), "a.py"), (moved, "b.py"))
     )
     assert one == other
+
+
+_ANNOTATION = st.recursive(
+    st.sampled_from(["int", "'a'", "None", "x", "a.b", "3", "lambda: 3", "f'{x} a'"]),
+    lambda inner: st.one_of(
+        st.builds("D[{}, {}]".format, inner, inner),
+        st.builds("(({}) | ({}))".format, inner, inner),
+        st.builds("[{}, {}]".format, inner, inner),
+        st.builds("a.b({}, k={})".format, inner, inner),
+        st.builds("{{{}: {}}}".format, inner, inner),
+    ),
+    max_leaves=6,
+)
+
+
+@hypothesis.given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys("yzvwr", _ANNOTATION)),
+    st.sets(st.sampled_from(["y", "w", "closure"])),
+)
+def test_no_annotation_of_a_function_inside_counts(
+    annotations: dict[str, str], others: set[str]
+) -> None:
+    def text(annotations: dict[str, str]) -> str:
+        told = {name: f": {annotations[name]}" if name in annotations else "" for name in "yzvw"}
+        returned = f" -> {annotations['r']}" if "r" in annotations else ""
+        y, w = ("= x(1)" if name in others else "" for name in "yw")
+        values = "x, z" if "closure" in others else "z"
+        return (
+            f"def f(x):\n try:\n  def g(z{told['z']}, y{told['y']}{y}, *v{told['v']}, "
+            f"w{told['w']}{w}){returned}:\n   return {values}\n finally:\n  x()\n return g"
+        )
+
+    one, other = (codes_of(text(each), "a.py")["f"][0] for each in (annotations, {}))
+    assert code_digest(one) == code_digest(other)
 
 
 # Sources.

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from snapshot.errors import CannotReanimate, NotPicklable
 from snapshot.replay import load_execution_data
-from snapshot.replay.background import estimated
 from snapshot.replay.executions import opened
+from snapshot.replay.sizes import estimated
 from snapshot.store import Store
 from snapshot.store.calls import Call
 from snapshot.store.events import Outcome
@@ -1727,7 +1727,7 @@ def test_when_sample_and_keep_last(run: Run, where: Path) -> None:
 
 BACKGROUND = """
 import os
-import snapshot.replay.background
+import snapshot.core.background
 from snapshot.core import process
 from snapshot.errors import CannotFork
 from snapshot.replay import lost, record
@@ -1805,7 +1805,7 @@ def test_there_are_as_many_forks_as_processors_in_the_background(python: Run) ->
     result = python("""
 import os
 from snapshot.core import process
-from snapshot.replay.background import Background
+from snapshot.core.background import Background
 process.adopt_orphans()
 background, count = Background(), os.cpu_count()
 began, gate = os.pipe(), os.pipe()

@@ -12,10 +12,10 @@ from types import FunctionType
 from typing import Any
 
 from snapshot.errors import NotPicklable, UsageError
-from snapshot.replay.background import estimated
 from snapshot.replay.contents import pickled
 from snapshot.replay.redaction import Parts, Redaction, Scrubbing, behind, hidden
 from snapshot.replay.secrets import Secrets
+from snapshot.replay.sizes import estimated
 from snapshot.replay.surroundings import Surroundings
 from snapshot.store import functions
 from snapshot.store.bytecode import code_digest

@@ -22,12 +22,12 @@ from types import FunctionType, TracebackType
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from snapshot import pickling
+from snapshot.core.background import Background
 from snapshot.errors import (
     RecordingWarning,
     SnapshotError,
     StoreError,
 )
-from snapshot.replay.background import Background
 from snapshot.replay.contents import (
     ATOMS,
     Contents,

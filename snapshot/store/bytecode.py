@@ -1,6 +1,7 @@
 """Code: what a code object does by itself, as a digest, and what it reaches from outside.
 
-It is read without what depends on where the text stands: lines, names of files, documentation.
+It is read without what depends on where the text stands, and without what only a reader looks at:
+lines, names of files, documentation, annotations of functions.
 """
 
 from __future__ import annotations
@@ -48,17 +49,25 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """Of one code object: its digest, and what it and those inside it reach, in their order."""
+    """Of one code object: its digest, and what it and those inside it reach, in their order.
+
+    modules: those that they import when they run, as `..shop.tax` where they are relative.
+    imported: what they take of these: the name of a module, then attributes.
+    """
 
     digest: bytes
     reaches: tuple[Reach, ...]
+    modules: tuple[str, ...] = ()
+    imported: tuple[tuple[str, ...], ...] = ()
 
 
 def code_digest(code: CodeType) -> bytes:
     """32 bytes that change with what the code itself does, whatever the functions that it calls.
 
-    Names of files, line numbers and docstrings do not count, and neither do the name of the
-    function and whether it has run. The names of its variables do.
+    Names of files, line numbers, docstrings and annotations of the functions inside it do not
+    count, and neither do the name of the function and whether it has run. The names of its
+    variables do. Two kinds of annotations count: those with a condition in them, since they have
+    several ends, and those that alone make a variable one that functions share.
     """
     return look_into(code).digest
 
@@ -81,6 +90,8 @@ def look_into(code: CodeType) -> Local:
 def _forget(number: int, _: object, forget: Callable[..., object] = _known.pop) -> None:
     forget(number, None)
 
+
+_Instruction = tuple[int, int, int]  # operation, argument, and where it begins
 
 _CACHE = 0
 _EXTENDED = opcode.EXTENDED_ARG
@@ -106,6 +117,18 @@ def _numbers(*names: str) -> frozenset[int]:
 _GLOBALS = _numbers("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _FREE = _numbers("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 _ATTRIBUTES = _numbers("LOAD_ATTR", "LOAD_METHOD")
+# What a function is made with: from 3.14 on its annotations are a function, too.
+_ANNOTATIONS, _CLOSURE = 0x4 | 0x10, 0x8
+_MAKE_FUNCTION = opcode.opmap["MAKE_FUNCTION"]
+_SET_ATTRIBUTE = opcode.opmap.get("SET_FUNCTION_ATTRIBUTE", -1)  # from 3.13 on
+_COPY = opcode.opmap["COPY"]
+_IMPORT_NAME = opcode.opmap["IMPORT_NAME"]
+_IMPORT_FROM = opcode.opmap["IMPORT_FROM"]
+_BETWEEN = _numbers("SWAP", "POP_TOP", "NOP")  # in `import a.b.c as d`
+_STORE = _numbers("STORE_FAST", "STORE_DEREF")
+_LOAD_FAST = _numbers("LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW")
+_LOAD_TWO = _numbers("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW")
+_STORE_AND_LOAD = opcode.opmap.get("STORE_FAST_LOAD_FAST", -1)
 _STORE_NAME = opcode.opmap["STORE_NAME"]
 _IN_CLASS = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
 
@@ -115,7 +138,7 @@ _FLAGS = 0x4 | 0x8 | 0x20 | 0x80 | 0x100 | 0x200  # *args, **kwargs, generators,
 
 def _read(code: CodeType) -> Local:
     raw = code.co_code
-    instructions = list(_instructions(raw))
+    instructions = _without_annotations(list(_instructions(raw)))
     dropped = _dropped(code, instructions)
     places: dict[int, int] = {}  # of each instruction: how many that count stand before it
     count = 0
@@ -162,11 +185,12 @@ def _read(code: CodeType) -> Local:
         form,
         [_handler(places, *each) for each in _handlers(code.co_exceptiontable)],
     ]
-    return Local(hashlib.sha256(repr(whole).encode()).digest(), tuple(reaches))
+    imports = _imports_of(code, instructions)
+    return Local(hashlib.sha256(repr(whole).encode()).digest(), tuple(reaches), *imports)
 
 
-def _instructions(raw: bytes) -> Iterator[tuple[int, int, int]]:
-    """Operation, argument, and where it begins, without the caches."""
+def _instructions(raw: bytes) -> Iterator[_Instruction]:
+    """All of them, without the caches."""
     arg, start = 0, -1
     for at in range(0, len(raw), 2):
         op = raw[at]
@@ -182,7 +206,109 @@ def _instructions(raw: bytes) -> Iterator[tuple[int, int, int]]:
         arg, start = 0, -1
 
 
-def _dropped(code: CodeType, instructions: list[tuple[int, int, int]]) -> set[int]:
+def _without_annotations(instructions: list[_Instruction]) -> list[_Instruction]:
+    """With nothing in the place of what evaluates the annotations of a function and gives them to
+    it: an expression before those of its closure and of its code."""
+    for position, (op, arg, start) in enumerate(instructions):
+        if op == _SET_ATTRIBUTE and arg & _ANNOTATIONS:
+            made, rest = position, _NOP
+            closed = False
+            while instructions[made][0] != _MAKE_FUNCTION:
+                made -= 1
+                closed |= instructions[made][:2] == (_SET_ATTRIBUTE, _CLOSURE)
+        elif op == _MAKE_FUNCTION and arg & _ANNOTATIONS and _SET_ATTRIBUTE < 0:
+            made, rest, closed = position, op, bool(arg & _CLOSURE)
+        else:
+            continue
+        end = _begin_of(instructions, made - 1) if closed else made - 1
+        begin = None if end is None else _begin_of(instructions, end)
+        if begin is not None and end is not None:
+            instructions[position] = (rest, arg & ~_ANNOTATIONS, start)
+            for each in range(begin, end):
+                instructions[each] = (_NOP, 0, instructions[each][2])
+    return instructions
+
+
+def _begin_of(instructions: list[_Instruction], end: int) -> int | None:
+    """Where the expression begins whose value is on the stack at an instruction; None if there are
+    several ways to it."""
+    depth = 0
+    for position in range(end - 1, -1, -1):
+        op, arg, _ = instructions[position]
+        if op in _JUMPS or op == _COPY:
+            return None
+        depth += opcode.stack_effect(op, arg if op >= opcode.HAVE_ARGUMENT else None)
+        if depth > 0:
+            return position if depth == 1 else None
+    return None
+
+
+def _imports_of(
+    code: CodeType, instructions: list[_Instruction]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """`modules` and `imported` of a `Local`: also what is taken of a variable that has a module."""
+    names, variables = code.co_names, _variables(code)
+    modules: dict[str, None] = {}
+    taken: dict[tuple[str, ...], None] = {}
+    held: dict[str, tuple[str, ...]] = {}
+    base: tuple[str, ...] = ()
+    latest: tuple[str, ...] = ()
+    members = False
+    for position, (op, arg, _) in enumerate(instructions):
+        if op == _IMPORT_NAME:
+            level, members = _operands(code, instructions, position)
+            module = "." * level + names[arg]
+            modules[module] = None
+            base = latest = (module if members else module.partition(".")[0],)
+        elif op == _IMPORT_FROM:
+            latest = (*base, names[arg])
+            base = base if members else latest
+        elif op in _CONSTANTS and type(inner := code.co_consts[arg]) is CodeType:
+            local = look_into(inner)
+            modules.update(dict.fromkeys(local.modules))
+            taken.update(dict.fromkeys(local.imported))
+            for first, *others in (each.names for each in local.reaches if each.free):
+                if first in held:
+                    taken[*held[first], *others] = None
+        elif op in _ATTRIBUTES and latest:
+            latest = (*latest, names[arg >> _BELOW.get(op, 0)])
+        elif op not in _BETWEEN:
+            stored, loaded = _moves(op, arg)
+            if stored is not None and latest:
+                held[variables[stored]] = latest
+            if latest and (stored is None or instructions[position - 1][0] in _ATTRIBUTES):
+                taken[latest] = None
+            latest = ()
+            for each in loaded:
+                if latest:
+                    taken[latest] = None
+                # The cell itself, for a function inside, is loaded as if it were a variable.
+                in_cell = op not in _FREE and variables[each] in code.co_cellvars
+                latest = () if in_cell else held.get(variables[each], ())
+    return tuple(modules), tuple(taken)
+
+
+def _operands(code: CodeType, instructions: list[_Instruction], position: int) -> tuple[int, bool]:
+    """Of an import: how many packages up, and whether names are taken from the module."""
+    (level_op, level, _), (_, members, _) = instructions[position - 2 : position]
+    above = code.co_consts[level] if level_op == _LOAD_CONST else level
+    return above, bool(code.co_consts[members])
+
+
+def _moves(op: int, arg: int) -> tuple[int | None, tuple[int, ...]]:
+    """The variables that an instruction stores the top of the stack in, and puts there."""
+    if op in _STORE:
+        return arg, ()
+    if op in _LOAD_FAST or op in _FREE:
+        return None, (arg,)
+    if op in _LOAD_TWO:
+        return None, (arg >> 4, arg & 15)
+    if op == _STORE_AND_LOAD:
+        return arg >> 4, (arg & 15,)
+    return None, ()
+
+
+def _dropped(code: CodeType, instructions: list[_Instruction]) -> set[int]:
     """Those that do nothing, for a line of their own, and the documentation of a class."""
     dropped = {position for position, (op, _, _) in enumerate(instructions) if op == _NOP}
     if not code.co_flags & _OPTIMIZED:

@@ -11,8 +11,7 @@ import hashlib
 import os
 import re
 import sys
-import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import (
     BuiltinFunctionType,
@@ -27,6 +26,7 @@ from types import (
 from typing import Any
 
 from snapshot.store.bytecode import Form, form_of, look_into
+from snapshot.store.functions import key_of
 
 _ITEMS = 256  # of a container, beyond which it is taken for data and not searched for functions
 
@@ -34,12 +34,13 @@ _ITEMS = 256  # of a container, beyond which it is taken for data and not search
 def version_of(subject: FunctionType | type) -> bytes:
     """32 bytes that change with what a function, or a class, would do.
 
-    What counts: its code, without names of files, line numbers, comments and docstrings; its
-    defaults that cannot change; and the same of each function and class of the user's that it
-    reaches by a global, a closure cell, a default or an attribute of a module, as these are now.
-    A list, tuple or dictionary of functions leads to them, an instance leads to its class. Of
-    what is installed only the name counts, of other values nothing: they belong to a call, and
-    so do mutable defaults. What only an argument leads to is not reached: ask for its class.
+    What counts: its code, without names of files, line numbers, comments, docstrings and the
+    annotations of functions; its defaults that cannot change; and the same of each function and
+    class of the user's that it reaches by a global, a closure cell, a default or an attribute of a
+    module, as these are now. A list, tuple or dictionary of functions leads to them, an instance
+    leads to its class, a wrapper to what it wraps. Of what is installed only the name counts, of
+    other values nothing: they belong to a call, and so do mutable defaults. What only an argument
+    leads to is not reached: ask for its class.
 
     Nothing of the user's is run. What is known of a code object is kept; the walk is done anew.
     """
@@ -108,8 +109,7 @@ class Versions:
                 return
 
     def _look_at(self, node: _Node) -> None:
-        subject = node.subject
-        seen = _of_function(subject) if isinstance(subject, FunctionType) else _of_class(subject)
+        seen = look_at(node.subject)
         node.form = repr(seen.form)
         node.targets = [self._node(each) for each in seen.targets]
 
@@ -151,18 +151,56 @@ def _hash(first: bytes, *others: bytes) -> bytes:
     return hashlib.sha256(hashlib.sha256(first).digest() + b"".join(others)).digest()
 
 
-class _Seen:
-    """What is seen from a function or class: its form, in which numbers stand for the targets."""
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """A value that is no part of a version, and the name that it is read by.
+
+    home: what stands before the name where it is shown: a module or a class with a dot, or the key
+    of a function and what the name is in it.
+    """
+
+    home: str
+    name: str
+    value: object
+
+
+def look_at(subject: FunctionType | type) -> Seen:
+    """What a function or class does by itself, and what it leads to, as it is now."""
+    return _of_function(subject) if isinstance(subject, FunctionType) else _of_class(subject)
+
+
+class Seen:
+    """What is seen from a function or class.
+
+    form: what it does by itself, in which numbers stand for the targets. targets: functions and
+    classes of the user's. data: what counts for nothing, or by its type alone. installed: what
+    counts by its name alone, or whose class does; modules, also the user's.
+    """
 
     def __init__(self, form: Form) -> None:
         self.form = form
         self.targets: list[FunctionType | type] = []
+        self.data: list[Datum] = []
+        self.installed: list[object] = []
+        self._place = ("", "")
         self._around: list[object] = []
+        self._counts: Callable[[object], bool] | None = None  # of what a library keeps for itself
+
+    def at(self, home: str, name: str) -> None:
+        """By which name the values are read that are referred to from now on."""
+        self._place = (home, name)
 
     def add(self, label: Form, value: object, *, plain: bool = False) -> None:
         form = self.refer(value, plain)
         if form is not None:
             self.form.append([label, form])
+
+    def leave(self, value: object) -> None:
+        """Lay aside what is no part of the version."""
+        if _top(type(value).__module__) == _OURS:
+            return
+        if self._counts is None or self._counts(value):
+            self.data.append(Datum(*self._place, value))
 
     def refer(self, value: Any, plain: bool) -> Form | None:
         """The form of a value, None if it does not count.
@@ -170,40 +208,73 @@ class _Seen:
         plain: whether a value that is neither a function nor a class counts.
         """
         kind = type(value)
-        if kind in _ATOMS:
-            return [form_of(value)] if plain else None
+        if kind in _ATOMS or kind is frozenset:
+            if plain and _is_constant(value):
+                return [form_of(value)]
+            self.leave(value)
+            return None
         if kind is FunctionType:
             return self._refer_to_function(value)
         if issubclass(kind, type):
-            return self._target(value) if _of_user(value.__module__) else ["named", _named(value)]
+            return self._target(value) if of_user(value.__module__) else self._by_name(value)
         if issubclass(kind, ModuleType):
+            self.installed.append(value)
             return ["module", str(vars(value).get("__name__"))]
         if kind in _BUILTIN:
-            return ["named", _named(value)]
+            self._leave_owner(value)
+            return self._by_name(value)
+        if _top(kind.__module__) == _OURS and (wrapped := _attribute(value, "__wrapped__")):
+            return self.refer(wrapped, False)
         if (parts := _parts_of(kind, value)) is not None:
+            if of_user(kind.__module__):
+                self.leave(value)
+            self._leave_owner(value)
             return self._inside(value, kind.__name__, parts, plain)
-        if kind is frozenset:
-            return [form_of(value)] if plain and _is_constant(value) else None
         if kind in (tuple, list, dict):
             return self._refer_to_container(value, plain)
         if issubclass(kind, enum.Enum) and plain:
             return ["member", self.refer(kind, False), value._name_]
-        if _of_user(kind.__module__):
+        if of_user(kind.__module__):
+            self.leave(value)
             return ["instance", self._target(kind)]
-        return _shown(value) if plain else None
+        self.installed.append(kind)
+        shown = _shown(value) if plain else None
+        if shown is None:
+            self.leave(value)
+        return shown
+
+    def _by_name(self, value: object) -> Form:
+        self.installed.append(value)
+        return ["named", _named(value)]
+
+    def _leave_owner(self, value: object) -> None:
+        """Of a bound method: the instance, of which the version knows the class alone."""
+        owner = getattr(value, "__self__", None) if type(value) in _BOUND else None
+        if owner is not None and not issubclass(type(owner), type | ModuleType):
+            self.leave(owner)
 
     def _refer_to_function(self, function: FunctionType) -> Form:
-        if _is_users(*_home(function)):
+        if is_users(*_home(function)):
             return self._target(function)
         wrapped = _attribute(function, "__wrapped__")
-        inner = list(_cells(function).values()) if wrapped is None else [wrapped]
-        if wrapped is not None and _home(function)[0].partition(".")[0] == _OURS:
+        if wrapped is not None and _top(_home(function)[0]) == _OURS:
             return self.refer(wrapped, False)
-        return self._inside(function, _named(function), inner, False)
+        inner = list(_cells(function).values())
+        if wrapped is not None and not any(each is wrapped for each in inner):
+            inner.append(wrapped)
+        self.installed.append(function)
+        before = self._counts
+        # The standard library keeps counters in closures, others what a decorator was called with.
+        standard = _top(_home(function)[0]) in sys.stdlib_module_names
+        self._counts = _is_table if standard else _is_constant_or_table
+        form = self._inside(function, _named(function), inner, False)
+        self._counts = before
+        return form
 
     def _refer_to_container(self, value: Any, plain: bool) -> Form | None:
         if plain and type(value) is tuple:
             return self._sequence("tuple", value, True)
+        self.leave(value)
         if len(value) > _ITEMS:
             return None
         items = list(value.values() if type(value) is dict else value)
@@ -227,47 +298,99 @@ class _Seen:
         return ["to"]
 
 
-def _of_function(function: FunctionType) -> _Seen:
+def _of_function(function: FunctionType) -> Seen:
     local = look_into(function.__code__)
-    seen = _Seen([local.digest.hex()])
-    defaults = [("", each) for each in function.__defaults__ or ()]
-    for name, each in (*defaults, *sorted((function.__kwdefaults__ or {}).items())):
-        seen.form.append([name, seen.refer(each, True) or ["of type", _named(type(each))]])
+    seen = Seen([local.digest.hex()])
+    key = key_of(function)
+    for name, label, each in _defaults(function):
+        seen.at(f"{key} default ", name)
+        seen.form.append([label, seen.refer(each, True) or ["of type", _named(type(each))]])
     spaces = (function.__globals__, _cells(function))
     for reach in local.reaches:
-        space = spaces[reach.free]
-        if reach.names[0] in space:
-            value, label = _follow(space[reach.names[0]], reach.names)
-            seen.add(label, value)
+        taken = list(steps(spaces[reach.free], reach.names))
+        if not taken:
+            continue
+        space, name, value = taken[-1]
+        inside = reach.free and len(taken) == 1
+        seen.at(f"{key} closure " if inside else f"{space.get('__name__')}.", name)
+        seen.add(list(reach.names[: len(taken)]), value)
+        if type(value) is FunctionType and len(taken) < len(reach.names):
+            _leave_attribute(seen, value, reach.names[len(taken)])
     return seen
 
 
-def _follow(value: Any, names: tuple[str, ...]) -> tuple[Any, list[str]]:
-    """What a name and its attributes lead to, through modules of the user's."""
-    taken = 1
-    for name in names[1:]:
-        if not issubclass(type(value), ModuleType):
-            break
-        space = vars(value)
-        if not _is_users(str(space.get("__name__")), space.get("__file__")) or name not in space:
-            break
+def _defaults(function: FunctionType) -> Iterator[tuple[str, str, object]]:
+    """Name, label and value of each: only those of keywords are told apart by their names."""
+    code = function.__code__
+    values = function.__defaults__ or ()
+    for position, each in enumerate(values, code.co_argcount - len(values)):
+        yield code.co_varnames[position] if position >= 0 else "", "", each
+    for name, each in sorted((function.__kwdefaults__ or {}).items()):
+        yield name, name, each
+
+
+def steps(space: Mapping[str, Any], names: Iterable[str]) -> Iterator[Step]:
+    """What is looked up, one after the other: where, under which name, and what is there; through
+    modules of the user's, until a name is not there."""
+    for name in names:
+        if name not in space:
+            return
         value = space[name]
-        taken += 1
-    return value, list(names[:taken])
+        yield space, name, value
+        if not is_module_of_user(value):
+            return
+        space = vars(value)
 
 
-def _of_class(cls: type) -> _Seen:
-    seen = _Seen(["class"])
+Step = tuple[Mapping[str, Any], str, Any]
+
+
+def is_module_of_user(value: object) -> bool:
+    """Whether it is a module of the user's own."""
+    if not issubclass(type(value), ModuleType):
+        return False
+    space = vars(value)
+    return is_users(str(space.get("__name__")), space.get("__file__"))
+
+
+def _leave_attribute(seen: Seen, function: FunctionType, name: str) -> None:
+    if name in vars(function):
+        seen.at(f"{key_of(function)}.", name)
+        seen.leave(vars(function)[name])
+
+
+def _of_class(cls: type) -> Seen:
+    seen = Seen(["class"])
     seen.form.append([seen.refer(each, False) for each in (type(cls), *cls.__bases__)])
+    home = f"{_named(cls)}."
     for name, value in sorted(dict(vars(cls)).items()):
+        seen.at(home, name)
         # One that is None until the only instance is made would count as a change.
-        if name in _INCIDENTAL or value is None or type(value) is cls:
+        if name in _INCIDENTAL or value is None:
             continue
-        seen.add(name, value, plain=True)
+        if type(value) is not cls:
+            seen.add(name, value, plain=True)
+        elif not issubclass(cls, enum.Enum):
+            seen.leave(value)
+    _leave_declarations(seen, cls)
     if issubclass(cls, enum.Enum):
         for name, member in cls._member_map_.items():
+            seen.at(home, name)
             seen.add(["member", name], member._value_, plain=True)
     return seen
+
+
+def _leave_declarations(seen: Seen, cls: type) -> None:
+    """What its methods do not say: the metadata of the fields of a dataclass, and the annotations
+    where an installed class among its bases may make something of them."""
+    space = vars(cls)
+    fields = space.get("__dataclass_fields__") or {}
+    if told := {name: dict(each.metadata) for name, each in fields.items() if each.metadata}:
+        seen.at(f"{_named(cls)}.", "__dataclass_fields__")
+        seen.leave(told)
+    if "__annotations__" in space and any(_is_installed(each.__module__) for each in cls.__mro__):
+        seen.at(f"{_named(cls)}.", "__annotations__")
+        seen.leave(tuple((name, repr(each)) for name, each in space["__annotations__"].items()))
 
 
 # Of a class: what follows from where it stands, from its text without what it does, or from others.
@@ -277,10 +400,12 @@ _INCIDENTAL = frozenset(
         *("__annotate__", "__annotations_cache__", "__firstlineno__", "__static_attributes__"),
         *("__orig_bases__", "__parameters__", "__type_params__", "__abstractmethods__"),
         *("_member_names_", "_member_map_", "_value2member_map_"),
+        *("__dataclass_fields__", "__dataclass_params__", "_abc_impl", "__slotnames__"),
     }
 )
 
 _FUNCTIONS = (FunctionType, MethodType, type)
+_BOUND = frozenset({MethodType, BuiltinFunctionType})
 _BUILTIN = frozenset({BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType})
 
 
@@ -329,6 +454,16 @@ def _is_constant(value: Any) -> bool:
     return kind in _ATOMS or (kind in (tuple, frozenset) and all(map(_is_constant, value)))
 
 
+def _is_table(value: Any) -> bool:
+    """Whether functions are chosen from it, as those that were registered for a type."""
+    items = value.values() if type(value) is dict else value if type(value) is list else ()
+    return bool(items) and all(issubclass(type(each), _FUNCTIONS) for each in items)
+
+
+def _is_constant_or_table(value: object) -> bool:
+    return _is_constant(value) or _is_table(value)
+
+
 def _shown(value: object) -> Form | None:
     """The `repr` of a value of an installed type, if it is one that is compared by its content
     and cannot change: a date, a path, a number."""
@@ -348,7 +483,12 @@ def _named(named: Any) -> str:
 
 # Whose it is.
 
-_OURS = __name__.partition(".")[0]
+
+def _top(module: object) -> str:
+    return str(module).partition(".")[0]
+
+
+_OURS = _top(__name__)
 
 
 def _home(function: FunctionType) -> tuple[str, str | None]:
@@ -357,16 +497,22 @@ def _home(function: FunctionType) -> tuple[str, str | None]:
     return str(space.get("__name__")), space.get("__file__")
 
 
-def _of_user(module: object) -> bool:
+def of_user(module: object) -> bool:
     """Whether a module of that name is the user's."""
     name = str(module)
-    return _is_users(name, getattr(sys.modules.get(name), "__file__", None))
+    return is_users(name, getattr(sys.modules.get(name), "__file__", None))
+
+
+def _is_installed(module: object) -> bool:
+    top = _top(module)
+    return top != _OURS and top not in sys.stdlib_module_names and not of_user(module)
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_users(module: str, file: str | None) -> bool:
-    """Neither this package, nor the standard library, nor installed."""
-    top = module.partition(".")[0]
+def is_users(module: str, file: str | None) -> bool:
+    """Whether a module of that name and file is: it is neither this package, nor of the standard
+    library, nor installed."""
+    top = _top(module)
     if module == "__main__":
         return True
     if top == _OURS:
@@ -381,5 +527,8 @@ def _is_users(module: str, file: str | None) -> bool:
 
 @functools.cache
 def _standard_library() -> tuple[str, ...]:
-    folders = [sysconfig.get_path(each) for each in ("stdlib", "platstdlib")]
+    """The folders that `sysconfig` would name, without the time that it takes."""
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    folders = [os.path.dirname(os.__file__)]
+    folders.append(os.path.join(sys.base_exec_prefix, sys.platlibdir, python))
     return tuple(os.path.join(os.path.realpath(each), "") for each in folders)
