@@ -100,6 +100,10 @@ class NoStore(StoreError, LookupError):
     """There is no store at that place."""
 
 
+class DamagedStore(StoreError):
+    """The file of a store is no database, or one that cannot be read any more."""
+
+
 class StoreTooNew(StoreError):
     """A store was made by a later version of this package."""
 

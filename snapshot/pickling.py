@@ -16,6 +16,7 @@ import gc
 import io
 import itertools
 import mmap
+import operator
 import os
 import pickle
 import re
@@ -461,6 +462,38 @@ def _parts(holder: object) -> Iterator[tuple[str, object]]:
         yield from ((f".{name}", part) for name, part in vars(holder).items())
 
 
+def joined(data: Bytes, buffers: Sequence[Bytes]) -> list[Bytes]:
+    """What `dump` gave as parts that make up one text of bytes, see `parted`."""
+    parts: list[Bytes] = [b""]
+    lengths = [memoryview(each).nbytes for each in (data, *buffers)]
+    parts[0] = b"".join(each.to_bytes(_WORD, "little") for each in (len(buffers), *lengths))
+    end = len(parts[0])
+    for part, start in zip((data, *buffers), _starts(lengths, end), strict=True):
+        parts += (bytes(start - end), part)
+        end = start + memoryview(part).nbytes
+    return parts
+
+
+def parted(content: Bytes) -> tuple[memoryview, list[memoryview]]:
+    """The pickle and the buffers that were joined. Raises ValueError where it is no such thing."""
+    whole = memoryview(content)
+    try:
+        count = int.from_bytes(whole[:_WORD], "little")
+        end = (2 + count) * _WORD
+        if count > len(whole) // _WORD:
+            raise ValueError
+        lengths = [int.from_bytes(whole[n : n + _WORD], "little") for n in range(_WORD, end, _WORD)]
+        parts = [
+            whole[start : start + length]
+            for start, length in zip(_starts(lengths, end), lengths, strict=True)
+        ]
+        if not lengths or any(map(operator.ne, map(len, parts), lengths)):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ValueError("this is no pickle with its buffers") from None
+    return parts[0], parts[1:]
+
+
 # A file: a number for the reader (never 0), how many buffers there are, and the length of the
 # pickle and of each buffer, in words; then the pickle and the buffers. Without buffers no length
 # is given, and the pickle is the rest of the file: what most calls return is small, and each page
@@ -485,7 +518,7 @@ def write(fd: int, kind: int, data: bytes, buffers: Sequence[memoryview] = ()) -
     if buffers:
         lengths = [len(data), *[buffer.nbytes for buffer in buffers]]
         head += b"".join([length.to_bytes(_WORD, sys.byteorder) for length in lengths])
-        first, *others = _starts(lengths)
+        first, *others = _starts(lengths, (2 + len(lengths)) * _WORD)
         for buffer, start in zip(buffers, others, strict=True):
             _write_at(fd, buffer.cast("B"), start)
     _write_at(fd, memoryview(data), first)
@@ -512,15 +545,14 @@ def read(fd: int) -> tuple[int, memoryview, list[memoryview]] | None:
     lengths = content[2 * _WORD : (3 + count) * _WORD].cast("Q").tolist()
     data, *buffers = [
         content[start : start + length]
-        for start, length in zip(_starts(lengths), lengths, strict=True)
+        for start, length in zip(_starts(lengths, (2 + len(lengths)) * _WORD), lengths, strict=True)
     ]
     return kind, data, buffers
 
 
-def _starts(lengths: Sequence[int]) -> list[int]:
-    """Where in the file each part begins."""
+def _starts(lengths: Sequence[int], position: int) -> list[int]:
+    """Where each part begins that comes after a position."""
     starts = []
-    position = (2 + len(lengths)) * _WORD
     for length in lengths:
         position = -(-position // _ALIGNED) * _ALIGNED
         starts.append(position)

@@ -22,14 +22,15 @@ from snapshot.store.intake import Fold, Intake
 from snapshot.store.objects import Objects
 from snapshot.store.place import FOLDER, Place, place, private
 from snapshot.store.postgres import Postgres
+from snapshot.store.results import Results
 from snapshot.store.spool import Spool, sweep
 
 
 class Store:
     """An open store.
 
-    place: where it is. objects: the values in it. calls: the calls. trusted: whether values may be
-    loaded.
+    place: where it is. objects: the values in it. calls: the calls. results: those that memo
+    keeps. trusted: whether values may be loaded.
 
     It may be used from any thread, and in a fork of the process that has opened it.
     """
@@ -54,6 +55,7 @@ class Store:
         self._files = self._make_files()
         self.objects = Objects(self._database, self._files, self._may_load)
         self.calls = Calls(self._database, self.objects)
+        self.results = Results(self._database, self.objects, self._may_load)
         self._intake = Intake(self._database, self.spools)
         self.folds(events.KIND, self.calls.fold)
         self._spool = self._make_spool()
@@ -248,7 +250,9 @@ class Store:
 
     def _free(self, used: Iterable[int], *, sweep: bool) -> int:
         freed, self.undone = self.objects.free(
-            lambda: {*used, *self.calls.uses(), *self._held()}, self._intake.referred, sweep=sweep
+            lambda: {*used, *self.calls.uses(), *self.results.uses(), *self._held()},
+            self._intake.referred,
+            sweep=sweep,
         )
         return freed
 
@@ -256,6 +260,11 @@ class Store:
         """The objects that somebody who still records may refer to."""
         for (number,) in self._database.rows("SELECT DISTINCT object FROM held"):
             yield int(number)
+
+    def release(self, objects: Iterable[int]) -> None:
+        """Delete those of some objects that nobody refers to any more."""
+        if numbers := [*objects]:
+            self.undone = self.objects.release(numbers, self._intake.referred)
 
     def rest(self) -> None:
         """Have no file of the database open until it is needed again.

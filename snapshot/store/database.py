@@ -12,7 +12,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from snapshot.errors import NoStore, StoreError, StoreTooNew
 from snapshot.store.schema import MIGRATIONS, VERSION
@@ -94,9 +94,16 @@ class Database(abc.ABC):
             return [] if cursor.description is None else cursor.fetchall()
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
-        """The first row of what a statement gives, None if there is none."""
-        found = self.rows(sql, values)
-        return found[0] if found else None
+        """The first row of what a query gives, None if there is none."""
+        # As `rows`, without a generator around it: a hit of memo is little else.
+        if self._pid != os.getpid():
+            self._arrive()
+        with self._lock:
+            try:
+                row: Row | None = self._connected().execute(self._dialect(sql), values).fetchone()
+            except Exception as error:
+                self._raise(error)
+            return row
 
     def many(self, sql: str, several: Iterable[Sequence[Any]]) -> None:
         """Run a statement for each of several sets of values."""
@@ -176,16 +183,22 @@ class Database(abc.ABC):
             self._arrive()
         with self._lock:
             try:
-                if self._connection is None:
-                    if self._begun:
-                        raise StoreError(f"{self.name}: the connection was lost, and nothing done")
-                    self._connection = self._connect()
-                yield self._connection
+                yield self._connected()
             except Exception as error:
-                problem = self._problem(error)
-                if problem is None:
-                    raise
-                raise problem from error
+                self._raise(error)
+
+    def _connected(self) -> Any:
+        if self._connection is None:
+            if self._begun:
+                raise StoreError(f"{self.name}: the connection was lost, and nothing done")
+            self._connection = self._connect()
+        return self._connection
+
+    def _raise(self, error: Exception) -> NoReturn:
+        problem = self._problem(error)
+        if problem is None:
+            raise error
+        raise problem from error
 
     def _arrive(self) -> None:
         """In a fork, which has its parent's connection, and perhaps a lock of another thread's."""

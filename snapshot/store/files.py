@@ -28,8 +28,11 @@ Spooled = Callable[[], Collection[bytes]]
 class Files(Protocol):
     """Where they are. A file is there wholly or not at all."""
 
-    def write(self, digest: bytes, data: Bytes) -> None:
-        """Make one, unless it is there. Raises `StoreError`."""
+    def write(self, digest: bytes, data: Bytes, *, anew: bool = False) -> None:
+        """Make one, unless it is there. anew: where the one that is there is damaged, too.
+
+        Raises `StoreError`.
+        """
 
     def rely(self) -> None:
         """What this thread writes from now on it tells later: until then no file is deleted."""
@@ -68,16 +71,16 @@ class Folder:
         self._path = path
         self.reliance = Reliance(path)
 
-    def write(self, digest: bytes, data: Bytes) -> None:
+    def write(self, digest: bytes, data: Bytes, *, anew: bool = False) -> None:
         path = self.path(digest)
         try:
-            if path.exists() and path.stat().st_size == memoryview(data).nbytes:
+            if not anew and path.exists() and path.stat().st_size == memoryview(data).nbytes:
                 return
             private(path.parent)
-            with _renamed(path) as file:
+            with renamed(path) as file:
                 file.write(data)
         except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}") from None
+            raise StoreError(f"cannot write into {self._path}: {error.strerror}") from None
 
     def rely(self) -> None:
         try:
@@ -189,11 +192,12 @@ class Remote:
         except (ImportError, ValueError) as error:
             raise UsageError(f"{url}: {error}") from None
 
-    def write(self, digest: bytes, data: Bytes) -> None:
+    def write(self, digest: bytes, data: Bytes, *, anew: bool = False) -> None:
         path = self._path(digest)
         try:
             if (
-                self._system.exists(path)
+                not anew
+                and self._system.exists(path)
                 and self._system.size(path) == memoryview(data).nbytes
                 and self._age(path) < _FRESH / 2
             ):
@@ -259,7 +263,7 @@ class Remote:
 
 
 @contextlib.contextmanager
-def _renamed(path: Path) -> Iterator[Any]:
+def renamed(path: Path) -> Iterator[Any]:
     """A new file that gets its name when all of it is there."""
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
     try:

@@ -6,17 +6,26 @@ array is stored once, whatever holds it. Small objects are in the database, larg
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import xxhash
+
 from snapshot import pickling
-from snapshot.errors import DamagedObject, NotPicklable, UnknownObject
+from snapshot.errors import DamagedObject, DamagedStore, NotPicklable, UnknownObject
 from snapshot.pickling import FindClass, Guarded
 from snapshot.store.database import Database
 from snapshot.store.files import Files, Spooled
+
+# All that refers to objects.
+_REFERRING = (
+    *(("calls", each) for each in ("arguments_object", "result_object", "after", "surroundings")),
+    *(("buffers", "buffer"), ("held", "object"), ("results", "object"), ("states", "facts")),
+)
 
 _IN_FILE = 1 << 18  # bytes from which on an object has a file of its own
 _DIGEST = 32  # bytes of SHA-256
@@ -62,6 +71,13 @@ class Packed:
     data: bytes
     buffers: Sequence[tuple[bytes, pickling.Bytes]] = ()
 
+    @classmethod
+    def of(cls, value: object, data: bytes, buffers: Iterable[pickling.Bytes] = ()) -> Packed:
+        """A value that is pickled."""
+        parts = [(hashlib.sha256(each).digest(), each) for each in buffers]
+        digest = digest_of(data, [digest for digest, _ in parts])
+        return cls(digest, type_name(value), text_of(value), data, parts)
+
     @property
     def size(self) -> int:
         """Bytes, with the buffers."""
@@ -84,14 +100,7 @@ def pack(value: object) -> Packed:
     except NotPicklable as error:
         value = Placeholder(type_name(value), str(error), text_of(value))
         data, buffers = pickling.dump(value)
-    parts = [(hashlib.sha256(each).digest(), each) for each in buffers]
-    return Packed(
-        digest_of(data, [digest for digest, _ in parts]),
-        type_name(value),
-        text_of(value),
-        data,
-        parts,
-    )
+    return Packed.of(value, data, buffers)
 
 
 def digest_of(data: bytes, buffers: Iterable[bytes] = ()) -> bytes:
@@ -155,9 +164,42 @@ class Objects:
             for packed in several:
                 self._add(packed)
 
-    def _add(self, packed: Packed) -> None:
+    @contextlib.contextmanager
+    def added(self, packed: Packed, *, anew: bool = False) -> Iterator[int]:
+        """Store a value; within nobody else writes, and its id is to be referred to.
+
+        Its files are written before, so that nobody waits for them. anew: it may be there, and
+        damaged. Raises `StoreError`.
+        """
+        parts = [(packed.digest, packed.data), *packed.buffers]
+        try:
+            for digest, data in parts:
+                if memoryview(data).nbytes >= _IN_FILE:
+                    self._files.rely()
+                    self._files.write(digest, data, anew=anew)
+            with self._database.transaction():
+                self._database.lock(exclusive=True)
+                number = self._add(packed)
+                for digest, data in parts if anew else ():
+                    self._mend(digest, data)
+                yield number
+        finally:
+            self._files.told()
+
+    def _mend(self, digest: bytes, data: pickling.Bytes) -> None:
+        size = memoryview(data).nbytes
+        self._database.rows(
+            "UPDATE objects SET size = ?, data = ?, checksum = ? WHERE digest = ?",
+            (
+                *(size, None if size >= _IN_FILE else bytes(data)),
+                *(_checksum(digest, data) if size >= _IN_FILE else None, digest),
+            ),
+        )
+
+    def _add(self, packed: Packed) -> int:
         number = self._insert(packed.digest, packed.data, packed.type, packed.text)
         self._join(number, [self._insert(digest, data) for digest, data in packed.buffers])
+        return number
 
     def adopt(
         self, data: bytes, buffers: Iterable[tuple[bytes, int]], type_: str | None, text: str | None
@@ -195,19 +237,29 @@ class Objects:
         if size >= _IN_FILE:
             self._files.write(digest, data)  # also where only the row is there
         inside = None if size >= _IN_FILE else bytes(data)
-        return self._row(digest, size, inside, type_, text)
+        checksum = _checksum(digest, data) if size >= _IN_FILE else None
+        return self._row(digest, size, inside, type_, text, checksum)
 
     def _row(
-        self, digest: bytes, size: int, data: bytes | None, type_: str | None, text: str | None
+        self,
+        digest: bytes,
+        size: int,
+        data: bytes | None,
+        type_: str | None,
+        text: str | None,
+        checksum: bytes | None = None,
     ) -> int:
         if (number := self._id(digest)) is not None:
             return number
         self._database.rows(
-            "INSERT INTO objects (digest, size, data, type, text) VALUES (?, ?, ?, ?, ?)"
+            "INSERT INTO objects (digest, size, data, type, text, checksum)"
+            " VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
-            (digest, size, data, type_, text),
+            (digest, size, data, type_, text, checksum),
         )
-        return self.id(digest)
+        if (number := self._id(digest)) is None:
+            raise DamagedStore(f"{self._database.name} is damaged: it does not find what it has")
+        return number
 
     def id(self, digest: bytes) -> int:
         """That of an object. Raises `UnknownObject`."""
@@ -258,7 +310,7 @@ class Objects:
 
         Raises `UnknownObject`, `DamagedObject`.
         """
-        number, data = self._read(digest)
+        number, data, _ = self._read(digest)
         sizes = self._database.rows(
             "SELECT size FROM objects JOIN buffers ON objects.id = buffer"
             " WHERE object = ? ORDER BY position",
@@ -280,7 +332,7 @@ class Objects:
         it there.
         """
         self._may_load()
-        number, data = self._read(digest)
+        number, data, _ = self._read(digest)
         parts = self._database.rows(
             "SELECT digest FROM objects JOIN buffers ON objects.id = buffer"
             " WHERE object = ? ORDER BY position",
@@ -292,22 +344,25 @@ class Objects:
         return bytes(data), [self._buffer(each) for each in names]
 
     def _buffer(self, digest: bytes) -> pickling.Bytes:
-        _, data = self._read(digest)
-        if hashlib.sha256(data).digest() != digest:
+        _, data, checksum = self._read(digest)
+        if not _is_whole(digest, data, checksum):
             if isinstance(data, memoryview):
                 data.release()
             raise self._damaged(digest, "its content is not what its name says")
         return bytearray(data) if isinstance(data, bytes) else data
 
-    def _read(self, digest: bytes) -> tuple[int, pickling.Bytes]:
-        found = self._database.row("SELECT id, size, data FROM objects WHERE digest = ?", (digest,))
+    def _read(self, digest: bytes) -> tuple[int, pickling.Bytes, bytes | None]:
+        """Id, content and checksum, if there is one."""
+        found = self._database.row(
+            "SELECT id, size, data, checksum FROM objects WHERE digest = ?", (digest,)
+        )
         if found is None:
             raise _unknown(digest, self._database)
-        number, size, data = found
+        number, size, data, checksum = found
         if data is not None:
-            return int(number), bytes(data)
+            return int(number), bytes(data), checksum
         try:
-            return int(number), self._files.read(digest, size)
+            return int(number), self._files.read(digest, size), checksum
         except FileNotFoundError:
             raise self._damaged(digest, f"{self._files.name(digest)} is missing") from None
         except ValueError as error:
@@ -325,6 +380,40 @@ class Objects:
         return DamagedObject(
             f"object {digest.hex()} of {self._database.name} is damaged: {why}", digest=digest
         )
+
+    def release(self, numbers: Iterable[int], spooled: Spooled) -> list[str]:
+        """Delete those of some objects that nobody refers to any more, with their buffers.
+
+        What could not be deleted, in lines. spooled: see `Files.delete`.
+        """
+        with self._database.transaction():
+            self._database.lock(exclusive=True)
+            files: set[bytes] = set()
+            for number in numbers:
+                parts = self._database.rows(
+                    "SELECT buffer FROM buffers WHERE object = ?", (number,)
+                )
+                if self._release(number, files):
+                    for (part,) in parts:
+                        self._release(part, files)
+            return self._files.delete(files, spooled) if files else []
+
+    def _release(self, number: int, files: set[bytes]) -> bool:
+        """Whether an object went; the name of its file, if it had one, is added to `files`."""
+        for table, column in _REFERRING:
+            sql = f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1"
+            if self._database.row(sql, (number,)) is not None:
+                return False
+        found = self._database.row(
+            "SELECT digest, data IS NULL FROM objects WHERE id = ?", (number,)
+        )
+        if found is None:
+            return False
+        self._database.rows("DELETE FROM buffers WHERE object = ?", (number,))
+        self._database.rows("DELETE FROM objects WHERE id = ?", (number,))
+        if found[1]:
+            files.add(bytes(found[0]))
+        return True
 
     def free(
         self, used: Callable[[], Iterable[int]], spooled: Spooled, *, sweep: bool = False
@@ -360,6 +449,19 @@ class Objects:
             # without its file is left, to which nobody refers.
             left = self._files.delete(files | strays, spooled)
         return len(going) + (0 if left else len(strays)), left
+
+
+def _checksum(digest: bytes, data: pickling.Bytes) -> bytes:
+    checksum = xxhash.xxh3_128(digest)
+    checksum.update(data)
+    return checksum.digest()
+
+
+def _is_whole(digest: bytes, data: pickling.Bytes, checksum: bytes | None) -> bool:
+    """Whether a buffer is what its name says."""
+    if checksum is None:
+        return hashlib.sha256(data).digest() == digest
+    return _checksum(digest, data) == bytes(checksum)
 
 
 def _unknown(digest: bytes, database: Database) -> UnknownObject:

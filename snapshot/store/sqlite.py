@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 from weakref import WeakSet
 
-from snapshot.errors import StoreError
+from snapshot.errors import DamagedStore, StoreError
 from snapshot.store.database import Busy, Database, Refused
 
 _APPLICATION = 0x536E6170  # what SQLite calls the application's id: "Snap"
@@ -93,7 +93,7 @@ class Sqlite(Database):
         if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
             return Refused(f"{self.name}: {text}")
         if "not a database" in text or "malformed" in text:
-            return StoreError(f"{self.name} is no store, or is damaged ({text})")
+            return DamagedStore(f"{self.name} is no store, or is damaged ({text})")
         if "readonly" in text:
             return StoreError(f"{self.name} cannot be written: file, folder or system is read-only")
         if "unable to open" in text:
