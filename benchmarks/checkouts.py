@@ -10,12 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import venv
 from functools import cache
-from pathlib import Path
 from statistics import median
 
-from benchmarks.harness import compare_peer, main, milliseconds, show
+from benchmarks.harness import compare_peer, main, milliseconds, python_with, show
 from benchmarks.timeline import goes_back, started, there_and_back
 from snapshot.repl.timemachine import TimeMachine
 
@@ -88,14 +86,8 @@ def _ours() -> float:
 
 def _run(program: str, *packages: str) -> list[float] | None:
     """What a program says in its own environment; None, with a line, where there is none."""
-    home = Path.home() / ".cache" / "snapshot-benchmarks" / packages[0]
-    python = home / "bin" / "python"
-    if not python.exists():
-        venv.create(home, with_pip=True)
-    install = [str(python), "-m", "pip", "install", "-q", *packages]
-    installed = subprocess.run(install, capture_output=True, text=True, check=False)
-    if installed.returncode:
-        show(packages[0], f"cannot be installed: {installed.stderr.strip().splitlines()[-1]}")
+    python = python_with(*packages)
+    if python is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

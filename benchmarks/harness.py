@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
@@ -73,6 +74,21 @@ def check_time(what: str, seconds: float, at_most: float) -> None:
     """Print a time, and whether it is within its target."""
     verdict = _verdict(what, seconds <= at_most, milliseconds(at_most))
     show(what, f"{milliseconds(seconds)} ({verdict})")
+
+
+def python_with(*packages: str) -> str | None:
+    """The interpreter of an environment of its own that has them, which is kept for the next run;
+    None, with a line, where they cannot be installed."""
+    home = Path.home() / ".cache" / "snapshot-benchmarks" / packages[0]
+    python = home / "bin" / "python"
+    if not python.exists():
+        venv.create(home, with_pip=True)
+    install = [str(python), "-m", "pip", "install", "-q", *packages]
+    installed = subprocess.run(install, capture_output=True, text=True, check=False)
+    if installed.returncode:
+        show(packages[0], f"cannot be installed: {installed.stderr.strip().splitlines()[-1]}")
+        return None
+    return str(python)
 
 
 def show(what: str, figure: str) -> None:

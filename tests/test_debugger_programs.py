@@ -487,6 +487,12 @@ def test_ctrl_c_where_the_program_waits(debug: Start) -> None:
     it.terminal.line("c")
     began = it.terminal.typed_at
 
+    def sleeps() -> bool:
+        """Else Ctrl-C would take the `c` out of the terminal that nobody has read yet, or stop
+        before that line."""
+        waits = [Path(f"/proc/{each}/wchan").read_text() for each in it.terminal.pids()]
+        return any("nanosleep" in each for each in waits) or all(each == "0" for each in waits)
+
     def is_asked() -> bool:
         """Else Ctrl-C: one is to stop at the next line, which does not come; the next one is the
         program's."""
@@ -496,6 +502,7 @@ def test_ctrl_c_where_the_program_waits(debug: Start) -> None:
         it.terminal.type("\x03")
         return False
 
+    it.terminal.wait_until(sleeps)
     it.terminal.wait_until(is_asked)
     it.say("c")
     assert it.shown.startswith("KeyboardInterrupt()")

@@ -32,6 +32,7 @@ COMMANDS = (
         "export",
         "import",
         "jupyter",
+        "memo",
         "record",
         "repl",
         "replay",

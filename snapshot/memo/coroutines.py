@@ -1,0 +1,91 @@
+"""Memoized coroutine functions: nothing of them stops the event loop but looking up."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from snapshot.memo.memoized import Memoized, Run
+from snapshot.store.results import Found
+
+_FIRST, _LAST = 0.001, 0.05  # seconds between two looks at whether another one is done
+
+
+class MemoizedCoroutine(Memoized[..., Coroutine[Any, Any, Any]]):
+    """As `Memoized`; a call, `refresh` and what an exception raises are to be awaited."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
+        else:
+            self._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        values = None if self._mode == "off" else self._parameters.bound(args, kwargs)
+        if values is None:
+            return await self._function(*args, **kwargs)
+        key = self._key(values)
+        again = self._mode != "refresh"
+        if again and (found := self._group.find(key)) is not None:
+            usable, result = self._used(key, found, values, args, kwargs)
+            if usable:
+                return result
+        return await self._wait(key, values, args, kwargs, again=again)
+
+    async def refresh(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Memoized.refresh`."""
+        key, values = self._keyed(args, kwargs)
+        return await self._wait(key, values, args, kwargs, again=False)
+
+    async def _wait(
+        self,
+        key: bytes,
+        values: tuple[Any, ...],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        again: bool,
+    ) -> Any:
+        flight, runner, pause = self._group.backend.flight, asyncio.current_task(), _FIRST
+        while not flight.begin(key, runner, wait=False):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST)
+        try:
+            found: Found | None = self._group.find(key) if again else None
+            if found is not None:
+                usable, result = self._used(key, found, values, args, kwargs)
+                if usable:
+                    return result
+            return await self._compute(key, values, args, kwargs)
+        finally:
+            flight.end(key)
+
+    async def _compute(
+        self, key: bytes, values: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        with Run(self, key, values) as run:
+            if self._run is self._function:
+                run.result = await self._function(*args, **kwargs)
+            else:
+                from snapshot.core.disposable import fork_call
+
+                alone = functools.partial(_alone, self._function, args, kwargs)
+                run.result = await asyncio.to_thread(fork_call, alone)
+        return run.result
+
+    def _compute_alone(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _alone(self._function, args, kwargs)
+
+
+def _alone(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """In a fork, whose event loop is the parent's."""
+
+    async def call() -> Any:
+        return await function(*args, **kwargs)
+
+    return asyncio.run(call())

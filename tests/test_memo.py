@@ -1,0 +1,744 @@
+"""Memo: what somebody types, and what comes of it in the next process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import Result, write_script
+
+Run = Callable[..., list[str]]
+
+
+@pytest.fixture
+def run(python: Callable[..., Result], tmp_path: Path) -> Run:
+    """Run a program with a store of its own folder; what it prints, in lines. It says nothing on
+    standard error but what `told` begins."""
+
+    def ran(source: str | Path, *args: str, told: str = "", **options: Any) -> list[str]:
+        env = {"SNAPSHOT_STORE": str(tmp_path / "stored" / "store.db"), **options.pop("env", {})}
+        result = python(source, *args, env=env, **options)
+        assert result.code == 0, result
+        assert all(told and told in each for each in result.stderr.splitlines()[:1]), result
+        return result.stdout.splitlines()
+
+    return ran
+
+
+def twice(run: Run, directory: Path, source: str, **options: Any) -> tuple[list[str], list[str]]:
+    script = write_script(directory, source)
+    return run(script, **options), run(script, **options)
+
+
+def test_a_result_is_given_again_in_the_next_process(run: Run, tmp_path: Path) -> None:
+    first, second = twice(
+        run,
+        tmp_path,
+        """
+        from snapshot.memo import memoize
+
+        @memoize()
+        def squared(x):
+            print(f"squaring {x}")
+            return x**2
+
+        print(squared(2))
+        print(squared(2))
+        print(squared.__name__, squared.__wrapped__(3))
+        """,
+    )
+    assert first == ["squaring 2", "4", "4", "squaring 3", "squared 9"]
+    assert second == ["4", "4", "squaring 3", "squared 9"]
+
+
+def test_positional_keyword_and_default_are_one_call(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        def counted(function):
+            memoized = memoize(function)
+            def calls(*several):
+                before = memoized.misses
+                for args, kwargs in several:
+                    memoized(*args, **kwargs)
+                return memoized.misses - before
+            return calls
+
+        @counted
+        def plain(a, b=2, *, c=3):
+            return a
+
+        @counted
+        def only(a, /, b=2, *more, c=3, **rest):
+            return a
+
+        print(plain(((1,), {}), ((1, 2), {}), ((), dict(a=1, c=3)), ((), dict(c=3, b=2, a=1))))
+        print(plain(((1, 3), {}), ((1, 2), dict(c=4))))
+        print(only(((1,), {}), ((1, 2), {}), ((1,), dict(b=2, c=3))))
+        print(only(((1, 2, 3), {}), ((1, 2), dict(a=3))))
+        print(only(((1,), dict(x=1, y=2)), ((1,), dict(y=2, x=1))))
+        """
+    ) == ["1", "2", "1", "2", "1"]
+
+
+def test_a_wrong_call_is_the_functions_own_error(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        @memoize
+        def f(a, *, b):
+            pass
+
+        for args, kwargs in (((), {}), ((1,), {}), ((1, 2), dict(b=1)), ((1,), dict(b=1, c=2))):
+            try:
+                f(*args, **kwargs)
+            except TypeError as error:
+                print(error)
+        """
+    ) == [
+        "f() missing 1 required positional argument: 'a'",
+        "f() missing 1 required keyword-only argument: 'b'",
+        "f() takes 1 positional argument but 2 positional arguments (and 1 keyword-only argument) "
+        "were given",
+        "f() got an unexpected keyword argument 'c'",
+    ]
+
+
+def test_methods_of_all_kinds(run: Run, tmp_path: Path) -> None:
+    source = """
+        import pickle
+        from snapshot.memo import memoize
+
+        class Scale:
+            factor = 10
+
+            def __init__(self, by):
+                self.by = by
+
+            @memoize
+            def times(self, x):
+                print("times", self.by, x)
+                return self.by * x
+
+            @memoize()
+            @classmethod
+            def of_class(cls, x):
+                print("of class", x)
+                return cls.factor * x
+
+            @staticmethod
+            @memoize
+            def plain(x):
+                print("plain", x)
+                return x
+
+            @property
+            @memoize
+            def twice(self):
+                print("twice")
+                return 2 * self.by
+
+        two, three = Scale(2), Scale(3)
+        print(two.times(5), three.times(5), Scale(2).times(x=5))
+        print(Scale.of_class(1), two.of_class(1), Scale.plain(1), two.plain(1), two.twice)
+        print(two.times.would_hit(5), two.times.would_hit(6), two.times.peek(5))
+        print(two.times.forget(5), two.times.would_hit(5), Scale.times.would_hit(three, 5))
+        two.times.put("put", 5)
+        print(two.times(5), two.times.refresh(5), two.times(5))
+        print(pickle.loads(pickle.dumps(two.times))(5))
+        """
+    first, second = twice(run, tmp_path, source)
+    assert first[:6] == [
+        *("times 2 5", "times 3 5", "10 15 10"),
+        *("of class 1", "plain 1", "twice"),
+    ]
+    assert first[6:] == [
+        *("10 10 1 1 4", "True False 10", "True False True"),
+        *("times 2 5", "put 10 10", "10"),
+    ]
+    assert second == ["10 15 10", *first[6:]]
+
+
+def test_coroutines(run: Run, tmp_path: Path) -> None:
+    first, second = twice(
+        run,
+        tmp_path,
+        """
+        import asyncio, inspect
+        from snapshot.memo import memoize
+
+        @memoize
+        async def fetched(x):
+            print("fetching", x)
+            await asyncio.sleep(0)
+            return x + 1
+
+        async def main():
+            print(await asyncio.gather(*(fetched(each) for each in (1, 1, 2, 1))))
+            print(fetched.would_hit(2), await fetched.refresh(2))
+
+        asyncio.run(main())
+        print(asyncio.iscoroutinefunction(fetched))
+        """,
+        options=("-W", "ignore::DeprecationWarning"),
+    )
+    assert first == ["fetching 1", "fetching 2", "[2, 2, 3, 2]", "fetching 2", "True 3", "True"]
+    assert second == ["[2, 2, 3, 2]", "fetching 2", "True 3", "True"]
+
+
+def test_none_is_kept_and_exceptions_are_when_asked_for(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        @memoize
+        def nothing():
+            print("nothing")
+
+        @memoize(keep_exceptions=ValueError)
+        def refused(kind):
+            print("refused")
+            raise kind("no")
+
+        nothing(), nothing()
+        for kind in (ValueError, ValueError, KeyError, KeyError):
+            try:
+                refused(kind)
+            except Exception as error:
+                print(repr(error))
+        """
+    ) == [
+        *("nothing", "refused", "ValueError('no')", "ValueError('no')"),
+        *("refused", "KeyError('no')", "refused", "KeyError('no')"),
+    ]
+
+
+def test_what_a_caller_does_to_a_result_is_its_own_affair(run: Run) -> None:
+    assert (
+        run(
+            """
+        import numpy as np
+        from snapshot.memo import memoize
+
+        @memoize
+        def made(n):
+            return [0] * n, np.zeros(n)
+
+        for _ in range(3):
+            numbers, array = made(100_000)
+            print(numbers[0], array[0])
+            numbers[0], array[0] = 1, 1
+        """
+        )
+        == ["0 0.0"] * 3
+    )
+
+
+def test_an_argument_that_is_changed_counts_as_it_was(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        @memoize
+        def popped(items):
+            return items.pop()
+
+        print(popped([1, 2]), popped([1]), popped([1, 2]), popped.misses)
+        """,
+        told="MemoWarning: __main__:popped has changed its argument items",
+    ) == ["2 1 2 2"]
+
+
+def test_a_function_that_changes_what_it_reads_is_told_of(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        calls = []
+
+        @memoize
+        def f(x):
+            calls.append(x)
+            return x
+
+        print(f(1), f(1), f.misses)
+        """,
+        told="MemoWarning: __main__:f has changed __main__.calls, which it reads",
+    ) == ["1 1 2"]
+
+
+def test_what_is_ignored_and_what_cannot_be_told_apart(run: Run) -> None:
+    assert run(
+        """
+        import threading
+        from snapshot.memo import memoize
+
+        @memoize(ignore=["verbose"])
+        def f(x, verbose=False):
+            return x
+
+        @memoize
+        def g(config):
+            return 1
+
+        f(1, verbose=threading.Lock()), f(1), f(1, verbose=True)
+        print(f.misses)
+        try:
+            g({"model": [threading.Lock()]})
+        except TypeError as error:
+            print(type(error).__name__, error)
+        try:
+            memoize(ignore="nothing")(lambda x: x)
+        except ValueError as error:
+            print(error)
+        """
+    ) == [
+        "1",
+        "NotKeyable cannot tell the lock at config['model'][0] from another one in another "
+        "process: name the parameter in ignore=, or give its class a __cache_key__",
+        "ignore=['nothing']: 'nothing' is no parameter of <lambda>; it has x",
+    ]
+
+
+def test_a_condition_on_what_is_kept_and_for_how_long(run: Run) -> None:
+    assert run(
+        """
+        import time
+        from snapshot.memo import memoize
+
+        @memoize(keep_if=lambda result: result > 1)
+        def f(x):
+            return x
+
+        @memoize(ttl=1000)
+        def g():
+            return 1
+
+        @memoize(ttl=1000, stale=1000)
+        def h(x):
+            return x
+
+        print(f(1), f.would_hit(1), f(2), f.would_hit(2))
+        print(g(), g.would_hit())
+        h(1)
+        began = time.time
+        time.time = lambda: began() + 1500
+        print(g.would_hit(), h.would_hit(1))
+        """
+    ) == ["1 False 2 True", "1 True", "False True"]
+
+
+def test_what_is_stale_is_used_while_it_is_computed_anew(run: Run) -> None:
+    assert run(
+        """
+        import asyncio, time
+        from pathlib import Path
+        from snapshot.memo import memoize
+
+        def following(path):
+            number = int(Path(path).read_text()) + 1 if Path(path).exists() else 1
+            Path(path).write_text(str(number))
+            return number
+
+        @memoize(ttl=100, stale=1000)
+        def h(path):
+            return following(path)
+
+        @memoize(ttl=100, stale=1000)
+        async def g(path):
+            return following(path)
+
+        print(h("h"), h("h"), asyncio.run(g("g")), asyncio.run(g("g")))
+        now = time.time
+        time.time = lambda: now() + 150
+        print(h("h"), asyncio.run(g("g")))
+        while h.peek("h") == 1 or g.peek("g") == 1:
+            pass
+        print(h("h"), asyncio.run(g("g")))
+        time.time = lambda: now() + 1500
+        print(h("h"), asyncio.run(g("g")))
+        """
+    ) == ["1 1 1 1", "1 1", "2 2", "3 3"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("on", ["1 kept"]),
+        ("off", ["run", "1", "run", "1 run"]),
+        ("read-only", ["1 kept"]),
+        ("refresh", ["run", "1", "run", "1 run"]),
+    ],
+)
+def test_by_the_environment(run: Run, tmp_path: Path, mode: str, expected: list[str]) -> None:
+    source = """
+        import sys
+        from snapshot.memo import memoize
+
+        @memoize
+        def f(x):
+            ran.append(x)
+            return x
+
+        @memoize(ignore=["ran"])
+        def g(x, ran):
+            ran.append(x)
+            return x
+
+        ran = []
+        print(g(int(sys.argv[1]), ran), "run" if ran else "kept")
+        """
+    script = write_script(tmp_path, source)
+    ran = "kept" if mode in ("on", "read-only") else "run"
+    assert run(script, "1") == ["1 run"]
+    assert run(script, "1", env={"SNAPSHOT_MEMO": mode}) == [f"1 {ran}"]
+    assert run(script, "2", env={"SNAPSHOT_MEMO": mode}) == ["2 run"]
+    kept = mode in ("on", "refresh")
+    assert run(script, "2") == ["2 kept" if kept else "2 run"]
+
+
+def test_a_mode_that_there_is_not(python: Callable[..., Result]) -> None:
+    result = python(
+        "from snapshot.memo import memoize\n@memoize\ndef f(): pass",
+        env={"SNAPSHOT_MEMO": "of"},
+    )
+    assert result.stderr.splitlines()[-1] == (
+        "snapshot.errors.UsageError: SNAPSHOT_MEMO='of' means nothing: say on, off, read-only, "
+        "refresh"
+    )
+
+
+def test_states_of_the_function_and_of_the_system(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import MemoizedGroup, memoize
+
+        state = {"system": 1, "function": 1}
+        group = MemoizedGroup(extra_system_state=lambda: state["system"])
+
+        @memoize(group=group, extra_function_state=lambda f: (f.__name__, state["function"]))
+        def f():
+            return 0
+
+        @memoize(extra_function_state=lambda: state["function"])
+        def g():
+            return 0
+
+        def ran():
+            before = f.misses, g.misses
+            f(), g()
+            return f.misses - before[0], g.misses - before[1]
+
+        print(ran(), ran())
+        state["function"] = 2
+        print(ran(), ran())
+        state["system"] = 2
+        print(ran(), ran())
+        state.update(system=1, function=1)
+        print(ran())
+        """
+    ) == ["(1, 1) (0, 0)", "(1, 1) (0, 0)", "(1, 0) (0, 0)", "(0, 0)"]
+
+
+def test_a_group_that_keeps_no_versions_drops_them(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        state = [1]
+
+        @memoize(keep_versions=False, extra_function_state=lambda: state[0])
+        def f(x):
+            return x
+
+        f(1), f(2)
+        state[0] = 2
+        f(1)
+        state[0] = 1
+        f(1), f(2)
+        print(f.misses)
+        """
+    ) == ["5"]
+
+
+def test_what_was_done_is_logged_as_json(run: Run) -> None:
+    lines = run(
+        """
+        import logging, sys
+        from snapshot.memo import memoize
+
+        logger = logging.getLogger("snapshot.memo.ops")
+        logger.setLevel(logging.DEBUG)
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        state = [1]
+
+        @memoize(size="8KiB", keep_versions=False, extra_function_state=lambda: state[0])
+        def f(x):
+            return "x" * x
+
+        f(1), f(1)
+        state[0] = 2
+        f(1), f(5000), f(5001)
+        """
+    )
+    events = [json.loads(each) for each in lines]
+    assert [each["event"] for each in events] == [
+        *("index_read", "miss", "hit", "cascading_delete", "miss", "miss", "miss", "evict"),
+        *["evict"] * (len(events) - 8),
+    ]
+    miss, hit = events[1:3]
+    assert (miss["key"], miss["obj_key"]) == (hit["key"], hit["obj_key"])
+    system, name, _, arguments, versions = miss["key"]
+    assert (system, name, versions) == ("None", "__main__:f", [])
+    assert arguments != events[-2]["key"][3] if events[-2]["event"] == "miss" else True
+
+
+def test_a_report_at_exit(python: Callable[..., Result], tmp_path: Path) -> None:
+    result = python(
+        """
+        from snapshot.memo import memoize
+
+        @memoize(verbose=True)
+        def f(x):
+            return x
+
+        f(1), f(1), f(1), f(2)
+        """,
+        env={"SNAPSHOT_STORE": str(tmp_path / "store.db")},
+    )
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("snapshot.memo: __main__:f: 2 hits saved ")
+    assert "2 misses took" in line
+
+
+def test_a_temporary_group_is_gone_at_exit(run: Run) -> None:
+    (folder,) = run(
+        """
+        import os
+        from snapshot.memo import memoize
+
+        @memoize(temporary=True)
+        def f(x):
+            return x
+
+        f(1)
+        if not os.fork():
+            f(2)
+            raise SystemExit
+        os.wait()
+        assert f.would_hit(1) and f.would_hit(2)
+        print(f.group.backend.place.path.parent)
+        """
+    )
+    assert not Path(folder).exists()
+
+
+def test_another_pickler(run: Run) -> None:
+    assert run(
+        """
+        import json, types
+        from snapshot.memo import memoize
+
+        plain = types.SimpleNamespace(
+            dumps=lambda value: json.dumps(value).encode(), loads=json.loads, __qualname__="plain"
+        )
+
+        @memoize(pickler=plain)
+        def f():
+            return (1, 2)
+
+        print(f(), f())
+        """
+    ) == ["(1, 2) [1, 2]"]
+
+
+def test_results_that_are_stored_together(run: Run, tmp_path: Path) -> None:
+    script = write_script(
+        tmp_path,
+        """
+        import contextlib, os, sys
+        from snapshot.memo import memoize
+
+        class Lock:
+            def __enter__(self): entered.append(1)
+            def __exit__(self, *_): pass
+
+        entered = []
+
+        @memoize(fine_grain_persistence=False, lock=Lock(), ignore=["ran"])
+        def f(x, ran):
+            ran.append(x)
+            return x
+
+        ran = []
+        for each in range(100):
+            f(each, ran), f(each, ran)
+        print(len(ran), len(entered))
+        """,
+    )
+    assert run(script) == ["100 0"]
+    assert run(script) == ["0 0"]
+
+
+def test_a_function_that_leaves_nothing_behind(run: Run) -> None:
+    assert run(
+        """
+        import asyncio
+        from snapshot.memo import memoize
+
+        seen = []
+
+        @memoize(fork=True, ignore=["seen"])
+        def f(x, seen):
+            seen.append(x)
+            return len(seen)
+
+        @memoize(fork=True, ignore=["seen"])
+        async def g(x, seen):
+            await asyncio.sleep(0)
+            seen.append(x)
+            return len(seen)
+
+        print(f(1, seen), f(2, seen), f(1, seen), seen)
+        print(asyncio.run(g(1, seen)), asyncio.run(g(1, seen)), seen, g.misses)
+        """
+    ) == ["1 1 1 []", "1 1 [] 1"]
+
+
+def test_an_explanation_of_a_miss(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "helpers.py").write_text("LIMIT = 3\ndef half(x):\n    return x / 2\n")
+    script = write_script(
+        tmp_path,
+        """
+        import helpers
+        from snapshot.memo import memoize
+
+        @memoize
+        def f(x, y=1):
+            return helpers.half(x) + helpers.LIMIT + y
+
+        print(f.explain(1))
+        f(1)
+        print(f.explain(1))
+        print(f.explain(1, y=2))
+        """,
+    )
+    assert run(script)[0] == "__main__:f: a miss: nothing is kept of it"
+    (tmp_path / "helpers.py").write_text("LIMIT = 4\ndef half(x):\n    return x // 2\n")
+    told = run(script)
+    assert told[0] == "__main__:f: a miss: the nearest of 1 entries differs in"
+    assert "  value helpers.LIMIT: 3 then, 4 now" in told
+    assert "  function helpers:half:" in told
+    assert "    -    return x / 2" in told
+    assert "    +    return x // 2" in told
+    assert any(each.startswith("__main__:f: a hit: stored") for each in told)
+    assert told[-1] == "  argument y: 1 then, 2 now"
+
+
+def test_a_recorded_call_serves_as_a_result(run: Run, tmp_path: Path) -> None:
+    source = """
+        import sys
+        from snapshot.memo import memoize
+        from snapshot.replay import record
+
+        SCALE = 2
+
+        def f(x, y=1):
+            print("run", x)
+            return [x * SCALE + y] * 100
+
+        if sys.argv[1] == "record":
+            f = record(f)
+            print(len(f(1)), len(f(2)), len(f(2)))
+        else:
+            f = memoize(f)
+            adopted = f.adopt()
+            print(len(adopted.calls), sorted({*adopted.left.values()}))
+            print(f(1)[0], f(x=2, y=1)[0])
+        """
+    script = write_script(tmp_path, source)
+    assert run(script, "record") == ["run 1", "run 2", "run 2", "100 100 100"]
+    assert run(script, "memo") == ["2 ['there is a result for its arguments']", "3 5"]
+    script.write_text(script.read_text().replace("SCALE = 2", "SCALE = 3"))
+    assert run(script, "memo") == ["0 ['SCALE had another value']", "run 1", "run 2", "4 7"]
+    script.write_text(script.read_text().replace("+ y", "- y"))
+    assert run(script, "memo")[0] == "0 ['the function was another one then']"
+
+
+def test_a_run_that_is_recorded_too_stores_its_result_once(run: Run, tmp_path: Path) -> None:
+    script = write_script(
+        tmp_path,
+        """
+        import sys
+        from snapshot.memo import memoize
+        from snapshot.replay import record
+        from snapshot.store import Store
+
+        @memoize
+        @record
+        def made(n):
+            return bytes(n)
+
+        print(len(made(1_000_000)), made.misses)
+        if sys.argv[1:]:
+            with Store() as store:
+                store.fold()
+                (call,) = store.calls.find()
+                objects = store.place.folder / "objects"
+                (file,) = [each for each in objects.rglob("*") if each.is_file()]
+                print(store.calls.load(call.result) == made(1_000_000))
+                store.delete([call.id])
+                print(file.exists(), len(made(1_000_000)))
+                made.forget(1_000_000)
+                print(file.exists())
+        """,
+    )
+    assert run(script) == ["1000000 1"]
+    assert run(script, "delete") == ["1000000 0", "True", "True 1000000", "False"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("memoize(property(f))", "memoize the function, and make a property of that"),
+        ("memoize(memoize(f))", "is memoized already"),
+        ("memoize(int)", "is no function: memoize one"),
+        ("memoize(3)", "3 is no function: memoize one"),
+        ("memoize(g)", "is a generator function, which gives something that can be read once"),
+        ("memoize(size='big')(f)", "size='big' is no size"),
+        ("memoize(sise=3)(f)", "sise"),
+        ("memoize(group=3)(f)", "group=3 is none: give a MemoizedGroup"),
+        ("memoize(ttl=0)(f)", "ttl=0 is no time"),
+        ("memoize(group=MemoizedGroup(), size=3)(f)", "these are options of a group"),
+        ("memoize(replacement_policy='best')(f)", "replacement_policy='best' is none"),
+        ("memoize(f).peek(1)", "there is no result of __main__:f for these arguments: call it"),
+        ("memoize(f).peek()", "cannot be called like that: it takes x"),
+    ],
+)
+def test_what_means_nothing_is_said(
+    python: Callable[..., Result], source: str, message: str
+) -> None:
+    result = python(
+        f"""
+        from snapshot.errors import SnapshotError
+        from snapshot.memo import MemoizedGroup, memoize
+
+        def f(x): pass
+        def g(): yield
+
+        try:
+            {source}
+        except SnapshotError as error:
+            print(error)
+        """
+    )
+    assert message in result.stdout, result
+    assert result.stderr == ""
