@@ -33,7 +33,7 @@ class _Library:
     """One that keeps results in a folder, in a process of its own."""
 
     def __init__(self, name: str, python: str, folder: Path) -> None:
-        self.name = name
+        self.name, self._folder = name, folder
         self._command = [python, _WORKER, name, str(folder)]
         self._environment = {**os.environ, "PYTHONPATH": os.getcwd() if name == "snapshot" else ""}
         self._process = subprocess.Popen(
@@ -43,6 +43,7 @@ class _Library:
             stderr=subprocess.DEVNULL,
             text=True,
             env=self._environment,
+            cwd=folder,
         )
 
     def is_ready(self) -> bool:
@@ -79,6 +80,7 @@ class _Library:
             text=True,
             check=False,
             env=self._environment,
+            cwd=self._folder,
         )
         told = [each for each in done.stdout.splitlines() if each.startswith("took")]
         return float(told[0].split()[1]) if told else None
