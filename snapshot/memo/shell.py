@@ -241,16 +241,17 @@ def _differs(before: os.stat_result | None, now: os.stat_result) -> bool:
 class Runner:
     """Runs commands, and records what comes of them: a function to be memoized.
 
-    room: bytes that may be recorded. ran: whether it was called. whole: whether all that came of
-    it the last time was recorded, and was not cut short. notes: what is to be told, in sentences.
+    room: bytes that may be recorded. keeps_failures: whether a status other than 0 is worth being
+    kept. ran: whether it was called. worth: whether what came of it the last time is to be kept:
+    all of it was recorded. notes: what is to be told, in sentences.
     """
 
-    __slots__ = ("_around", "notes", "ran", "room", "whole")
+    __slots__ = ("_around", "keeps_failures", "notes", "ran", "room", "worth")
 
-    def __init__(self, around: Around, room: int) -> None:
+    def __init__(self, around: Around, room: int, *, keeps_failures: bool) -> None:
         self._around = around
-        self.room = room
-        self.ran, self.whole = False, True
+        self.room, self.keeps_failures = room, keeps_failures
+        self.ran = self.worth = False
         self.notes: list[str] = []
 
     def __cache_key__(self) -> int:
@@ -276,7 +277,7 @@ class Runner:
 
         Raises `CannotExecute`.
         """
-        self.ran, self.whole = True, True
+        self.ran = self.worth = True
         before = {} if outputs else self._seen(".")
         record = _Record(self.room)
         with _Signals() as signals:
@@ -287,13 +288,18 @@ class Runner:
             self._leave_out("not all that it has written could be")
         elif record.size > self.room:
             self._leave_out(f"it has written more than {self.room:,} bytes (--size)")
+        elif status and not self.keeps_failures:
+            self.worth = False
         elif changed := self._changed(inputs):
-            self._leave_out(f"{_some(changed)} changed while it ran")
-        files = self._files(before, outputs, self.room - record.size) if self.whole else ()
+            self._leave_out(
+                f"{_some(changed)} changed while it ran (what it makes in there itself is to be "
+                "named with --output)"
+            )
+        files = self._files(before, outputs, self.room - record.size) if self.worth else ()
         return Recording(status, record.chunks, files)
 
     def _leave_out(self, why: str) -> None:
-        self.whole = False
+        self.worth = False
         self.notes.append(f"nothing of it is kept: {why}")
 
     def _run(
@@ -608,10 +614,9 @@ class Command:
         """
         around = Around(group.backend.place)
         path = program(argv[0])
-        self._runner = Runner(around, group.size)
-        self._keep_failures = keep_failures
+        self._runner = runner = Runner(around, group.size, keeps_failures=keep_failures)
         self._memoized: Memoized[..., Recording] = Memoized(
-            self._runner, group, name=NAME, ttl=ttl, keep_if=self._is_kept
+            runner, group, name=NAME, ttl=ttl, keep_if=lambda _: runner.worth
         )
         self._arguments: dict[str, Any] = {
             "command": shlex.join(argv),
@@ -627,9 +632,6 @@ class Command:
     def notes(self) -> list[str]:
         return self._runner.notes
 
-    def _is_kept(self, recording: Recording) -> bool:
-        return self._runner.whole and (recording.status == 0 or self._keep_failures)
-
     def run(self, *, refresh: bool = False) -> Recording:
         """What it gives, after it has been given. refresh: run it in any case.
 
@@ -639,7 +641,7 @@ class Command:
         recording = call(**self._arguments)
         if self._runner.ran:
             return recording
-        if recording.status and not self._keep_failures:  # somebody else has kept it
+        if recording.status and not self._runner.keeps_failures:  # somebody else has kept it
             return self.run(refresh=True)
         recording.give()
         return recording
