@@ -66,6 +66,7 @@ class _Floor:
     def __init__(self, folder: Path) -> None:
         self._database = sqlite3.connect(folder / "floor.db", isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute("CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, data BLOB)")
 
         self._digest = importlib.import_module("xxhash").xxh3_128_digest

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from snapshot.commands import drop_output, printable
 from snapshot.errors import UsageError
-from snapshot.replay.executions import number_of
 from snapshot.store import Store
 
 if TYPE_CHECKING:
@@ -68,6 +67,8 @@ def chosen(options: argparse.Namespace, store: Store, *, everything: bool) -> li
     if sum(given) != 1:
         raise UsageError("give the ids of calls, or --function, or all of them")
     if options.ids:
+        from snapshot.replay.executions import number_of  # only who names calls needs it
+
         numbers = list(dict.fromkeys(map(number_of, options.ids)))
         for each in numbers:
             store.calls.get(each)

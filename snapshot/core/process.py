@@ -226,7 +226,7 @@ def fork() -> Child | None:
     if pid == 0:
         if life:
             os.close(life[0])  # the other end stays open for as long as this process lives
-        _die_with(parent)
+        die_with(parent)
         return None
     if life:
         os.close(life[1])
@@ -382,7 +382,7 @@ def fork_sibling(*, quiet: bool, rest: Rest | None = None) -> int:
     except (OSError, RuntimeError) as error:
         raise _cannot_fork(error) from None
     if pid == 0:
-        _die_with(os.getppid())
+        die_with(os.getppid())
     return pid
 
 
@@ -661,7 +661,7 @@ def _fork_without_warning() -> int:
 _changing_filters = threading.Lock()
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Ask the kernel to kill this process when its parent dies, and see that it has not yet."""
     if sys.platform != "linux":
         return

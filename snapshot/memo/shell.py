@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import functools
 import os
 import pickle
 import select
@@ -13,13 +13,13 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self, SupportsIndex
 
+from snapshot.core.process import die_with
 from snapshot.errors import CannotRead, StoreError, UsageError
 from snapshot.memo.contents import FileContents
 from snapshot.memo.group import MemoizedGroup
@@ -36,7 +36,9 @@ _NAMED = 3  # files, in a message
 _CHUNK = 1 << 16
 _STDOUT, _STDERR = 1, 2
 _PASSED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+Versions = Mapping[str, str]
+"""What there is, by the path of a file or folder."""
 
 
 class CannotExecute(UsageError):
@@ -170,7 +172,7 @@ class Around:
         self._own = (str(top), str(place.folder))
         self.unseen: dict[str, None] = {}  # folders that could not be looked into
 
-    def versions(self, inputs: Iterable[str], outputs: Collection[str]) -> dict[str, str]:
+    def versions(self, inputs: Collection[str], outputs: Collection[str]) -> Versions:
         """What is at some paths. Of a folder, outputs in it and the store do not count.
 
         Raises `UsageError` where there is nothing, `CannotRead`.
@@ -246,10 +248,13 @@ class Runner:
     all of it was recorded. notes: what is to be told, in sentences.
     """
 
-    __slots__ = ("_around", "keeps_failures", "notes", "ran", "room", "worth")
+    __slots__ = ("_around", "_look", "keeps_failures", "notes", "ran", "room", "worth")
 
-    def __init__(self, around: Around, room: int, *, keeps_failures: bool) -> None:
-        self._around = around
+    def __init__(
+        self, around: Around, look: Callable[[], Versions], room: int, *, keeps_failures: bool
+    ) -> None:
+        """look: what the versions of the inputs are now."""
+        self._around, self._look = around, look
         self.room, self.keeps_failures = room, keeps_failures
         self.ran = self.worth = False
         self.notes: list[str] = []
@@ -264,7 +269,7 @@ class Runner:
         program: tuple[str, str],
         variables: Mapping[str, str | None],
         folder: str,
-        inputs: Mapping[str, str],
+        inputs: Versions,
         outputs: tuple[str, ...],
         stdin: bytes | None,
     ) -> Recording:
@@ -327,17 +332,13 @@ class Runner:
                 raise
         return status if status >= 0 else 128 - status
 
-    def _changed(self, inputs: Mapping[str, str]) -> list[str]:
+    def _changed(self, inputs: Versions) -> list[str]:
         """Those that are not any more what they were for the key."""
-        changed = []
-        for path, version in inputs.items():
-            try:
-                now = FileContents(path).__cache_ver__()
-            except (CannotRead, UsageError):
-                now = ""
-            if now != version:
-                changed.append(path)
-        return changed
+        try:
+            now = self._look()
+        except (CannotRead, UsageError):
+            now = {}
+        return [each for each in {**inputs, **now} if inputs.get(each) != now.get(each)]
 
     # Files.
 
@@ -554,16 +555,11 @@ def _preparation(numbers: Iterable[int], mask: Iterable[int]) -> Callable[[], No
     """What a new process does before it becomes the command."""
     parent = os.getpid()
     numbers = [*numbers]
-    prctl = ctypes.PyDLL(None).prctl if sys.platform == "linux" else None
-
     def prepare() -> None:
         for each in numbers:
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-            if os.getppid() != parent:
-                os.kill(os.getpid(), signal.SIGKILL)
+        die_with(parent)
 
     return prepare
 
@@ -614,7 +610,8 @@ class Command:
         """
         around = Around(group.backend.place)
         path = program(argv[0])
-        self._runner = runner = Runner(around, group.size, keeps_failures=keep_failures)
+        look = functools.partial(around.versions, inputs, outputs)
+        self._runner = runner = Runner(around, look, group.size, keeps_failures=keep_failures)
         self._memoized: Memoized[..., Recording] = Memoized(
             runner, group, name=NAME, ttl=ttl, keep_if=lambda _: runner.worth
         )
@@ -623,7 +620,7 @@ class Command:
             "program": (path, FileContents(path).__cache_ver__()),
             "variables": {name: os.environ.get(name) for name in sorted({*variables})},
             "folder": _working_directory(),
-            "inputs": around.versions(inputs, outputs),
+            "inputs": look(),
             "outputs": tuple(outputs),
             "stdin": stdin,
         }

@@ -28,7 +28,8 @@ _RETURNED, _RAISED = b"r", b"x"
 _DIGEST = 32
 _ROW = 256  # bytes that a row takes here with its indexes, beside what is in it
 _TRUSTED = 0.5  # seconds for which a store is trusted that was found to be nobody else's
-_SOME = 256  # rows that are evicted at once
+_SOME = 256  # rows that are read at once, to be evicted
+_MOST = 1000  # of them that go where none would have to: nobody else writes meanwhile
 
 # What an entry is worth: of its size, its cost, and when it was used; see `memo.policies`.
 Worth = Callable[["Entry", float], float]
@@ -402,8 +403,8 @@ class Results:
         """Evict entries of a group until it takes no more than so many bytes.
 
         Those of states that no function is in any more go first, then those that are worth least.
-        As `forget` otherwise. room: bytes that are to be free then, as far as small entries are
-        next.
+        As `forget` otherwise. room: bytes that are to be free then, as far as that costs no large
+        entry, and little time.
         """
         gone: list[Evicted] = []
         freed: list[int] = []
@@ -411,7 +412,8 @@ class Results:
             self._database.lock(exclusive=True)
             total = self.size(group)
             for key, bytes_, worth in self._least(group):
-                if total <= size and (total <= size - room or bytes_ > room):
+                enough = total <= size - room or bytes_ > room or len(gone) >= _MOST
+                if total <= size and enough:
                     break
                 more, objects = self.forget([key])
                 gone += more
