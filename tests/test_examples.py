@@ -22,6 +22,12 @@ PRINTS = {
         without those above 50 lines it is \S+ with (50|4\d) lines
         \1 functions are still here
         """,
+    "kept_counts.py": r"""
+        (\d+) are long, (\d+) of \2 files read \(\d\.\d+ s\)
+        \1 are long, 0 of \2 files read \(\d\.\d+ s\)
+        (\d+) are long, \2 of \2 files read \(\d\.\d+ s\)
+        \1 are long, 0 of \2 files read \(\d\.\d+ s\)
+        """,
     "root_only_commit.py": r"""
         original: sold 1 apples, {'apples': 99, 'pears': 40} left
           \(not recorded: 99 apples\)

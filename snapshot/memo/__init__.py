@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snapshot.memo.contents import FileContents
     from snapshot.memo.decorator import memoize
+    from snapshot.memo.explaining import explain
     from snapshot.memo.group import MemoizedGroup
     from snapshot.memo.memoized import Memoized
     from snapshot.memo.objstore import DirObjStore, ObjStore
@@ -24,6 +25,7 @@ _HOMES = {
     "ObjStore": "objstore",
     "ReplacementPolicy": "policies",
     "TTLInterval": "ttl",
+    "explain": "explaining",
     "memoize": "decorator",
 }
 
@@ -37,6 +39,7 @@ __all__ = [
     "ObjStore",
     "ReplacementPolicy",
     "TTLInterval",
+    "explain",
     "memoize",
 ]
 

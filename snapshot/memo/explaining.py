@@ -31,7 +31,13 @@ class Explanation:
         return str(self)
 
 
-def explain(
+def explain(function: Any, /, *args: Any, **kwargs: Any) -> Explanation:
+    """Why a call of a memoized function with these arguments would hit, or miss: `f.explain(…)`."""
+    found: Explanation = function.explain(*args, **kwargs)
+    return found
+
+
+def explanation(
     group: MemoizedGroup,
     name: str,
     state: bytes,

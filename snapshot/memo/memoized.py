@@ -315,10 +315,12 @@ class Memoized(Generic[_P, _R]):
 
         Raises `StoreError`.
         """
-        from snapshot.memo.explaining import explain
+        from snapshot.memo.explaining import explanation
 
         key, values = self._keyed(args, kwargs)
-        return explain(self._group, self.name, self._prefix, key, self._facts, self.told(values))
+        return explanation(
+            self._group, self.name, self._prefix, key, self._facts, self.told(values)
+        )
 
     def _keyed(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

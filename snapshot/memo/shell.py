@@ -555,6 +555,7 @@ def _preparation(numbers: Iterable[int], mask: Iterable[int]) -> Callable[[], No
     """What a new process does before it becomes the command."""
     parent = os.getpid()
     numbers = [*numbers]
+
     def prepare() -> None:
         for each in numbers:
             signal.signal(each, signal.SIG_DFL)
