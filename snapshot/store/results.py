@@ -322,12 +322,18 @@ class Results:
         row = self._database.row("SELECT state, size, object FROM results WHERE key = ?", (key,))
         if row is None:
             return []
-        state, size, number = row
+        state, size, number = self._numbers((*row[:2], row[2] or 0))
         self._database.rows("DELETE FROM results WHERE key = ?", (key,))
         self._database.rows(
             "UPDATE states SET count = count - 1, size = size - ? WHERE id = ?", (size, state)
         )
-        return [] if number is None else [int(number)]
+        return [number] if number else []
+
+    def _numbers(self, row: Row) -> Row:
+        """What is damaged may be of another type than what was stored."""
+        if not all(isinstance(each, int | float) for each in row):
+            raise self._lost()
+        return row
 
     def use(self, hits: Mapping[bytes, tuple[int, float]], worth: Worth) -> None:
         """Entries were used: how often, and when last, in seconds since 1970."""
@@ -340,7 +346,7 @@ class Results:
                 )
                 if row is None:
                     continue
-                state, size, cost, created, used, before = row
+                state, size, cost, created, used, before = self._numbers(row)
                 entry = Entry(size, cost, created, max(used, last), before + count)
                 self._database.rows(
                     "UPDATE results SET used = ?, hits = ?, worth = ? WHERE key = ?",
@@ -367,7 +373,7 @@ class Results:
                     (key,),
                 )
                 if row is not None:
-                    gone.append(Evicted(key, str(row[0]), int(row[1])))
+                    gone.append(Evicted(key, str(row[0]), *self._numbers(row[1:])))
                     freed += self._remove(key)
             return gone, freed
 
@@ -424,6 +430,13 @@ class Results:
                         "UPDATE groups SET floor = ? WHERE name = ? AND floor < ?",
                         (worth, group, worth),
                     )
+            else:  # there is none left, whatever was counted
+                self._database.rows(
+                    "UPDATE states SET count = 0, size = 0 WHERE function IN"
+                    ' (SELECT memoized.id FROM memoized JOIN groups ON groups.id = "group"'
+                    " WHERE groups.name = ?)",
+                    (group,),
+                )
         return gone, freed
 
     def _least(self, group: str) -> Iterator[tuple[bytes, int, float | None]]:
@@ -452,7 +465,7 @@ class Results:
             f"SELECT key, size, worth FROM results WHERE state = ? ORDER BY worth LIMIT {_SOME}",
             (state,),
         )
-        return [(bytes(key), int(size), float(worth)) for key, size, worth in rows]
+        return [(bytes(key), *self._numbers(tuple(numbers))) for key, *numbers in rows]
 
     # Listing.
 
