@@ -467,6 +467,58 @@ def test_a_group_that_keeps_no_versions_drops_them(run: Run) -> None:
     ) == ["5"]
 
 
+def test_states_without_results_are_forgotten(run: Run) -> None:
+    assert run(
+        """
+        import time
+        from snapshot.memo import memoize
+        from snapshot.store import Store
+
+        now = [time.time()]
+        time.time = lambda: now[0]
+
+        @memoize(size="20KiB", extra_function_state=lambda: now[0])
+        def f(x):
+            return x
+
+        @memoize
+        def idle(x):
+            return x
+
+        idle(1)
+        for each in range(100):
+            now[0] += 100
+            f(each)
+        old = f.group.backend.results
+        with Store() as store:
+            (states,) = [each.states for each in old.functions() if each.name.endswith(":f")]
+            ((rows,),) = store._database.rows("SELECT COUNT(*) FROM states")
+            ((facts,),) = store._database.rows(
+                "SELECT COUNT(*) FROM objects WHERE id NOT IN (SELECT facts FROM states)"
+            )
+            print(states < rows < 90, facts)
+        """
+    ) == ["True 0"]
+
+
+def test_a_state_that_was_forgotten_is_entered_again(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+        from snapshot.store import Store
+
+        @memoize
+        def f(x):
+            return x
+
+        f(1), f.forget(1)
+        with Store() as store:
+            store._database.rows("DELETE FROM states")
+        print(f(2), f.would_hit(2), f.misses)
+        """
+    ) == ["2 True 2"]
+
+
 def test_what_was_done_is_logged_as_json(run: Run) -> None:
     lines = run(
         """

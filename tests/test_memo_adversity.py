@@ -491,7 +491,7 @@ for each in threads:
     each.join()
 fib_300 = 222232244629420445529739893461909967206666939096499764990979600
 assert got == [(fib_300, True, 32, True)] * 2
-assert itself(3) == 1
+assert itself(3) in (0, 1)  # whose ever it is
 """
 
 
@@ -628,9 +628,10 @@ def test_fifty_kills_while_large_results_are_stored(python: Run, tmp_path: Path)
     with Store(tmp_path / "store.db") as store:
         store.vacuum()
         assert store.undone == []
+        entries = [*store.results.entries()]  # of some nobody was told before the kill
     there, known = left_over(tmp_path)
     assert there == known
-    assert len(known) == len(kept)
+    assert len(kept) <= len(known) == len(entries)
     assert (tmp_path / "store.db").stat().st_size < 1 << 20
 
 

@@ -56,6 +56,8 @@ class Backend:
         if self.is_lost():
             return f"{error}; it is another one now"
         self.close()
+        if self.place.url is not None or not os.access(self.place.path, os.W_OK):
+            return str(error)
         kept = self.place.path.with_name(f"{self.place.path.name}.damaged-{time.time_ns()}")
         for end in ("-wal", "-shm"):
             with contextlib.suppress(OSError):

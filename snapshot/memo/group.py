@@ -29,7 +29,7 @@ from snapshot.memo import ops
 from snapshot.memo.backend import Backend, Temporary, backend
 from snapshot.memo.policies import LRU, GreedyDualSize, ReplacementPolicy
 from snapshot.store.objects import Packed
-from snapshot.store.results import Evicted, Found, row_size
+from snapshot.store.results import Evicted, Found, StateGone, row_size
 
 if TYPE_CHECKING:
     from snapshot.memo.objstore import ObjStore
@@ -256,7 +256,9 @@ class MemoizedGroup:
             if self.pickler is not None:
                 return Packed.of(value, self.pickler.dumps(value))
             return Packed.of(value, *pickling.dump(value))
-        except (MemoryError, KeyboardInterrupt):
+        except MemoryError:
+            raise StoreError(f"there is no memory to pickle a result of {name}") from None
+        except KeyboardInterrupt:
             raise
         except Exception as error:
             if self.pickler is None and not isinstance(error, NotPicklable):
@@ -281,21 +283,29 @@ class MemoizedGroup:
                 parts = pickling.joined(head, found.buffers)
                 elsewhere.write(key, parts)
                 size = sum(memoryview(each).nbytes for each in parts)
-            number = self._enter(name, state, facts)
             # What goes for it raises the floor above which it begins.
+            self._enter(name, state, facts)
             self._shrink(size + (row_size(arguments) if self.use_metadata_size else 0))
-            freed = self.backend.results.put(
-                key,
-                number,
-                None if elsewhere is not None else packed,
-                raised=found.raised,
-                arguments=arguments,
-                cost=found.cost,
-                worth=self._policy.worth,
-                size=size,
-                with_row=self.use_metadata_size,
-                anew=key in self._damaged,
-            )
+
+            def put() -> list[int]:
+                return self.backend.results.put(
+                    key,
+                    self._enter(name, state, facts),
+                    None if elsewhere is not None else packed,
+                    raised=found.raised,
+                    arguments=arguments,
+                    cost=found.cost,
+                    worth=self._policy.worth,
+                    size=size,
+                    with_row=self.use_metadata_size,
+                    anew=key in self._damaged,
+                )
+
+            try:
+                freed = put()
+            except StateGone:
+                self._states.clear()
+                freed = put()
             self._damaged.discard(key)
             self.backend.store.release(freed)
             self._shrink()
@@ -322,8 +332,9 @@ class MemoizedGroup:
         self.name = self.name or name
         for each in [each for each in list(self._states) if each[0] == name]:
             self._states.pop(each, None)
-        number = self.backend.results.enter(name, self.name, state, facts)
+        number, freed = self.backend.results.enter(name, self.name, state, facts)
         self._states[name, state] = number
+        self.backend.store.release(freed)
         if not self.keep_versions:
             self._gone("cascading_delete", *self.backend.results.forget_other_states(number))
         return number
@@ -362,9 +373,10 @@ class MemoizedGroup:
             self._told = time.time()
         with self._trouble():
             if (uses or waiting) and self.backend.store.is_writable:
-                for _, put in waiting.values():
-                    put()
-                self.backend.results.use(uses, self._policy.worth)
+                with self.backend.results.together():
+                    for _, put in waiting.values():
+                        put()
+                    self.backend.results.use(uses, self._policy.worth)
 
     # Troubles.
 

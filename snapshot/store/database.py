@@ -144,7 +144,10 @@ class Database(abc.ABC):
         create: make them where there are none; else that raises `NoStore`. A store of an earlier
         version that cannot be written is read as it is.
         """
-        version = self._check(self._version())
+        version = self._version()
+        if version is None:  # or somebody has made the tables just now
+            version = self._version()
+        version = self._check(version)
         if version == 0 and not create:
             raise NoStore(f"there is no store {self.name}: record something first")
         if version == VERSION or not (create or self.may_write()):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 import xxhash
 
 from snapshot import pickling
-from snapshot.errors import DamagedObject, DamagedStore, UnknownObject
+from snapshot.errors import DamagedObject, DamagedStore, StoreError, UnknownObject
 from snapshot.pickling import Bytes
 from snapshot.store.database import Database, Row
 from snapshot.store.events import SMALL
@@ -28,6 +28,7 @@ _RETURNED, _RAISED = b"r", b"x"
 _DIGEST = 32
 _ROW = 256  # bytes that a row takes here with its indexes, beside what is in it
 _TRUSTED = 0.5  # seconds for which a store is trusted that was found to be nobody else's
+_LATELY = 60.0  # seconds
 _SOME = 256  # rows that are read at once, to be evicted
 _MOST = 1000  # of them that go where none would have to: nobody else writes meanwhile
 
@@ -125,6 +126,10 @@ def row_size(arguments: Mapping[str, tuple[str, str]]) -> int:
     return _ROW + len(json.dumps(arguments))
 
 
+class StateGone(StoreError):
+    """A state was forgotten, as it had no results: the function is to enter it again."""
+
+
 class Results:
     """Those of a store."""
 
@@ -134,6 +139,13 @@ class Results:
         self._objects = objects
         self._may_load = may_load
         self._looked = -math.inf
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written in the block is there wholly, or not at all."""
+        with self._database.transaction():
+            self._database.lock(exclusive=True)
+            yield
 
     # Looking up.
 
@@ -219,8 +231,12 @@ class Results:
 
     def enter(
         self, name: str, group: str, digest: bytes, facts: Callable[[], Mapping[str, Any]]
-    ) -> int:
-        """A function is in a state now; the id of that. facts: what is known of it, as JSON."""
+    ) -> tuple[int, list[int]]:
+        """A function is in a state now: the id of that. facts: what is known of it, as JSON.
+
+        Others that have no results, and have not been entered lately, are forgotten: also the
+        objects that had their facts.
+        """
         with self._database.transaction():
             self._database.lock(exclusive=True)
             function = self.function(name, group)
@@ -241,7 +257,16 @@ class Results:
             )
             self._database.rows("UPDATE states SET used = ? WHERE id = ?", (now, state))
             self._database.rows("UPDATE memoized SET state = ? WHERE id = ?", (state, function))
-            return int(state)
+            return int(state), self._forget_empty(function, int(state), now - _LATELY)
+
+    def _forget_empty(self, function: int, state: int, before: float) -> list[int]:
+        rows = self._database.rows(
+            "SELECT id, facts FROM states"
+            " WHERE function = ? AND id != ? AND count <= 0 AND used < ?",
+            (function, state, before),
+        )
+        self._database.many("DELETE FROM states WHERE id = ?", [(number,) for number, _ in rows])
+        return [int(facts) for _, facts in rows if facts is not None]
 
     def put(
         self,
@@ -288,6 +313,8 @@ class Results:
         entry: Entry,
         worth: Worth,
     ) -> list[int]:
+        if self._database.row("SELECT 1 FROM states WHERE id = ?", (state,)) is None:
+            raise StateGone(f"state {state} of a function in {self._database.name} is gone")
         freed = self._remove(key)
         data = _checksum(key, content, entry.created, entry.cost) + content
         self._database.rows(

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,8 @@ from snapshot.store.database import Busy, Database, Refused
 
 _APPLICATION = 0x536E6170  # what SQLite calls the application's id: "Snap"
 _PATIENCE = 60.0  # seconds to wait for others that write
+_DAMAGED = ("not a database", "malformed", "no such table", "no such column", "decode to UTF-8")
+_STEP = 0.01
 _SOON = 2.0  # seconds that a fork waits for a transaction of another thread's
 
 
@@ -74,9 +77,9 @@ class Sqlite(Database):
         )
         try:
             if writes:
-                connection.execute("PRAGMA journal_mode = WAL")
+                _log_ahead(connection)
                 connection.execute("PRAGMA synchronous = NORMAL")
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             connection.close()
             raise
         return connection
@@ -85,6 +88,8 @@ class Sqlite(Database):
         """Nothing more: its locks are the parent's, and it is never closed here."""
 
     def _problem(self, error: Exception) -> StoreError | None:
+        if isinstance(error, UnicodeDecodeError):  # what SQLite quotes of a damaged file
+            return DamagedStore(f"{self.name} is damaged")
         if not isinstance(error, sqlite3.Error):
             return None
         text = str(error)
@@ -92,7 +97,7 @@ class Sqlite(Database):
             return Busy(f"{self.name} is locked by another process for {_PATIENCE:.0f} s now")
         if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
             return Refused(f"{self.name}: {text}")
-        if "not a database" in text or "malformed" in text:
+        if any(each in text for each in _DAMAGED):
             return DamagedStore(f"{self.name} is no store, or is damaged ({text})")
         if "readonly" in text:
             return StoreError(f"{self.name} cannot be written: file, folder or system is read-only")
@@ -157,6 +162,20 @@ def _before_fork() -> None:
 def _after_fork(*, in_child: bool) -> None:
     for each in list(_databases):
         each.after_fork(in_child=in_child)
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Have a write-ahead log. Where others begin one just now, SQLite does not wait by itself."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_STEP)
+        else:
+            return
 
 
 def may_write(path: Path) -> bool:
