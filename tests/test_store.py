@@ -33,7 +33,7 @@ from snapshot.errors import (
     UnknownObject,
     UsageError,
 )
-from snapshot.store import Store, events
+from snapshot.store import Store, database, events, schema
 from snapshot.store.files import Remote
 from snapshot.store.objects import Placeholder, pack
 from snapshot.store.place import place
@@ -549,6 +549,40 @@ def test_a_store_of_a_later_version_is_refused_by_name(where: str) -> None:
         connection.close()
     with pytest.raises(StoreTooNew, match=f"version {VERSION + 1} .* update snapshot"):
         Store(where)
+
+
+def test_a_store_of_the_first_version_is_brought_forward(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        for module in (schema, database):
+            earlier.setattr(module, "MIGRATIONS", schema.MIGRATIONS[:1])
+            earlier.setattr(module, "VERSION", 1)
+        Store(where, create=True).close()
+        with Store(where) as store:
+            assert not any(name == "checksum" for name in columns(store, "objects"))
+            store._database.rows(
+                "INSERT INTO objects (digest, size, data) VALUES (?, ?, ?)", (*put_by_hand("old"),)
+            )
+    with Store(where) as store:
+        assert "checksum" in columns(store, "objects")
+        assert store.objects.get(put_by_hand("old")[0]) == "old"
+        assert store.objects.get(store.objects.put(LARGE)).sum() == LARGE.sum()
+        assert store.results.functions() == []
+    Store(where).close()
+
+
+def columns(store: Store, table: str) -> list[str]:
+    """Their names."""
+    with store._database._using() as connection:
+        cursor = connection.execute(f"SELECT * FROM {table}")
+        return [each[0] for each in cursor.description]
+
+
+def put_by_hand(value: object) -> tuple[bytes, int, bytes]:
+    """Digest, size and data of an object."""
+    packed = pack(value)
+    return packed.digest, len(packed.data), packed.data
 
 
 @pytest.mark.parametrize("where", ["postgresql"], indirect=True)
