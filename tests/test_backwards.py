@@ -1204,3 +1204,24 @@ def test_a_program_that_died_stands_where_it_was_known_to_live(debug: Start) -> 
     assert 2500 < each < 3000
     assert it.lines("rn")[0] in (2, 3)
     it.quit()
+
+
+def test_last_names_the_attributes_that_changed(debug: Start) -> None:
+    it = debug(
+        """
+        class Account:
+            def __init__(self):
+                self.owner, self.money = "me", 0
+
+        account = Account()
+        account.money += 5
+        account.owner = "you"
+        account.money -= 2
+        print("done")
+        """
+    )
+    it.say("c")
+    assert "account.money: 5 → 3" in it.say("last account")
+    assert it.lines("w")[-1:] == [8]
+    assert "account.owner: 'me' → 'you'" in it.say("last account")
+    assert it.quit() == 0

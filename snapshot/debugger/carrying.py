@@ -6,7 +6,8 @@ from types import FrameType
 from typing import Any
 
 from snapshot.debugger import session
-from snapshot.debugger.searching import ABSENT, content, depth_of
+from snapshot.debugger.differing import ABSENT, content
+from snapshot.debugger.searching import depth_of
 from snapshot.debugger.stepping import Stepping
 
 

@@ -1,15 +1,51 @@
-"""How two contents of a value differ, as text; see `searching.content`."""
+"""What is in a value at a moment, and how that differs from what was in it before."""
 
 from __future__ import annotations
 
+import marshal
 import pickle
 import re
 from typing import Any
 
-from snapshot.debugger.searching import content, shown
-
 _ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 _MOST = 3  # attributes that are named
+_LONGEST = 200  # characters of a value that is shown
+
+ABSENT = object()
+
+
+def content(value: Any) -> tuple[str, Any]:
+    """What is equal as long as neither the value nor anything in it has changed."""
+    if value is ABSENT:
+        return "absent", None
+    for how, dumps in (("marshal", _marshalled), ("pickle", pickle.dumps)):
+        try:
+            return how, dumps(value)
+        except Exception:
+            continue
+    return "repr", f"{_text(value)} at {id(value):#x}"
+
+
+def _marshalled(value: Any) -> bytes:
+    return marshal.dumps(value, 2)  # from 3 on it tells what is shared, too
+
+
+def shown(found: tuple[str, Any]) -> str:
+    """As text what `content` has taken of a value."""
+    how, data = found
+    if how == "absent":
+        return "(not there)"
+    if how == "repr":
+        return str(data)
+    return _text((marshal if how == "marshal" else pickle).loads(data))
+
+
+def _text(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"({type(value).__qualname__}, whose repr raised {type(error).__name__})"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def difference(name: str, old: tuple[str, Any], new: tuple[str, Any]) -> str:

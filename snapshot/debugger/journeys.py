@@ -289,7 +289,7 @@ class Journeys(Carrying):
         found = self._traveller.search("change", until, details)
         if found.time is None:
             raise DebuggerError(f"{expression} has not changed before, as far as is known")
-        self._goto(found.time, f"{expression}: {found.told}", sure=True)
+        self._goto(found.time, found.told, sure=True)
 
     def _evaluated(self, expression: str, frame: FrameType) -> Any:
         """Its value in that frame. Raises `DebuggerError`."""

@@ -10,8 +10,8 @@ from typing import Any
 from snapshot.core.disposable import fork_job
 from snapshot.core.job import Job, name_of
 from snapshot.core.limits import Limits
+from snapshot.debugger.differing import content, shown
 from snapshot.debugger.rewinding import Rewinding
-from snapshot.debugger.searching import content, shown
 from snapshot.debugger.trial import trial
 from snapshot.errors import DebuggerError
 

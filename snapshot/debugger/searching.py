@@ -7,12 +7,12 @@ is looked for from an earlier state, see `travel`.
 from __future__ import annotations
 
 import dis
-import marshal
-import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, FunctionType
 from typing import Any, NamedTuple, Protocol
+
+from snapshot.debugger.differing import ABSENT, content, difference
 
 CUT = -1
 _LEAVING = ("return", "yield", "unwind")
@@ -185,7 +185,8 @@ class LastChange:
     def __init__(
         self, details: Mapping[str, Any], here: FrameType, bottom: FrameType | None
     ) -> None:
-        self._code = compile(details["expression"], "<expression>", "eval")
+        self._expression: str = details["expression"]
+        self._code = compile(self._expression, "<expression>", "eval")
         self._module: str = details["module"]
         self._depth: int = details["depth"]
         self._bottom = bottom
@@ -196,7 +197,8 @@ class LastChange:
         self._line: int | None = None  # the one that runs; None if it began before the start
         self._before = self._value()
         self._old = content(self._before)
-        self._found: Found | None = None
+        # Of the last change: its line, and what was there before.
+        self._found: tuple[int | None, tuple[str, Any]] | None = None
 
     def _value(self) -> Any:
         try:
@@ -243,54 +245,19 @@ class LastChange:
         self._before = value
         new = content(value)
         if new != self._old:
-            told = f"{shown(self._old)} → {shown(new)}"
-            self._found = Found(self._line, None if self._line is not None else CUT, told)
+            self._found = self._line, self._old
             self._old = new
 
     def end(self, frame: FrameType | None, time: int) -> Found:
         self._compare(self._value())
-        return self._found or Found(None, depth=self._depth)
+        if self._found is None:
+            return Found(None, depth=self._depth)
+        line, before = self._found
+        told = difference(self._expression, before, self._old)
+        return Found(line, None if line is not None else CUT, told)
 
 
-ABSENT = object()
 _UNCHANGING = {object, bool, int, float, complex, str, bytes, type(None)}
-
-
-def content(value: Any) -> tuple[str, Any]:
-    """What is equal as long as neither the value nor anything in it has changed."""
-    if value is ABSENT:
-        return "absent", None
-    for how, dumps in (("marshal", _marshalled), ("pickle", pickle.dumps)):
-        try:
-            return how, dumps(value)
-        except Exception:
-            continue
-    return "repr", f"{_text(value)} at {id(value):#x}"
-
-
-def _marshalled(value: Any) -> bytes:
-    return marshal.dumps(value, 2)  # from 3 on it tells what is shared, too
-
-
-def shown(found: tuple[str, Any]) -> str:
-    """As text what `content` has taken of a value."""
-    how, data = found
-    if how == "absent":
-        return "(not there)"
-    if how == "repr":
-        return str(data)
-    return _text((marshal if how == "marshal" else pickle).loads(data))
-
-
-def _text(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception as error:
-        return f"({type(value).__qualname__}, whose repr raised {type(error).__name__})"
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-_LONGEST = 200
 _SUSPENDING = 0x20 | 0x80 | 0x200  # generators, coroutines, asynchronous generators: inspect.CO_…
 _RESUME = dis.opmap["RESUME"]
 

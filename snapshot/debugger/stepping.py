@@ -9,10 +9,10 @@ from types import FrameType, TracebackType
 from typing import Any, NamedTuple, cast
 
 from snapshot.debugger import breaking
-from snapshot.debugger.differing import difference
+from snapshot.debugger.differing import ABSENT, content, difference
 from snapshot.debugger.engine import Event, Wanted
 from snapshot.debugger.own import is_ours
-from snapshot.debugger.searching import ABSENT, content, frame_at, outwards
+from snapshot.debugger.searching import frame_at, outwards
 from snapshot.debugger.seeing import let_go
 
 _NEVER = -1  # `bdb`'s stoplineno after `continue`

@@ -7,8 +7,7 @@ import traceback
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-from snapshot.debugger.differing import difference
-from snapshot.debugger.searching import content, shown
+from snapshot.debugger.differing import content, difference, shown
 
 _MOST = 20  # changes that are told one by one
 

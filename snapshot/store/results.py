@@ -325,6 +325,8 @@ class Results:
                 *(entry.cost, entry.created, entry.used, worth(entry, self._floor(state))),
             ),
         )
+        if self._database.row("SELECT 1 FROM results WHERE key = ?", (key,)) is None:
+            raise DamagedStore(f"{self._database.name} is damaged: it does not find what it stores")
         self._database.rows(
             "UPDATE states SET count = count + 1, size = size + ? WHERE id = ?",
             (entry.size, state),
