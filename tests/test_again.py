@@ -162,7 +162,7 @@ def test_the_status_is_the_programs(
     terminal.prompt()
     assert terminal.transcript().count("once") == 1
     assert terminal.run("echo $?") == status
-    assert not terminal.pids()
+    terminal.wait_until(lambda: not terminal.pids())  # the kernel ends the frozen copy
 
 
 def test_a_program_with_threads_is_not_run_again(run: Callable[[str], Running]) -> None:
