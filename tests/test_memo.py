@@ -640,6 +640,68 @@ def test_results_that_are_stored_together(run: Run, tmp_path: Path) -> None:
     assert run(script) == ["0 0"]
 
 
+def test_a_result_that_waits_is_replaced_by_one_that_does_not(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        @memoize(fine_grain_persistence=False)
+        def f(x):
+            return bytes(x)
+
+        f(1)
+        f.put(bytearray(1 << 20), 1)
+        print(len(f(1)))
+        f.group.flush()
+        print(len(f(1)))
+        """
+    ) == ["1048576", "1048576"]
+
+
+def test_results_that_wait_do_not_depend_on_each_other(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.errors import StoreError
+        from snapshot.memo import DirObjStore, memoize
+
+        class Store(DirObjStore):
+            def write(self, key, parts):
+                print("found meanwhile:", f.would_hit(written.pop()))
+                if len(written) == 2:
+                    raise StoreError("one fails")
+                super().write(key, parts)
+
+        @memoize(fine_grain_persistence=False, obj_store=Store("objects"))
+        def f(x):
+            return x
+
+        f(1), f(2), f(3)
+        written = [3, 2, 1]
+        f.group.flush()
+        print(f.would_hit(1), f.would_hit(2), f.would_hit(3))
+        """,
+        told="one fails",
+    ) == ["found meanwhile: True"] * 3 + ["False True True"]
+
+
+def test_what_cannot_be_kept_leaves_no_older_result(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        @memoize(size="10KiB", ignore=["made"])
+        def f(x, made):
+            return made()
+
+        for made in (lambda: bytes(20_000), lambda: (each for each in "ab")):
+            f(1, lambda: "old")
+            f.refresh(1, made)
+            print(f(1, lambda: "new"))
+        """,
+        told="more than its group may take",
+    ) == ["new", "new"]
+
+
 def test_a_function_that_leaves_nothing_behind(run: Run) -> None:
     assert run(
         """

@@ -166,8 +166,8 @@ class MemoizedGroup:
 
     def find(self, key: bytes) -> Found | None:
         """What is kept for a key, None if nothing that can be used."""
-        if key in self._waiting:
-            return self._waiting[key][0]
+        if (waiting := self._waiting.get(key)) is not None:
+            return waiting[0]
         try:
             found = self.backend.results.find(key)
             if found is None or found.data is None:
@@ -229,27 +229,40 @@ class MemoizedGroup:
         raised: it is an exception.
         """
         with self._trouble(key):
-            packed = value if isinstance(value, Packed) else self._packed(name, value)
-            size = packed.size + (row_size(arguments) if self.use_metadata_size else 0)
-            if size > self.size:
-                self.warn(
-                    f"a result of {name} takes {size:,} bytes, more than its group may take "
-                    f"({self.size:,}): it is not kept; give the group a larger size"
-                )
-                return
+            try:
+                packed = self._fit(name, value, arguments)
+            except StoreError:
+                if self.find(key) is not None:  # which is not what the function gives now
+                    self.forget([key])
+                raise
             buffers = [data for _, data in packed.buffers]
             found = Found(packed.data, buffers, time.time(), cost, raised)
 
             def put() -> None:
                 self._put(name, state, key, packed, found, facts, arguments)
 
-            if self.fine_grain_persistence or packed.buffers:
-                put()
-            else:
-                with self._mutex:
+            waits = not self.fine_grain_persistence and not packed.buffers
+            with self._mutex:
+                self._waiting.pop(key, None)  # an older one
+                if waits:
                     self._waiting[key] = found, put
-                if len(self._waiting) > _MANY or time.time() - self._told > _SOON:
-                    self.flush()
+            if not waits:
+                put()
+            elif len(self._waiting) > _MANY or time.time() - self._told > _SOON:
+                self.flush()
+
+    def _fit(
+        self, name: str, value: object, arguments: Mapping[str, tuple[str, str]]
+    ) -> Packed:
+        """A result as it can be stored. Raises `StoreError` where it cannot, or is too large."""
+        packed = value if isinstance(value, Packed) else self._packed(name, value)
+        size = packed.size + (row_size(arguments) if self.use_metadata_size else 0)
+        if size > self.size:
+            raise StoreError(
+                f"a result of {name} takes {size:,} bytes, more than its group may take "
+                f"({self.size:,}): it is not kept; give the group a larger size"
+            )
+        return packed
 
     def _packed(self, name: str, value: object) -> Packed:
         try:
@@ -350,7 +363,8 @@ class MemoizedGroup:
     def forget(self, keys: Iterable[bytes]) -> int:
         """Delete entries; how many there were. Raises `StoreError`."""
         keys = [*keys]
-        waiting = [each for each in keys if self._waiting.pop(each, None) is not None]
+        with self._mutex:
+            waiting = [each for each in keys if self._waiting.pop(each, None) is not None]
         gone, freed = self.backend.results.forget(keys)
         self._gone("forget", gone, freed)
         if self._elsewhere is not None:
@@ -369,14 +383,31 @@ class MemoizedGroup:
         """Tell the store of what was used, and store what waits for that."""
         with self._mutex:
             uses, self._uses = self._uses, {}
-            waiting, self._waiting = self._waiting, {}
             self._told = time.time()
-        with self._trouble():
-            if (uses or waiting) and self.backend.store.is_writable:
-                with self.backend.results.together():
-                    for _, put in waiting.values():
-                        put()
-                    self.backend.results.use(uses, self._policy.worth)
+            # They wait, and are found, until they are stored: nobody runs one meanwhile.
+            waiting = dict(self._waiting)
+            try:
+                with self._trouble():
+                    if waiting or (uses and self.backend.store.is_writable):
+                        self._store_together(waiting, uses)
+            finally:
+                for key in waiting:
+                    self._waiting.pop(key, None)
+
+    def _store_together(
+        self,
+        waiting: Mapping[bytes, tuple[Found, Callable[[], None]]],
+        uses: Mapping[bytes, tuple[int, float]],
+    ) -> None:
+        with self.backend.results.together():
+            for _, put in waiting.values():
+                try:
+                    put()
+                except DamagedStore:
+                    raise
+                except StoreError as error:
+                    self.warn(str(error))
+            self.backend.results.use(uses, self._policy.worth)
 
     # Troubles.
 
