@@ -82,8 +82,15 @@ def memoize(
     Raises `UsageError` for what cannot be memoized, and options that mean nothing. A call raises
     `NotKeyable` where an argument cannot be told from others.
     """
-    if ttl is not None and not ttl > 0:
+    if ttl is not None and not (isinstance(ttl, float | int) and ttl > 0):
         raise UsageError(f"ttl={ttl!r} is no time: give seconds, or None")
+    if not (isinstance(stale, float | int) and stale >= 0):
+        raise UsageError(f"stale={stale!r} is no time: give seconds")
+    if stale and ttl is None:
+        raise UsageError(f"stale={stale!r} is the time after ttl=: give that, too")
+    for option, given in (("keep_if", keep_if), ("extra_function_state", extra_function_state)):
+        if given is not None and not callable(given):
+            raise UsageError(f"{option}={given!r} cannot be called: give a function")
     if of_group:
         if group is not None:
             raise UsageError(
@@ -93,6 +100,15 @@ def memoize(
         group = _made_group(of_group)
     if isinstance(keep_exceptions, type):
         keep_exceptions = (keep_exceptions,)
+    if not (
+        isinstance(keep_exceptions, tuple)
+        and all(
+            isinstance(each, type) and issubclass(each, BaseException) for each in keep_exceptions
+        )
+    ):
+        raise UsageError(
+            f"keep_exceptions={keep_exceptions!r}: give a class of exceptions, or a tuple of them"
+        )
     options: dict[str, Any] = {
         **{"name": name, "ignore": (ignore,) if isinstance(ignore, str) else ignore},
         **{"extra_function_state": extra_function_state, "ttl": ttl, "stale": stale},

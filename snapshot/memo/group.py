@@ -44,6 +44,14 @@ _ADDRESS = re.compile(" at 0x[0-9a-f]+")
 
 _POLICIES = {"gdsize": GreedyDualSize, "lru": LRU}
 
+# What an option has that can be used as such, and how that is called.
+_WANTED = {
+    "obj_store": (("read", "write", "delete"), 'an ObjStore, such as DirObjStore("folder")'),
+    "pickler": (("dumps", "loads"), "something with `dumps` and `loads`, such as module pickle"),
+    "lock": (("__enter__", "__exit__"), "a context manager"),
+    "extra_system_state": (("__call__",), "a function"),
+}
+
 Facts = Callable[[], Mapping[str, Any]]
 
 
@@ -117,6 +125,8 @@ class MemoizedGroup:
         self.keep_versions = keep_versions
         self.temporary = temporary
         self.verbose = verbose
+        if temporary and store is not None:
+            raise UsageError(f"store={store!r}: with temporary=True there is another one")
         self.backend: Backend = Temporary() if temporary else backend(store)
         self._clear()
         self._warned: set[str] = set()
@@ -132,6 +142,14 @@ class MemoizedGroup:
         self._store: Store | None = None  # of which these are the states
         self._states: dict[tuple[str, bytes], int] = {}
         self._damaged: set[bytes] = set()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        has, wanted = _WANTED.get(name, ((), ""))
+        if value is not None and not all(hasattr(value, each) for each in has):
+            raise UsageError(f"{name}={value!r} is none: give {wanted}")
+        if name == "name" and value is not None:
+            checked_name(value)
+        super().__setattr__(name, value)
 
     @property
     def size(self) -> int:
@@ -251,9 +269,7 @@ class MemoizedGroup:
             elif len(self._waiting) > _MANY or time.time() - self._told > _SOON:
                 self.flush()
 
-    def _fit(
-        self, name: str, value: object, arguments: Mapping[str, tuple[str, str]]
-    ) -> Packed:
+    def _fit(self, name: str, value: object, arguments: Mapping[str, tuple[str, str]]) -> Packed:
         """A result as it can be stored. Raises `StoreError` where it cannot, or is too large."""
         packed = value if isinstance(value, Packed) else self._packed(name, value)
         size = packed.size + (row_size(arguments) if self.use_metadata_size else 0)
@@ -434,6 +450,14 @@ class MemoizedGroup:
         if known not in self._warned:
             self._warned.add(known)
             warnings.warn(MemoWarning(text), stacklevel=_outside())
+
+
+def checked_name(name: str) -> str:
+    """A name that every store can hold. Raises `UsageError`."""
+    with contextlib.suppress(AttributeError, UnicodeEncodeError):
+        if b"\0" not in name.encode():
+            return name
+    raise UsageError(f"name={name!r} is none: give a text")
 
 
 _groups: weakref.WeakSet[MemoizedGroup] = weakref.WeakSet()

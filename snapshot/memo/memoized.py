@@ -15,7 +15,7 @@ from snapshot.errors import NotKept, NotKeyable, NotPicklable, UsageError
 from snapshot.memo import ops, report
 from snapshot.memo.binding import Parameters
 from snapshot.memo.canonical import canonical
-from snapshot.memo.group import MemoizedGroup
+from snapshot.memo.group import MemoizedGroup, checked_name
 from snapshot.memo.surroundings import State, Surroundings
 from snapshot.store.functions import key_of, underlying
 from snapshot.store.objects import text_of
@@ -76,7 +76,9 @@ class Memoized(Generic[_P, _R]):
         self._count = self._parameters.count
         plain = underlying(function)
         self._surroundings = Surroundings(function)
-        self.name = name or (key_of(plain) if plain is not None else name_of(function))
+        self.name = checked_name(name or "") or (
+            key_of(plain) if plain is not None else name_of(function)
+        )
         self._extra = _with_one(extra_function_state, function)
         self._ttl, self._stale = ttl, stale
         self._keep_if = keep_if
@@ -161,7 +163,12 @@ class Memoized(Generic[_P, _R]):
             *(self.name, state.digest, None if pickler is None else name_of(pickler)),
             *(system() if system else None, own() if own else None),
         )
-        prefix = hashlib.sha256(canonical(parts)).digest()
+        try:
+            prefix = hashlib.sha256(canonical(parts)).digest()
+        except NotKeyable:
+            _named("extra_system_state()", parts[3])
+            _named("extra_function_state()", parts[4])
+            raise
         self._current = state, prefix
         self._extras = parts[3:]
         if prefix != self._entered:
@@ -499,7 +506,7 @@ def _with_one(
 
 
 def _named(name: str, value: object) -> None:
-    """Raises `NotKeyable` with the name of the argument, if it is this one."""
+    """Raises `NotKeyable` with the name of what cannot be keyed, if it is this one."""
     try:
         canonical(value, name)
     except NotKeyable as error:
