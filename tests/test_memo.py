@@ -702,6 +702,35 @@ def test_what_cannot_be_kept_leaves_no_older_result(run: Run) -> None:
     ) == ["new", "new"]
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("lock=Lock()", "lock raised TimeoutError: somebody else has it"),
+        ("replacement_policy=Policy()", "replacement_policy raised ZeroDivisionError"),
+    ],
+)
+def test_an_option_that_fails_costs_a_warning(run: Run, option: str, told: str) -> None:
+    assert run(
+        f"""
+        from snapshot.memo import ReplacementPolicy, memoize
+
+        class Lock:
+            def __enter__(self): raise TimeoutError("somebody else has it")
+            def __exit__(self, *_): pass
+
+        class Policy(ReplacementPolicy):
+            def worth(self, entry, floor): return 1 / 0
+
+        @memoize({option})
+        def f(x):
+            return x
+
+        print(f(1), f(1), f.hits)
+        """,
+        told=told,
+    ) == ["1 1 0"]
+
+
 def test_a_function_that_leaves_nothing_behind(run: Run) -> None:
     assert run(
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import math
 import os
 import re
 import sys
@@ -29,7 +30,7 @@ from snapshot.memo import ops
 from snapshot.memo.backend import Backend, Temporary, backend
 from snapshot.memo.policies import LRU, GreedyDualSize, ReplacementPolicy
 from snapshot.store.objects import Packed
-from snapshot.store.results import Evicted, Found, StateGone, row_size
+from snapshot.store.results import Entry, Evicted, Found, StateGone, row_size
 
 if TYPE_CHECKING:
     from snapshot.memo.objstore import ObjStore
@@ -306,7 +307,10 @@ class MemoizedGroup:
     ) -> None:
         elsewhere = self._elsewhere
         size = packed.size
-        with self.lock or contextlib.nullcontext():
+        with contextlib.ExitStack() as held:
+            if self.lock is not None:
+                with _told("lock"):
+                    held.enter_context(self.lock)
             if elsewhere is not None:
                 head, _ = pickling.dump((found.created, found.cost, found.raised, packed.data))
                 parts = pickling.joined(head, found.buffers)
@@ -324,7 +328,7 @@ class MemoizedGroup:
                     raised=found.raised,
                     arguments=arguments,
                     cost=found.cost,
-                    worth=self._policy.worth,
+                    worth=self._worth,
                     size=size,
                     with_row=self.use_metadata_size,
                     anew=key in self._damaged,
@@ -338,6 +342,13 @@ class MemoizedGroup:
             self._damaged.discard(key)
             self.backend.store.release(freed)
             self._shrink()
+
+    def _worth(self, entry: Entry, floor: float) -> float:
+        with _told("replacement_policy"):
+            worth = float(self._policy.worth(entry, floor))
+            if math.isnan(worth):
+                raise ValueError("nan is no worth")
+            return worth
 
     def enter(self, name: str, state: bytes, facts: Facts) -> None:
         """A function is in a state now: what it has stored in others is evicted first."""
@@ -423,7 +434,7 @@ class MemoizedGroup:
                     raise
                 except StoreError as error:
                     self.warn(str(error))
-            self.backend.results.use(uses, self._policy.worth)
+            self.backend.results.use(uses, self._worth)
 
     # Troubles.
 
@@ -450,6 +461,15 @@ class MemoizedGroup:
         if known not in self._warned:
             self._warned.add(known)
             warnings.warn(MemoWarning(text), stacklevel=_outside())
+
+
+@contextlib.contextmanager
+def _told(option: str) -> Iterator[None]:
+    """What an option's own code raises in the block is a `StoreError`: no affair of a caller's."""
+    try:
+        yield
+    except Exception as error:
+        raise StoreError(f"{option} raised {type(error).__name__}: {error}") from error
 
 
 def checked_name(name: str) -> str:
