@@ -403,6 +403,52 @@ def test_by_the_environment(run: Run, tmp_path: Path, mode: str, expected: list[
     assert run(script, "2") == ["2 kept" if kept else "2 run"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("on", ["one True", "three True", "four", "four True", "0"]),
+        ("refresh", ["one False", "three False", "four", "four False", "0"]),
+        ("read-only", ["one True", "one True", "four", "one True", "0"]),
+        ("off", ["NotKept False", "NotKept False", "four", "NotKept False", "0"]),
+    ],
+)
+def test_of_one_call_by_the_environment(
+    run: Run, tmp_path: Path, mode: str, expected: list[str]
+) -> None:
+    source = """
+        import sys
+        from snapshot.errors import NotKept
+        from snapshot.memo import memoize
+
+        seen = []
+
+        @memoize(fork=True, ignore=["made", "seen"])
+        def f(x, made=None, seen=None):
+            seen.append(x)
+            return made
+
+        def look():
+            try:
+                print(f.peek(1), f.would_hit(1))
+            except NotKept:
+                print("NotKept", f.would_hit(1))
+
+        if sys.argv[1:]:
+            f.put("one", 1)
+        else:
+            look()
+            f.put("three", 1)
+            look()
+            print(f.refresh(1, "four", seen))
+            look()
+            f(2, "", seen)
+            print(len(seen))
+        """
+    script = write_script(tmp_path, source)
+    run(script, "store")
+    assert run(script, env={"SNAPSHOT_MEMO": mode}) == expected
+
+
 def test_a_mode_that_there_is_not(python: Callable[..., Result]) -> None:
     result = python(
         "from snapshot.memo import memoize\n@memoize\ndef f(): pass",

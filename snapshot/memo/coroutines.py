@@ -28,7 +28,7 @@ class MemoizedCoroutine(Memoized[..., Coroutine[Any, Any, Any]]):
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
         values = None if self._mode == "off" else self._parameters.bound(args, kwargs)
         if values is None:
-            return await self._function(*args, **kwargs)
+            return await self._called(args, kwargs)
         key = self._key(values)
         again = self._mode != "refresh"
         if again and (found := self._group.find(key)) is not None:
@@ -69,14 +69,16 @@ class MemoizedCoroutine(Memoized[..., Coroutine[Any, Any, Any]]):
         self, key: bytes, values: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         with Run(self, key, values) as run:
-            if self._run is self._function:
-                run.result = await self._function(*args, **kwargs)
-            else:
-                from snapshot.core.disposable import fork_call
-
-                alone = functools.partial(_alone, self._function, args, kwargs)
-                run.result = await asyncio.to_thread(fork_call, alone)
+            run.result = await self._called(args, kwargs)
         return run.result
+
+    async def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._run is self._function:
+            return await self._function(*args, **kwargs)
+        from snapshot.core.disposable import fork_call
+
+        alone = functools.partial(_alone, self._function, args, kwargs)
+        return await asyncio.to_thread(fork_call, alone)
 
     def _compute_alone(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _alone(self._function, args, kwargs)

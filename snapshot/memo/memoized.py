@@ -107,7 +107,7 @@ class Memoized(Generic[_P, _R]):
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         if self._mode == "off":
-            return self._function(*args, **kwargs)
+            return self._run(*args, **kwargs)
         if len(args) == self._count and not kwargs:
             values: tuple[Any, ...] = args
         else:
@@ -173,9 +173,13 @@ class Memoized(Generic[_P, _R]):
         self._extras = parts[3:]
         if prefix != self._entered:
             self._entered = prefix
-            if self._mode in ("on", "refresh"):
+            if self._may_keep:
                 self._group.enter(self.name, prefix, self._facts)
         return prefix
+
+    @property
+    def _may_keep(self) -> bool:
+        return self._mode in ("on", "refresh")
 
     @property
     def _prefix(self) -> bytes:
@@ -260,7 +264,7 @@ class Memoized(Generic[_P, _R]):
     def peek(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """The kept result; nothing is run. Raises `NotKept`, and an exception that was kept."""
         key, values = self._keyed(args, kwargs)
-        found = self._group.find(key)
+        found = None if self._mode == "off" else self._group.find(key)
         if found is not None and self._is_fresh(found.created):
             usable, result = self._used(key, found, values, args, kwargs, may_run=False)
             if usable:
@@ -270,7 +274,7 @@ class Memoized(Generic[_P, _R]):
     def would_hit(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Whether a call would give a kept result."""
         key, _ = self._keyed(args, kwargs)
-        found = self._group.find(key)
+        found = None if self._mode in ("off", "refresh") else self._group.find(key)
         return found is not None and self._is_fresh(found.created)
 
     def put(self, result: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -303,6 +307,8 @@ class Memoized(Generic[_P, _R]):
             raise UsageError(f"{self.name} {why}: no recorded call has results for it")
 
         def keep(args: Any, kwargs: Any, result: Packed, cost: float) -> str:
+            if not self._may_keep:
+                return f"{_VARIABLE} is {self._mode}"
             key, values = self._keyed(args, kwargs)
             if self._group.find(key) is not None:
                 return "there is a result for its arguments"
@@ -399,7 +405,7 @@ class Run:
         memoized.spent += cost
         self._say_what_changed()
         self._say_what_changed_around()
-        if memoized._mode == "read-only":
+        if not memoized._may_keep:
             return
         if not raised and memoized._keep_if is not None and not memoized._keep_if(result):
             return
