@@ -777,6 +777,60 @@ def test_an_option_that_fails_costs_a_warning(run: Run, option: str, told: str) 
     ) == ["1 1 0"]
 
 
+def test_a_method_of_an_object_is_as_any_other(run: Run) -> None:
+    assert run(
+        """
+        import inspect
+        from snapshot.memo import MemoizedGroup, memoize
+
+        class Same:
+            def __eq__(self, other): return True
+
+        class Tea(Same):
+            @memoize()
+            def brewed(self, minutes: int) -> str:
+                "Hot."
+                return f"{minutes} minutes"
+
+        tea = Tea()
+        print(tea.brewed.__doc__, inspect.signature(tea.brewed), inspect.getdoc(tea.brewed))
+        print(inspect.signature(Tea.brewed))
+        print(tea.brewed == tea.brewed, tea.brewed == Tea().brewed)
+        tea.brewed.group = group = MemoizedGroup("tea")
+        print(Tea.brewed.group is group)
+        """
+    ) == [
+        "Hot. (minutes: int) -> str Hot.",
+        "(self, minutes: int) -> str",
+        "True False",
+        "True",
+    ]
+
+
+def test_one_call_of_a_class_method(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        class Tea:
+            @memoize()
+            @classmethod
+            def brewed(cls, minutes):
+                return f"{cls.__name__}: {minutes}"
+
+        class Green(Tea):
+            pass
+
+        for each in (Tea, Green, Green()):
+            print(each.brewed(3), each.brewed.would_hit(3), each.brewed.peek(3), Tea.brewed.hits)
+        """
+    ) == [
+        "Tea: 3 True Tea: 3 1",
+        "Green: 3 True Green: 3 2",
+        "Green: 3 True Green: 3 4",
+    ]
+
+
 def test_a_function_that_leaves_nothing_behind(run: Run) -> None:
     assert run(
         """

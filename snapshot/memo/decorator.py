@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from snapshot.errors import UsageError
 from snapshot.memo.group import MemoizedGroup
-from snapshot.memo.memoized import Memoized, name_of
+from snapshot.memo.memoized import Memoized, OfClass, name_of
 from snapshot.store.functions import underlying
 
 _P = ParamSpec("_P")
@@ -62,8 +62,9 @@ def memoize(
     """Keep the results of a function, and give them again: `@memoize` or `@memoize(…)`.
 
     For functions, methods (which have their object for an argument), static and class methods
-    (in any order of the decorators) and coroutine functions. What the function prints, and what it
-    does to files or to its arguments, does not happen at a hit.
+    (in any order of the decorators, but from Python 3.13 on what is asked of one call of a class
+    method needs @memoize above @classmethod) and coroutine functions. What the function prints, and
+    what it does to files or to its arguments, does not happen at a hit.
 
     group: whose room the results take; a common one of 1 GiB by default.
     name: of the function in the store; its key, `module:qualname`, by default.
@@ -117,7 +118,8 @@ def memoize(
 
     def decorate(decorated: Any) -> Any:
         if isinstance(decorated, staticmethod | classmethod):
-            return type(decorated)(decorate(decorated.__func__))
+            kind = OfClass if isinstance(decorated, classmethod) else staticmethod
+            return kind(decorate(decorated.__func__))
         return _made(decorated, group or _default_group(), options)
 
     return decorate if function is None else decorate(function)

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
 from snapshot.errors import NotKept, NotKeyable, NotPicklable, UsageError
@@ -455,11 +456,15 @@ _CONSTANT = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
 class Bound:
-    """A memoized method of an object."""
+    """A memoized method of an object. What is assigned to it, a group, is the function's."""
+
+    _memoized: Memoized[..., Any]
+    __self__: object
 
     def __init__(self, memoized: Memoized[..., Any], instance: object) -> None:
-        self._memoized, self.__self__ = memoized, instance
-        self.__func__ = memoized
+        vars(self).update(
+            _memoized=memoized, __self__=instance, __func__=memoized, __doc__=memoized.__doc__
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._memoized(self.__self__, *args, **kwargs)
@@ -468,6 +473,16 @@ class Bound:
         """As `Memoized.put`."""
         self._memoized.put(result, self.__self__, *args, **kwargs)
 
+    @property
+    def __signature__(self) -> Any:
+        import inspect
+
+        wrapped: Any = self._memoized
+        return inspect.signature(MethodType(wrapped.__wrapped__, self.__self__))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._memoized, name, value)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._memoized, name)
         if name in ("refresh", "peek", "would_hit", "forget", "explain"):
@@ -475,19 +490,27 @@ class Bound:
         return found
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bound) and (self._memoized, self.__self__) == (
-            other._memoized,
-            other.__self__,
+        return (
+            isinstance(other, Bound)
+            and self._memoized is other._memoized
+            and self.__self__ is other.__self__
         )
 
     def __hash__(self) -> int:
         return hash((self._memoized, id(self.__self__)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self.__self__, self._memoized.__name__)  # type: ignore[attr-defined]
+        return getattr, (self.__self__, self._memoized.__name__)
 
     def __repr__(self) -> str:
         return f"<memoized {self._memoized.name} of {text_of(self.__self__)}>"
+
+
+class OfClass(classmethod):  # type: ignore[type-arg]
+    """A memoized class method: from Python 3.13 on `classmethod` does not bind as what it holds."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self.__func__.__get__(type(instance) if owner is None else owner)
 
 
 def _forked(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -411,7 +411,7 @@ _BUILTIN = frozenset({BuiltinFunctionType, MethodDescriptorType, WrapperDescript
 
 def _parts_of(kind: type, value: Any) -> list[object] | None:
     """What stands in a wrapper of functions; None if it is no such thing."""
-    if kind in (staticmethod, classmethod):
+    if issubclass(kind, staticmethod | classmethod):
         return [value.__func__]
     if kind is MethodType:
         owner = value.__self__
