@@ -82,10 +82,11 @@ class Temporary(Backend):
     def __init__(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="snapshot-memo-")
         super().__init__(place(Path(self._folder, "store.db")))
-        self._end = weakref.finalize(self, _remove, self._folder, os.getpid())
+        self._end = weakref.finalize(self, _remove, self._folder, os.getpid(), self.flight)
 
 
-def _remove(folder: str, pid: int) -> None:
+def _remove(folder: str, pid: int, flight: Flight) -> None:
+    flight.close()
     if os.getpid() == pid:
         shutil.rmtree(folder, ignore_errors=True)
 
