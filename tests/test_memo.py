@@ -831,6 +831,47 @@ def test_one_call_of_a_class_method(run: Run) -> None:
     ]
 
 
+def test_a_group_has_the_name_of_the_first_function_in_it(run: Run, tmp_path: Path) -> None:
+    source = """
+        from snapshot.memo import MemoizedGroup, memoize
+
+        group = MemoizedGroup()
+
+        @memoize(group=group)
+        def f(x):
+            return x
+
+        @memoize(group=group)
+        def g(x):
+            return x
+
+        g(1)
+        print(group.name)
+        """
+    assert run(write_script(tmp_path, source)) == ["__main__:f"]
+
+
+def test_temporary_groups_leave_no_descriptors(run: Run) -> None:
+    before, after = run(
+        """
+        import gc, os
+        from snapshot.memo import memoize
+
+        for n in range(3):
+            @memoize(temporary=True)
+            def f(x):
+                return x
+
+            f(1)
+            del f
+            gc.collect()
+            if n != 1:
+                print(len(os.listdir("/proc/self/fd")))
+        """
+    )
+    assert before == after
+
+
 def test_a_function_that_leaves_nothing_behind(run: Run) -> None:
     assert run(
         """

@@ -100,6 +100,8 @@ class Memoized(Generic[_P, _R]):
     def group(self, group: MemoizedGroup) -> None:
         if not isinstance(group, MemoizedGroup):
             raise UsageError(f"group={group!r} is none: give a MemoizedGroup")
+        # Not at the first call, which may be another function's in each process.
+        group.name = group.name or self.name
         self._group = group
         self._current: tuple[State | None, bytes] = None, b""
         self._entered = b""
