@@ -5,11 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, assert_type
 
 import pytest
 
 from tests.processes import Result, write_script
+
+if TYPE_CHECKING:  # what mypy makes of them
+    from snapshot.memo import memoize
+
+    @memoize(ttl=60)
+    def squared(x: int) -> int: ...
+
+    @memoize
+    async def sent(x: int, *, to: str = "") -> bytes: ...
+
+    async def typed() -> None:
+        assert_type(squared(2), int)
+        assert_type(squared.peek(2), int)
+        squared("2")  # type: ignore[arg-type]
+        assert_type(await sent(2, to="me"), bytes)
+        assert_type(await sent.refresh(2), bytes)
+        assert_type(sent.peek(2), bytes)
+        sent.put(b"", 2, to="me")
+
 
 Run = Callable[..., list[str]]
 

@@ -6,8 +6,7 @@ import asyncio
 import functools
 import inspect
 import sys
-from collections.abc import Coroutine
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from snapshot.memo.memoized import Memoized, Run
 from snapshot.store.results import Found
@@ -15,7 +14,11 @@ from snapshot.store.results import Found
 _FIRST, _LAST = 0.001, 0.05  # seconds between two looks at whether another one is done
 
 
-class MemoizedCoroutine(Memoized[..., Coroutine[Any, Any, Any]]):
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class MemoizedCoroutine(Memoized[_P, _R]):
     """As `Memoized`; a call, `refresh` and what an exception raises are to be awaited."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -25,22 +28,22 @@ class MemoizedCoroutine(Memoized[..., Coroutine[Any, Any, Any]]):
         else:
             self._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
 
-    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    async def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:  # type: ignore[override]
         values = None if self._mode == "off" else self._parameters.bound(args, kwargs)
         if values is None:
-            return await self._called(args, kwargs)
+            return await self._called(args, kwargs)  # type: ignore[no-any-return]
         key = self._key(values)
         again = self._mode != "refresh"
         if again and (found := self._group.find(key)) is not None:
             usable, result = self._used(key, found, values, args, kwargs)
             if usable:
-                return result
-        return await self._wait(key, values, args, kwargs, again=again)
+                return result  # type: ignore[no-any-return]
+        return await self._wait(key, values, args, kwargs, again=again)  # type: ignore[no-any-return]
 
-    async def refresh(self, *args: Any, **kwargs: Any) -> Any:
+    async def refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:  # type: ignore[override]
         """As `Memoized.refresh`."""
         key, values = self._keyed(args, kwargs)
-        return await self._wait(key, values, args, kwargs, again=False)
+        return await self._wait(key, values, args, kwargs, again=False)  # type: ignore[no-any-return]
 
     async def _wait(
         self,
@@ -74,7 +77,7 @@ class MemoizedCoroutine(Memoized[..., Coroutine[Any, Any, Any]]):
 
     async def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._run is self._function:
-            return await self._function(*args, **kwargs)
+            return await cast("Any", self._function)(*args, **kwargs)
         from snapshot.core.disposable import fork_call
 
         alone = functools.partial(_alone, self._function, args, kwargs)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
-from typing import Any, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Collection, Coroutine
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from snapshot.errors import UsageError
 from snapshot.memo.group import MemoizedGroup
 from snapshot.memo.memoized import Memoized, OfClass, name_of
 from snapshot.store.functions import underlying
+
+if TYPE_CHECKING:
+    from snapshot.memo.coroutines import MemoizedCoroutine
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -20,6 +23,22 @@ _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200  # inspect.CO_…
 @functools.cache
 def _default_group() -> MemoizedGroup:
     return MemoizedGroup("default")
+
+
+class Decorator(Protocol):
+    """What `memoize(…)` gives."""
+
+    @overload
+    def __call__(
+        self, function: Callable[_P, Coroutine[Any, Any, _R]], /
+    ) -> MemoizedCoroutine[_P, _R]: ...
+
+    @overload
+    def __call__(self, function: Callable[_P, _R], /) -> Memoized[_P, _R]: ...
+
+
+@overload
+def memoize(function: Callable[_P, Coroutine[Any, Any, _R]], /) -> MemoizedCoroutine[_P, _R]: ...
 
 
 @overload
@@ -41,7 +60,7 @@ def memoize(
     keep_exceptions: type[BaseException] | tuple[type[BaseException], ...] = (),
     fork: bool = False,
     **of_group: Any,
-) -> Callable[[Callable[_P, _R]], Memoized[_P, _R]]: ...
+) -> Decorator: ...
 
 
 def memoize(
