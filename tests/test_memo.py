@@ -749,6 +749,25 @@ def test_results_that_wait_do_not_depend_on_each_other(run: Run) -> None:
     ) == ["found meanwhile: True"] * 3 + ["False True True"]
 
 
+def test_results_of_a_fork_do_not_wait(run: Run) -> None:
+    assert run(
+        """
+        import multiprocessing
+        from snapshot.memo import memoize
+
+        @memoize(fine_grain_persistence=False)
+        def f(x):
+            return x
+
+        f(1)
+        worker = multiprocessing.get_context("fork").Process(target=f, args=(2,))
+        worker.start()
+        worker.join()
+        print(f.would_hit(1), f.would_hit(2))
+        """
+    ) == ["True True"]
+
+
 def test_what_cannot_be_kept_leaves_no_older_result(run: Run) -> None:
     assert run(
         """

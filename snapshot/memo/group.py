@@ -81,7 +81,8 @@ class MemoizedGroup:
     lock: a context manager that is held while results are stored and evicted, where what the
         store does itself is not enough: an `obj_store` on a file system of several machines.
     fine_grain_persistence: False stores results together, each second or so and at exit. That is
-        faster for many small ones; a kill loses them, and nobody else sees them before.
+        faster for many small ones; a kill loses them, and nobody else sees them before. In a fork
+        each is stored at once.
     fine_grain_eviction: True evicts no more than is needed each time; by default an eighth of
         `size` is freed at once. The limit holds after each call in any case.
     use_metadata_size: False counts the results alone, and not what the store needs to find them.
@@ -129,6 +130,7 @@ class MemoizedGroup:
         if temporary and store is not None:
             raise UsageError(f"store={store!r}: with temporary=True there is another one")
         self.backend: Backend = Temporary() if temporary else backend(store)
+        self._forked = False
         self._clear()
         self._warned: set[str] = set()
         _groups.add(self)
@@ -260,7 +262,8 @@ class MemoizedGroup:
             def put() -> None:
                 self._put(name, state, key, packed, found, facts, arguments)
 
-            waits = not self.fine_grain_persistence and not packed.buffers
+            # A fork may end, as those of multiprocessing do, without what is done at exit.
+            waits = not (self.fine_grain_persistence or packed.buffers or self._forked)
             with self._mutex:
                 self._waiting.pop(key, None)  # an older one
                 if waits:
@@ -508,3 +511,4 @@ def _clear_all() -> None:
     """What the parent has to tell, it tells itself."""
     for each in list(_groups):
         each._clear()
+        each._forked = True
