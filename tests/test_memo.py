@@ -768,6 +768,39 @@ def test_results_of_a_fork_do_not_wait(run: Run) -> None:
     ) == ["True True"]
 
 
+def test_options_of_a_function_stay_with_it_in_any_group(
+    python: Callable[..., Result], tmp_path: Path
+) -> None:
+    objects = tmp_path / "objects"
+    result = python(
+        f"""
+        import os
+        from snapshot.memo import DirObjStore, MemoizedGroup, memoize
+
+        group = MemoizedGroup("shared", obj_store=DirObjStore("{objects}"), size="10KiB")
+
+        @memoize(group=group, use_obj_store=False)
+        def f(x):
+            return x
+
+        @memoize(verbose=True, use_metadata_size=False)
+        def g(x):
+            return x
+
+        g.group = group
+        f(1)
+        print(os.path.exists("{objects}"))
+        before = group.backend.results.size("shared")
+        g(1)
+        print(group.backend.results.size("shared") - before < 256, os.path.exists("{objects}"))
+        """,
+        env={"SNAPSHOT_STORE": str(tmp_path / "store.db")},
+    )
+    assert result.stdout.splitlines() == ["False", "True True"]
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("snapshot.memo: __main__:g: 0 hits saved 0 s, 1 miss")
+
+
 def test_what_cannot_be_kept_leaves_no_older_result(run: Run) -> None:
     assert run(
         """

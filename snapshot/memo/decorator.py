@@ -59,6 +59,9 @@ def memoize(
     keep_if: Callable[[Any], object] | None = None,
     keep_exceptions: type[BaseException] | tuple[type[BaseException], ...] = (),
     fork: bool = False,
+    use_obj_store: bool = True,
+    use_metadata_size: bool = True,
+    verbose: bool = False,
     **of_group: Any,
 ) -> Decorator: ...
 
@@ -76,6 +79,9 @@ def memoize(
     keep_if: Callable[[Any], object] | None = None,
     keep_exceptions: type[BaseException] | tuple[type[BaseException], ...] = (),
     fork: bool = False,
+    use_obj_store: bool = True,
+    use_metadata_size: bool = True,
+    verbose: bool = False,
     **of_group: Any,
 ) -> Any:
     """Keep the results of a function, and give them again: `@memoize` or `@memoize(…)`.
@@ -97,7 +103,9 @@ def memoize(
         result of None is kept as any other is.
     fork: run the function in a disposable fork (`fork_call`), so that it leaves nothing behind in
         this process.
-    of_group: options of `MemoizedGroup`: then the function has a group of its own.
+    use_obj_store, use_metadata_size, verbose: as those of `MemoizedGroup`, for this function,
+        whichever group it is in: False and False, or True, are stronger than what that says.
+    of_group: other options of `MemoizedGroup`: then the function has a group of its own.
 
     Raises `UsageError` for what cannot be memoized, and options that mean nothing. A call raises
     `NotKeyable` where an argument cannot be told from others.
@@ -133,6 +141,8 @@ def memoize(
         **{"name": name, "ignore": (ignore,) if isinstance(ignore, str) else ignore},
         **{"extra_function_state": extra_function_state, "ttl": ttl, "stale": stale},
         **{"keep_if": keep_if, "keep_exceptions": keep_exceptions, "fork": fork},
+        **{"use_obj_store": use_obj_store, "use_metadata_size": use_metadata_size},
+        **{"verbose": verbose},
     }
 
     def decorate(decorated: Any) -> Any:

@@ -242,16 +242,21 @@ class MemoizedGroup:
         arguments: Mapping[str, tuple[str, str]],
         cost: float,
         raised: bool = False,
+        use_obj_store: bool = True,
+        use_metadata_size: bool = True,
     ) -> None:
         """Store a result. Where that fails, there is a `MemoWarning`, and no more.
 
         value: or one that is pickled. name: of the function. state: its digest, of which `facts`
         are known. arguments: of each its text and its digest. cost: seconds that the call took.
-        raised: it is an exception.
+        raised: it is an exception. use_obj_store, use_metadata_size: False is stronger than what
+        the group says.
         """
+        elsewhere = self._elsewhere if use_obj_store else None
+        row = row_size(arguments) if use_metadata_size and self.use_metadata_size else 0
         with self._trouble(key):
             try:
-                packed = self._fit(name, value, arguments)
+                packed = self._fit(name, value, row)
             except StoreError:
                 if self.find(key) is not None:  # which is not what the function gives now
                     self.forget([key])
@@ -260,7 +265,7 @@ class MemoizedGroup:
             found = Found(packed.data, buffers, time.time(), cost, raised)
 
             def put() -> None:
-                self._put(name, state, key, packed, found, facts, arguments)
+                self._put(name, state, key, packed, found, facts, arguments, row, elsewhere)
 
             # A fork may end, as those of multiprocessing do, without what is done at exit.
             waits = not (self.fine_grain_persistence or packed.buffers or self._forked)
@@ -273,10 +278,10 @@ class MemoizedGroup:
             elif len(self._waiting) > _MANY or time.time() - self._told > _SOON:
                 self.flush()
 
-    def _fit(self, name: str, value: object, arguments: Mapping[str, tuple[str, str]]) -> Packed:
+    def _fit(self, name: str, value: object, row: int) -> Packed:
         """A result as it can be stored. Raises `StoreError` where it cannot, or is too large."""
         packed = value if isinstance(value, Packed) else self._packed(name, value)
-        size = packed.size + (row_size(arguments) if self.use_metadata_size else 0)
+        size = packed.size + row
         if size > self.size:
             raise StoreError(
                 f"a result of {name} takes {size:,} bytes, more than its group may take "
@@ -307,8 +312,9 @@ class MemoizedGroup:
         found: Found,
         facts: Facts,
         arguments: Mapping[str, tuple[str, str]],
+        row: int,
+        elsewhere: ObjStore | None,
     ) -> None:
-        elsewhere = self._elsewhere
         size = packed.size
         with contextlib.ExitStack() as held:
             if self.lock is not None:
@@ -321,7 +327,7 @@ class MemoizedGroup:
                 size = sum(memoryview(each).nbytes for each in parts)
             # What goes for it raises the floor above which it begins.
             self._enter(name, state, facts)
-            self._shrink(size + (row_size(arguments) if self.use_metadata_size else 0))
+            self._shrink(size + row)
 
             def put() -> list[int]:
                 return self.backend.results.put(
@@ -333,7 +339,7 @@ class MemoizedGroup:
                     cost=found.cost,
                     worth=self._worth,
                     size=size,
-                    with_row=self.use_metadata_size,
+                    with_row=row > 0,
                     anew=key in self._damaged,
                 )
 

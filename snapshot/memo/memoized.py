@@ -70,6 +70,9 @@ class Memoized(Generic[_P, _R]):
         keep_if: Callable[[_R], object] | None = None,
         keep_exceptions: tuple[type[BaseException], ...] = (),
         fork: bool = False,
+        use_obj_store: bool = True,
+        use_metadata_size: bool = True,
+        verbose: bool = False,
     ) -> None:
         functools.update_wrapper(self, function)
         self._function = function
@@ -85,6 +88,8 @@ class Memoized(Generic[_P, _R]):
         self._keep_if = keep_if
         self._keep_exceptions = keep_exceptions
         self._run = functools.partial(_forked, function) if fork else function
+        self._options = {"use_obj_store": use_obj_store, "use_metadata_size": use_metadata_size}
+        self._verbose = verbose
         self._mode = mode()
         self.hits = self.misses = 0
         self.saved = self.spent = 0.0
@@ -105,6 +110,11 @@ class Memoized(Generic[_P, _R]):
         self._group = group
         self._current: tuple[State | None, bytes] = None, b""
         self._entered = b""
+
+    @property
+    def is_verbose(self) -> bool:
+        """Whether there is a report of it at exit."""
+        return self._verbose or self._group.verbose
 
     # A call.
 
@@ -317,10 +327,14 @@ class Memoized(Generic[_P, _R]):
                 return "there is a result for its arguments"
             told = self.told(values)
             self._group.keep(
-                *(self.name, self._prefix, key, result),
+                self.name,
+                self._prefix,
+                key,
+                result,
                 facts=self._facts,
                 arguments=told,
                 cost=cost,
+                **self._options,
             )
             return ""
 
@@ -421,6 +435,7 @@ class Run:
             arguments=self._before,
             cost=cost,
             raised=raised,
+            **memoized._options,
         )
 
     def _say_what_changed(self) -> None:

@@ -9,8 +9,6 @@ import sys
 import weakref
 from typing import Protocol
 
-from snapshot.memo.group import MemoizedGroup
-
 
 class Counted(Protocol):
     """A memoized function: how often its results were used here, and the seconds of that."""
@@ -22,7 +20,7 @@ class Counted(Protocol):
     spent: float
 
     @property
-    def group(self) -> MemoizedGroup: ...
+    def is_verbose(self) -> bool: ...
 
 
 _functions: weakref.WeakSet[Counted] = weakref.WeakSet()
@@ -42,7 +40,7 @@ def _register(pid: int) -> None:
 def _say(pid: int) -> None:
     if os.getpid() != pid:
         return
-    told = [each for each in _functions if each.group.verbose and each.hits + each.misses]
+    told = [each for each in _functions if each.is_verbose and each.hits + each.misses]
     for each in sorted(told, key=lambda each: each.name):
         print(line(each), file=sys.stderr)
 
