@@ -801,6 +801,24 @@ def test_options_of_a_function_stay_with_it_in_any_group(
     assert line.startswith("snapshot.memo: __main__:g: 0 hits saved 0 s, 1 miss")
 
 
+def test_the_default_of_an_ignored_parameter_is_ignored(run: Run) -> None:
+    assert run(
+        """
+        from snapshot.memo import memoize
+
+        ran = []
+
+        @memoize(ignore=["ran", "also"])
+        def f(x, ran=ran, *, also=ran):
+            also.append(x)
+            return x
+
+        f(1), f(1)
+        print(f.hits, len(ran))
+        """
+    ) == ["1 1"]
+
+
 def test_what_cannot_be_kept_leaves_no_older_result(run: Run) -> None:
     assert run(
         """

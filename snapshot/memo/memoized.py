@@ -79,7 +79,7 @@ class Memoized(Generic[_P, _R]):
         self._parameters = Parameters(function, ignore)
         self._count = self._parameters.count
         plain = underlying(function)
-        self._surroundings = Surroundings(function)
+        self._surroundings = Surroundings(function, ignore)
         self.name = checked_name(name or "") or (
             key_of(plain) if plain is not None else name_of(function)
         )

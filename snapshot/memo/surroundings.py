@@ -88,10 +88,11 @@ class State:
 class Surroundings:
     """What surrounds a function: anything that can be called, as it stands under the memoizer."""
 
-    __slots__ = ("_subject", "_watch")
+    __slots__ = ("_ignored", "_subject", "_watch")
 
-    def __init__(self, subject: object) -> None:
-        self._subject = subject
+    def __init__(self, subject: object, ignored: Collection[str] = ()) -> None:
+        """ignored: parameters whose defaults do not count where they are data that can change."""
+        self._subject, self._ignored = subject, ignored
         self._watch: _Watch | None = None
 
     def state(self) -> State:
@@ -107,9 +108,9 @@ class Surroundings:
         """
         watch = self._watch
         if watch is None:
-            watch = self._watch = _Survey(self._subject).watch()
+            watch = self._watch = _Survey(self._subject, self._ignored).watch()
         elif watch.changed():
-            before, watch = watch.state, _Survey(self._subject).watch()
+            before, watch = watch.state, _Survey(self._subject, self._ignored).watch()
             if watch.state == before:
                 watch.state = before
             self._watch = watch
@@ -165,8 +166,11 @@ def _digest_of(value: object, name: str = "", installed: set[str] | None = None)
 class _Survey:
     """One walk through all that is reached, in an order that the version decides."""
 
-    def __init__(self, subject: object) -> None:
+    def __init__(self, subject: object, ignored: Collection[str]) -> None:
         self._subject = subject
+        function = underlying(subject)
+        key = "" if function is None else key_of(function)
+        self._ignored = {f"{key} default {each}" for each in ignored}
         self._waiting: deque[Subject] = deque()
         self._reached: dict[int, Subject] = {}
         self._number = 0  # of the one that is looked at
@@ -255,7 +259,7 @@ class _Survey:
     # Values.
 
     def _count(self, datum: Datum) -> None:
-        if _does_not_count(datum.value):
+        if _does_not_count(datum.value) or f"{datum.home}{datum.name}" in self._ignored:
             return
         self._count_package(datum.value)
         label = self._label(f"{datum.home}{datum.name}", datum.value)
