@@ -819,6 +819,101 @@ def test_the_default_of_an_ignored_parameter_is_ignored(run: Run) -> None:
     ) == ["1 1"]
 
 
+def test_arguments_of_partials_and_of_bound_methods(run: Run) -> None:
+    assert run(
+        """
+        import functools
+        from snapshot.memo import memoize
+
+        def f(a, b, c=3):
+            return a, b, c
+
+        five = memoize(functools.partial(f, c=5))
+        print(five(1, 2), five(1, 2, c=5), five(1, 2, c=3), five.hits)
+        part = functools.partial
+        one, two = (memoize(each) for each in (functools.update_wrapper(part(f, 1), f), part(f, 2)))
+        print(one(2), one(b=2), one(2, c=3), one.hits, two(2), two.hits)
+
+        class C:
+            def f(self, x, y=2):
+                return self.n, x, y
+
+            def state(self):
+                return self.n
+
+        c = C()
+        c.n = 1
+        bound = memoize(c.f)
+        print(bound(1), bound(x=1), bound(1, 2), bound.hits)
+        c.n = 2
+        print(bound(1), bound.hits)
+
+        for state in (c.state, functools.partial(lambda x: x, 5)):
+            memoize(extra_function_state=state)(f)(1, 7)
+        """
+    ) == [
+        "(1, 2, 5) (1, 2, 5) (1, 2, 3) 1",
+        "(1, 2, 3) (1, 2, 3) (1, 2, 3) 2 (2, 2, 3) 0",
+        "(1, 1, 2) (1, 1, 2) (1, 1, 2) 2",
+        "(2, 1, 2) 2",
+    ]
+
+
+def test_a_decorator_that_has_parameters_of_its_own(run: Run) -> None:
+    assert run(
+        """
+        import functools
+        from snapshot.memo import memoize
+
+        def f(x, y=2):
+            return x, y
+
+        @memoize()
+        @functools.wraps(f)
+        def ten(x, y=10):
+            return f(x, y)
+
+        @memoize(name="swapped")
+        @functools.wraps(f)
+        def swapped(y, x):
+            return f(x, y)
+
+        @memoize(name="passed")
+        @functools.wraps(f)
+        def passed(x, *args, **kwargs):
+            return f(x, *args, **kwargs)
+
+        print(ten(1), ten(1, 2))
+        print(swapped(1, 2), swapped(x=1, y=2))
+        print(passed(1), passed(1, 2), passed(x=1, y=2), passed.hits)
+        """
+    ) == ["(1, 10) (1, 2)", "(2, 1) (1, 2)", "(1, 2) (1, 2) (1, 2) 2"]
+
+
+def test_a_decorator_that_changes_the_arguments_is_told(run: Run) -> None:
+    assert run(
+        """
+        import functools
+        from snapshot.memo import memoize
+
+        def with_one(function):
+            @functools.wraps(function)
+            def wrapper(*args):
+                return function(1, *args)
+
+            return wrapper
+
+        @memoize()
+        @with_one
+        def f(one, x):
+            return one, x
+
+        print(f(2), f(2), f.hits)
+        """,
+        told="memoize the function under the decorator that changes them",
+    ) == ["(1, 2) (1, 2) 0"]
+
+
 def test_what_cannot_be_kept_leaves_no_older_result(run: Run) -> None:
     assert run(
         """

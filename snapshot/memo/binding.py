@@ -3,12 +3,15 @@ the same call."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
 from types import FunctionType
 from typing import Any
 
 from snapshot.errors import UsageError
-from snapshot.store.functions import parameters, underlying
+from snapshot.store.functions import parameters
+
+_DECORATORS = 100  # of one function; that many are a circle
 
 
 class Parameters:
@@ -20,12 +23,12 @@ class Parameters:
 
     def __init__(self, function: Callable[..., Any], ignored: Collection[str]) -> None:
         """Raises `UsageError` for a name that is no parameter, and where there is no signature."""
-        plain = underlying(function)
+        plain = _same_parameters(function)
         self._function = plain if plain is not None else function
         self._bind = self._bind_plain if plain is not None else self._bind_any
         if plain is not None:
             known = parameters(plain.__code__)
-            self._first = (*known.positional_only, *known.positional)
+            self._first = _first(plain)
             self._only = len(known.positional_only)
             self._varargs, self._keywords, self._varkw = (
                 known.varargs,
@@ -51,7 +54,9 @@ class Parameters:
         import inspect  # only for what is no function of Python's
 
         try:
-            self._signature = inspect.signature(function)
+            # `update_wrapper` has a partial function say that it wraps the whole one.
+            wraps = not isinstance(function, functools.partial)
+            self._signature = inspect.signature(function, follow_wrapped=wraps)
         except (TypeError, ValueError):
             raise UsageError(
                 f"{_named(function)} does not say what arguments it takes: memoize a function of "
@@ -121,6 +126,38 @@ class Parameters:
         if self._varkw is not None:
             values[self._varkw] = _in_order(values[self._varkw])
         return tuple(values.values())
+
+
+def _same_parameters(function: Any) -> FunctionType | None:
+    """The function under decorators that leave its parameters as they are: `functools.partial`, and
+    a method's object, take some of them away."""
+    for _ in range(_DECORATORS):
+        names = getattr(function, "__dict__", {})
+        if "__signature__" in names:
+            return None
+        if "__wrapped__" not in names or not _passes_on(function, names["__wrapped__"]):
+            break
+        function = names["__wrapped__"]
+    return function if type(function) is FunctionType else None
+
+
+def _passes_on(wrapper: Any, wrapped: Any) -> bool:
+    """Whether a wrapper, as far as its parameters tell, gives its arguments to what it wraps."""
+    if type(wrapper) is not FunctionType:
+        return not isinstance(wrapper, functools.partial)
+    own, inner = (_first(each) for each in (wrapper, wrapped))
+    return (
+        parameters(wrapper.__code__).varargs is not None
+        and not (wrapper.__defaults__ or wrapper.__kwdefaults__)
+        and own == inner[: len(own)]
+    )
+
+
+def _first(function: Any) -> tuple[str, ...]:
+    if type(function) is not FunctionType:
+        return ()
+    known = parameters(function.__code__)
+    return (*known.positional_only, *known.positional)
 
 
 def _in_order(keywords: dict[str, Any]) -> dict[str, Any]:

@@ -29,9 +29,13 @@ class MemoizedCoroutine(Memoized[_P, _R]):
             self._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
 
     async def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:  # type: ignore[override]
-        values = None if self._mode == "off" else self._parameters.bound(args, kwargs)
-        if values is None:
+        if self._mode == "off":
             return await self._called(args, kwargs)  # type: ignore[no-any-return]
+        values = self._parameters.bound(args, kwargs)
+        if values is None:
+            result = await self._called(args, kwargs)  # which says what is wrong
+            self._say_that_it_does_not_fit()
+            return result  # type: ignore[no-any-return]
         key = self._key(values)
         again = self._mode != "refresh"
         if again and (found := self._group.find(key)) is not None:

@@ -126,7 +126,9 @@ class Memoized(Generic[_P, _R]):
         else:
             bound = self._parameters.bound(args, kwargs)
             if bound is None:
-                return self._function(*args, **kwargs)  # which says what is wrong
+                result = self._run(*args, **kwargs)  # which says what is wrong
+                self._say_that_it_does_not_fit()
+                return result
             values = bound
         key = self._key(values)
         if self._mode != "refresh":
@@ -144,6 +146,13 @@ class Memoized(Generic[_P, _R]):
             with Run(self, key, values) as run:
                 run.result = self._run(*args, **kwargs)
             return run.result  # type: ignore[no-any-return]
+
+    def _say_that_it_does_not_fit(self) -> None:
+        self._group.warn(
+            f"{self.name} was called with other arguments than it says that it takes, "
+            f"{', '.join(self._parameters.names) or 'none'}: the result is not kept; memoize the "
+            "function under the decorator that changes them"
+        )
 
     @contextlib.contextmanager
     def _turn(self, key: bytes) -> Iterator[None]:
@@ -546,9 +555,7 @@ def _with_one(
         known = Parameters(extra, ())
     except UsageError:
         return extra
-    bound = underlying(extra)
-    given = 1 if bound is not None and bound is not extra and hasattr(extra, "__self__") else 0
-    return extra if len(known.names) <= given else functools.partial(extra, function)
+    return functools.partial(extra, function) if known.names else extra
 
 
 def _named(name: str, value: object) -> None:
