@@ -1178,6 +1178,7 @@ def test_a_run_that_is_recorded_too_stores_its_result_once(run: Run, tmp_path: P
     [
         ("memoize(property(f))", "memoize the function, and make a property of that"),
         ("memoize(memoize(f))", "is memoized already"),
+        ("record(memoize(f))", "put @record below what was made of f"),
         ("memoize(int)", "is no function: memoize one"),
         ("memoize(3)", "3 is no function: memoize one"),
         ("memoize(g)", "is a generator function, which gives something that can be read once"),
@@ -1215,6 +1216,7 @@ def test_what_means_nothing_is_said(
         f"""
         from snapshot.errors import SnapshotError
         from snapshot.memo import MemoizedGroup, memoize
+        from snapshot.replay import record
 
         def f(x): pass
         def g(): yield

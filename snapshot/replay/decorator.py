@@ -15,6 +15,7 @@ from snapshot.replay.recorder import Recorder
 from snapshot.replay.surroundings import without_recorder
 from snapshot.replay.yields import Yields
 from snapshot.store.events import Outcome
+from snapshot.store.functions import underlying
 
 _T = TypeVar("_T")
 
@@ -94,9 +95,11 @@ def _decorated(fn: Any, recorder: Recorder, options: Options) -> Any:
         )
         return property(get, set_, delete, fn.__doc__)
     if not isinstance(fn, types.FunctionType):
-        raise UsageError(
-            f"record({fn!r}): give a function that is written in Python, a method or a property"
-        )
+        inner = underlying(fn)
+        advice = "give a function that is written in Python, a method or a property"
+        if inner is not None:
+            advice = f"put @record below what was made of {inner.__qualname__}, which it can record"
+        raise UsageError(f"record({fn!r}): {advice}")
     if without_recorder(fn) is not fn:
         raise UsageError(f"record({fn.__qualname__}): it is recorded already")
     return _wrapped(fn, recorder, options)
