@@ -238,6 +238,44 @@ def test_none_is_kept_and_exceptions_are_when_asked_for(run: Run) -> None:
     ]
 
 
+def test_what_decides_wrongly_costs_a_warning(run: Run) -> None:
+    assert run(
+        """
+        import json, types, warnings
+        from snapshot.memo import memoize
+
+        warnings.simplefilter("always")
+
+        @memoize(keep_if=lambda result: 1 / 0)
+        def f():
+            return 1
+
+        @memoize(pickler=types.SimpleNamespace(dumps=json.dumps, loads=json.loads))
+        def g():
+            return 2
+
+        @memoize(keep_exceptions=BaseException)
+        def h():
+            raise KeyboardInterrupt
+
+        with warnings.catch_warnings(record=True) as told:
+            print(f(), g(), f.would_hit(), g.would_hit())
+        for each in told:
+            print(each.message)
+        for _ in range(2):
+            try:
+                h()
+            except KeyboardInterrupt:
+                print(h.misses, h.would_hit())
+        """
+    ) == [
+        "1 2 False False",
+        "keep_if= of __main__:f raised ZeroDivisionError('division by zero'): nothing is kept",
+        "the result of __main__:g cannot be kept: its pickler makes str, and not bytes",
+        *["0 False"] * 2,
+    ]
+
+
 def test_what_a_caller_does_to_a_result_is_its_own_affair(run: Run) -> None:
     assert (
         run(

@@ -18,6 +18,8 @@ from snapshot.store import Store
 from snapshot.store.place import Place, place
 from snapshot.store.results import Results
 
+_PATIENCE = 5.0  # seconds to wait for others that write: whoever calls a function can do without
+
 
 class Backend:
     """One store.
@@ -35,7 +37,7 @@ class Backend:
     def store(self) -> Store:
         """Opened, and made, when it is first needed. Raises `StoreError`."""
         if self._store is None:
-            self._store = Store(self.place, create=True)
+            self._store = Store(self.place, create=True, patience=_PATIENCE)
             ops.tell("index_read", name=str(self.place))
         return self._store
 

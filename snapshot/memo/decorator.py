@@ -99,8 +99,8 @@ def memoize(
     ttl: seconds that a result is used for; None, the default, is for ever.
     stale: seconds after that in which it is used still, while a fork computes it anew.
     keep_if: called with a result; whether to keep it.
-    keep_exceptions: those that are kept, too, and raised again at a hit; none by default. A
-        result of None is kept as any other is.
+    keep_exceptions: those that are kept, too, and raised again at a hit; none by default, and
+        nothing that is no `Exception`: a Ctrl-C is not kept. A result of None is kept as any other.
     fork: run the function in a disposable fork (`fork_call`), so that it leaves nothing behind in
         this process.
     use_obj_store, use_metadata_size, verbose: as those of `MemoizedGroup`, for this function,

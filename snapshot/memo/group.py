@@ -292,7 +292,10 @@ class MemoizedGroup:
     def _packed(self, name: str, value: object) -> Packed:
         try:
             if self.pickler is not None:
-                return Packed.of(value, self.pickler.dumps(value))
+                data = self.pickler.dumps(value)
+                if not isinstance(data, bytes):
+                    raise TypeError(f"its pickler makes {type(data).__name__}, and not bytes")
+                return Packed.of(value, data)
             return Packed.of(value, *pickling.dump(value))
         except MemoryError:
             raise StoreError(f"there is no memory to pickle a result of {name}") from None

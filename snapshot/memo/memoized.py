@@ -235,7 +235,8 @@ class Memoized(Generic[_P, _R]):
         except NotPicklable as error:
             group.warn(f"a result of {self.name} cannot be loaded: {error}; it is computed anew")
             return False, None
-        group.use(key)
+        if self._mode != "read-only":
+            group.use(key)
         self.hits += 1
         self.saved += found.cost
         self._tell("hit", key, values)
@@ -421,7 +422,7 @@ class Run:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None:
             self.done(self.result)
-        elif isinstance(error, self._memoized._keep_exceptions):
+        elif isinstance(error, Exception) and isinstance(error, self._memoized._keep_exceptions):
             self.done(error, raised=True)
 
     def done(self, result: object, *, raised: bool = False) -> None:
@@ -433,7 +434,7 @@ class Run:
         self._say_what_changed_around()
         if not memoized._may_keep:
             return
-        if not raised and memoized._keep_if is not None and not memoized._keep_if(result):
+        if not raised and not self._is_wanted(result):
             return
         self._group.keep(
             memoized.name,
@@ -446,6 +447,13 @@ class Run:
             raised=raised,
             **memoized._options,
         )
+
+    def _is_wanted(self, result: object) -> bool:
+        try:
+            return self._memoized._keep_if is None or bool(self._memoized._keep_if(result))
+        except Exception as error:
+            self._group.warn(f"keep_if= of {self._memoized.name} raised {error!r}: nothing is kept")
+            return False
 
     def _say_what_changed(self) -> None:
         if all(type(each) in _CONSTANT for each in self._values):

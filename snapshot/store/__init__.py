@@ -25,6 +25,8 @@ from snapshot.store.postgres import Postgres
 from snapshot.store.results import Results
 from snapshot.store.spool import Spool, sweep
 
+PATIENCE = 60.0  # seconds
+
 
 class Store:
     """An open store.
@@ -41,14 +43,17 @@ class Store:
         *,
         create: bool = False,
         trust: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
         """Open the store at `where`; see `place.place` for the default.
 
         create: make it where there is none. trust: load its values, whoever may have written them.
+        patience: seconds to wait for others that write.
 
         Raises `NoStore`, `StoreTooNew`, `UsageError`, `StoreError`.
         """
         self.place = where if isinstance(where, Place) else place(where)
+        self._patience = patience
         self._database = self._open(create=create)
         self._trust = trust
         self._suspect = self._who_else_may_write()  # before it is opened, which changes its files
@@ -70,7 +75,7 @@ class Store:
 
     def _open(self, *, create: bool) -> Database:
         if self.place.url is not None:
-            return Postgres(self.place)
+            return Postgres(self.place, self._patience)
         if not self.place.path.is_absolute():
             raise StoreError(
                 f"there is no working directory to find {self.place} from: it was deleted; go to "
@@ -84,7 +89,7 @@ class Store:
                 sqlite.make(self.place.path)
             except OSError as error:
                 raise StoreError(f"cannot make {self.place}: {error.strerror}") from None
-        return sqlite.Sqlite(self.place.path)
+        return sqlite.Sqlite(self.place.path, self._patience)
 
     def _make_files(self) -> Files:
         if self.place.objects is not None:

@@ -31,13 +31,14 @@ class Refused(StoreError):
 class Database(abc.ABC):
     """One database, from any thread, and after a fork too.
 
-    name: as it is told to people. words: what the schema's types, and no limit, are called here.
+    name: as it is told to people. patience: seconds to wait for others that write. words: what the
+    schema's types, and no limit, are called here.
     """
 
     words: ClassVar[dict[str, str]]
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, patience: float) -> None:
+        self.name, self._patience = name, patience
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._connection: Any = None

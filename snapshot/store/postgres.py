@@ -13,7 +13,6 @@ from snapshot.store.place import Place, quotes_secrets
 _SCHEMA = "snapshot"
 _LOCK = 0x536E6170  # of those that make or change the tables, see pg_advisory_xact_lock
 _ANSWERS = 10  # seconds in which a server answers, unless the URL says otherwise
-_PATIENCE = 60  # seconds to wait for others that write
 _ENCODINGS = ("UTF8", "SQL_ASCII")  # in which every text can be stored
 
 
@@ -26,14 +25,14 @@ class Postgres(Database):
         "all": "ALL",
     }
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, patience: float) -> None:
         try:
             import psycopg
         except ImportError:
             raise UsageError(
                 f"{place}: a PostgreSQL store needs psycopg: pip install 'snapshot[postgres]'"
             ) from None
-        super().__init__(str(place))
+        super().__init__(str(place), patience)
         self._url = place.url
         self._psycopg = psycopg
 
@@ -43,7 +42,7 @@ class Postgres(Database):
         if not ("connect_timeout" in url or os.environ.get("PGCONNECT_TIMEOUT")):
             more["connect_timeout"] = _ANSWERS
         connection = self._psycopg.connect(url, autocommit=True, **more)
-        connection.execute(f"SET search_path = {_SCHEMA}; SET lock_timeout = '{_PATIENCE}s'")
+        connection.execute(f"SET search_path = {_SCHEMA}; SET lock_timeout = '{self._patience}s'")
         return connection
 
     def _leave(self, connection: Any) -> None:
@@ -60,7 +59,7 @@ class Postgres(Database):
             self._connection = None  # the next transaction makes another one
         errors = self._psycopg.errors
         if isinstance(error, errors.LockNotAvailable):
-            return Busy(f"{self.name} is locked by another process for {_PATIENCE} s now")
+            return Busy(f"{self.name} is locked by another process for {self._patience:.0f} s now")
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         odd = isinstance(error, errors.ProgrammingError) or quotes_secrets(self._url or "")
         if connecting and odd:  # what libpq says may quote it

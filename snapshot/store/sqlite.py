@@ -17,7 +17,6 @@ from snapshot.errors import DamagedStore, StoreError
 from snapshot.store.database import Busy, Database, Refused
 
 _APPLICATION = 0x536E6170  # what SQLite calls the application's id: "Snap"
-_PATIENCE = 60.0  # seconds to wait for others that write
 _DAMAGED = ("not a database", "malformed", "no such table", "no such column", "decode to UTF-8")
 _STEP = 0.01
 _SOON = 2.0  # seconds that a fork waits for a transaction of another thread's
@@ -32,8 +31,8 @@ class Sqlite(Database):
 
     words: ClassVar = {"id": "INTEGER PRIMARY KEY", "bytes": "BLOB", "all": "-1"}
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
+    def __init__(self, path: Path, patience: float) -> None:
+        super().__init__(str(path), patience)
         self._path = path
         self._spoiled = self._held = False
         _databases.add(self)
@@ -71,13 +70,13 @@ class Sqlite(Database):
         connection = sqlite3.connect(
             f"file:{quote(os.fsencode(self._path))}?{options}",
             uri=True,
-            timeout=_PATIENCE,
+            timeout=self._patience,
             isolation_level=None,
             check_same_thread=False,
         )
         try:
             if writes:
-                _log_ahead(connection)
+                _log_ahead(connection, self._patience)
                 connection.execute("PRAGMA synchronous = NORMAL")
         except (sqlite3.Error, UnicodeDecodeError):
             connection.close()
@@ -94,7 +93,7 @@ class Sqlite(Database):
             return None
         text = str(error)
         if "locked" in text:
-            return Busy(f"{self.name} is locked by another process for {_PATIENCE:.0f} s now")
+            return Busy(f"{self.name} is locked by another process for {self._patience:.0f} s now")
         if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
             return Refused(f"{self.name}: {text}")
         if any(each in text for each in _DAMAGED):
@@ -113,7 +112,7 @@ class Sqlite(Database):
         try:
             self.rows("BEGIN IMMEDIATE")
         finally:
-            self.rows(f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}")
+            self.rows(f"PRAGMA busy_timeout = {self._patience * 1000:.0f}")
 
     def lock(self, *, exclusive: bool, wait: bool = True) -> None:
         """Whoever writes is alone."""
@@ -164,9 +163,9 @@ def _after_fork(*, in_child: bool) -> None:
         each.after_fork(in_child=in_child)
 
 
-def _log_ahead(connection: sqlite3.Connection) -> None:
+def _log_ahead(connection: sqlite3.Connection, patience: float) -> None:
     """Have a write-ahead log. Where others begin one just now, SQLite does not wait by itself."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
