@@ -160,6 +160,40 @@ OTHER: Edits = {
         "A = 1\ndef f(x):\n try: return A\n except NameError: return B",
         "B = 1\ndef f(x):\n try: return A\n except NameError: return B",
     ),
+    "an attribute that is None and hides an inherited one": (
+        "class B: a = 1\nclass C(B): a = None\ndef f(x): return C.a",
+        "class B: a = 1\nclass C(B): pass\ndef f(x): return C.a",
+    ),
+    "the end of a long regular expression of a class": (
+        "import re\nclass C: a = re.compile('b|' * 150 + 'c')\ndef f(x): return C.a.match(x)",
+        "import re\nclass C: a = re.compile('b|' * 150 + 'd')\ndef f(x): return C.a.match(x)",
+    ),
+    "the first function that a method is dispatched to": (
+        "import functools\nclass C:\n @functools.singledispatchmethod\n def a(self, x): pass\n"
+        " @a.register\n def _(self, x: int): return 1\n"
+        " @a.register\n def _(self, x: str): return 3\ndef f(x): return C().a(x)",
+        "import functools\nclass C:\n @functools.singledispatchmethod\n def a(self, x): pass\n"
+        " @a.register\n def _(self, x: int): return 2\n"
+        " @a.register\n def _(self, x: str): return 3\ndef f(x): return C().a(x)",
+    ),
+    "a property of a class of one's own": (
+        "class P(property):\n def __get__(self, *a): return 1\n"
+        "class C: a = P(len)\ndef f(x): return C().a",
+        "class P(property):\n def __get__(self, *a): return 2\n"
+        "class C: a = P(len)\ndef f(x): return C().a",
+    ),
+    "what such a property holds": (
+        "class P(property): pass\nclass C: a = P(len)\nC.a.b = 1\ndef f(x): return C.a.b",
+        "class P(property): pass\nclass C: a = P(len)\nC.a.b = 2\ndef f(x): return C.a.b",
+    ),
+    "the class of an instance in a result": (
+        "class A: pass\nC = A\ndef f(x): return C()",
+        "class B: pass\nC = B\ndef f(x): return C()",
+    ),
+    "an attribute of a member of an enumeration": (
+        "import enum\nclass E(enum.Enum): A = 1\nE.A.b = 1\ndef f(x): return E.A.b",
+        "import enum\nclass E(enum.Enum): A = 1\nE.A.b = 2\ndef f(x): return E.A.b",
+    ),
 }
 
 BEFORE_BLACK = r"""

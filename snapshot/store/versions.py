@@ -227,7 +227,8 @@ class Seen:
             return self.refer(wrapped, False)
         if (parts := _parts_of(kind, value)) is not None:
             if of_user(kind.__module__):
-                self.leave(value)
+                parts.append(kind)
+                self._leave_wrapper(kind, value)
             self._leave_owner(value)
             return self._inside(value, kind.__name__, parts, plain)
         if kind in (tuple, list, dict):
@@ -238,14 +239,18 @@ class Seen:
             self.leave(value)
             return ["instance", self._target(kind)]
         self.installed.append(kind)
-        shown = _shown(value) if plain else None
-        if shown is None:
-            self.leave(value)
-        return shown
+        self.leave(value)  # what is shown of it need not be all
+        return _shown(value) if plain else None
 
     def _by_name(self, value: object) -> Form:
         self.installed.append(value)
         return ["named", _named(value)]
+
+    def _leave_wrapper(self, kind: type, value: Any) -> None:
+        if not issubclass(kind, property):
+            self.leave(value)
+        elif state := {n: each for n, each in vars(value).items() if n != "__doc__"}:
+            self.leave(state)
 
     def _leave_owner(self, value: object) -> None:
         """Of a bound method: the instance, of which the version knows the class alone."""
@@ -360,15 +365,19 @@ def _leave_attribute(seen: Seen, function: FunctionType, name: str) -> None:
 
 
 def _of_class(cls: type) -> Seen:
-    seen = Seen(["class"])
+    # Where it is found, as a result that is kept may hold an instance.
+    seen = Seen(["class", _named(cls)])
     seen.form.append([seen.refer(each, False) for each in (type(cls), *cls.__bases__)])
     home = f"{_named(cls)}."
     for name, value in sorted(dict(vars(cls)).items()):
         seen.at(home, name)
-        # One that is None until the only instance is made would count as a change.
-        if name in _INCIDENTAL or value is None:
+        if name in _INCIDENTAL:
             continue
-        if type(value) is not cls:
+        if value is None:
+            # One that is None until the only instance is made would else count as a change.
+            if any(name in vars(base) for base in cls.__mro__[1:]):
+                seen.form.append([name])
+        elif type(value) is not cls:
             seen.add(name, value, plain=True)
         elif not issubclass(cls, enum.Enum):
             seen.leave(value)
@@ -377,6 +386,8 @@ def _of_class(cls: type) -> Seen:
         for name, member in cls._member_map_.items():
             seen.at(home, name)
             seen.add(["member", name], member._value_, plain=True)
+            if given := {n: each for n, each in vars(member).items() if n not in _OF_MEMBER}:
+                seen.leave(given)
     return seen
 
 
@@ -404,6 +415,8 @@ _INCIDENTAL = frozenset(
     }
 )
 
+_OF_MEMBER = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"})
+
 _FUNCTIONS = (FunctionType, MethodType, type)
 _BOUND = frozenset({MethodType, BuiltinFunctionType})
 _BUILTIN = frozenset({BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType})
@@ -420,8 +433,10 @@ def _parts_of(kind: type, value: Any) -> list[object] | None:
         return [value.fget, value.fset, value.fdel]
     if issubclass(kind, functools.partial | functools.partialmethod):
         return [value.func, *value.args, *value.keywords, *value.keywords.values()]
-    if issubclass(kind, functools.cached_property | functools.singledispatchmethod):
+    if issubclass(kind, functools.cached_property):
         return [value.func]
+    if issubclass(kind, functools.singledispatchmethod):
+        return [value.dispatcher]
     wrapped = _attribute(value, "__wrapped__")
     return None if wrapped is None else [wrapped, kind]
 
@@ -471,7 +486,7 @@ def _shown(value: object) -> Form | None:
     if kind.__hash__ in (None, object.__hash__) or kind.__repr__ is object.__repr__:
         return None
     try:
-        text = repr(value)
+        text = repr((value.pattern, value.flags) if kind is re.Pattern else value)
     except Exception:
         return None
     return None if _ADDRESS.search(text) else ["shown", _named(kind), text]
