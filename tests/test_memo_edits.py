@@ -381,3 +381,89 @@ def test_an_edit_that_counts(runs: list[Digests], what: str) -> None:
 @pytest.mark.parametrize("what", SAME)
 def test_an_edit_that_does_not(runs: list[Digests], what: str) -> None:
     assert len({each[NAMES[what]] for each in runs}) == 1
+
+
+# What is x here is the argument of a function.
+THROUGH_ARGUMENTS: Edits = {
+    "what a method imports when it runs": (
+        {
+            "__init__": "class C:\n def m(self):\n  from .a import g\n  return g()\nx = C()",
+            "a": "def g(): return 1",
+        },
+        {
+            "__init__": "class C:\n def m(self):\n  from .a import g\n  return g()\nx = C()",
+            "a": "def g(): return 2",
+        },
+    ),
+    "a value that a method imports when it runs": (
+        {
+            "__init__": "class C:\n def m(self):\n  from . import a\n  return a.B\nx = C()",
+            "a": "B = 1",
+        },
+        {
+            "__init__": "class C:\n def m(self):\n  from . import a\n  return a.B\nx = C()",
+            "a": "B = 2",
+        },
+    ),
+    "what a function imports when it runs": (
+        {"__init__": "def x():\n from .a import g\n return g()", "a": "def g(): return 1"},
+        {"__init__": "def x():\n from .a import g\n return g()", "a": "def g(): return 2"},
+    ),
+    "the version of the package of its class": (
+        {
+            "__init__": "import tiny_more\nx = tiny_more.C()",
+            "site-packages/tiny_more": "class C: pass",
+            "site-packages/tiny_more-1.0.dist-info/METADATA": "",
+        },
+        {
+            "__init__": "import tiny_more\nx = tiny_more.C()",
+            "site-packages/tiny_more": "class C: pass",
+            "site-packages/tiny_more-1.1.dist-info/METADATA": "",
+        },
+    ),
+    "the version of a package that a method uses": (
+        {
+            "__init__": "import tiny_other\nclass C:\n def m(self): return tiny_other.a()\nx = C()",
+            "site-packages/tiny_other": "def a(): pass",
+            "site-packages/tiny_other-1.0.dist-info/METADATA": "",
+        },
+        {
+            "__init__": "import tiny_other\nclass C:\n def m(self): return tiny_other.a()\nx = C()",
+            "site-packages/tiny_other": "def a(): pass",
+            "site-packages/tiny_other-1.1.dist-info/METADATA": "",
+        },
+    ),
+}
+
+ASKING = """
+import sys
+from snapshot.memo import memoize
+sys.path.insert(0, "case/site-packages")
+import case
+
+@memoize(store="results")
+def f(x):
+    return 1
+
+print(f.would_hit(case.x))
+f(case.x)
+assert f.would_hit(case.x)
+"""
+
+
+@pytest.mark.parametrize("what", THROUGH_ARGUMENTS)
+def test_an_edit_that_counts_through_an_argument(tmp_path: Path, what: str) -> None:
+    told = []
+    for number in (0, 0, 1, 0):
+        write(tmp_path / "case", THROUGH_ARGUMENTS[what][number])
+        told.append(
+            run_python(
+                ASKING,
+                directory=tmp_path,
+                env={
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    "PYTHONPATH": os.pathsep.join([".", os.environ.get("PYTHONPATH", "")]),
+                },
+            ).stdout.split()
+        )
+    assert told == [["False"], ["True"], ["False"], ["True"]]

@@ -30,7 +30,7 @@ def canonical(value: object, name: str = "value", *, installed: set[str] | None 
 
     For an instance also the data counts that the methods of its class read from globals, closures
     and the class, as far as it can be written. Of installed classes the name counts: `installed`
-    is given the packages of those that were met.
+    is given the packages of those that were met, and of what their methods and functions reach.
 
     name: what to call the value in a message.
 
@@ -96,7 +96,11 @@ def _written(value: object, name: str, installed: set[str] | None) -> bytes:
         raise _error(f"the {type(value).__name__} at {name}", why) from error
     finally:
         if installed is not None:
+            from snapshot.store.versions import of_user  # which plain data can do without
+
             installed |= writer.installed
+            kinds = {str(kind.__module__) for kind in writer.kinds}
+            installed |= {each.partition(".")[0] for each in kinds if not of_user(each)}
 
 
 def _path(steps: list[str]) -> str:

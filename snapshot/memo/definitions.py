@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from operator import is_
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from snapshot.memo.imports import follow, imported_by, load, modules_of
 from snapshot.memo.writing import Handler, Refusal, Writer, plain, sequence, special
 from snapshot.store.bytecode import code_digest, look_into
-from snapshot.store.versions import Datum, Versions, is_users, look_at, of_user, steps
+from snapshot.store.versions import (
+    Datum,
+    Seen,
+    Versions,
+    is_users,
+    look_at,
+    module_of,
+    of_user,
+    steps,
+)
 
 _OURS = __name__.partition(".")[0]
 _HEAP = 1 << 9  # a flag of a class that may have a namesake
@@ -25,7 +35,9 @@ def _function(writer: Writer, function: FunctionType) -> bytes:
     wrapped = attributes.pop("__wrapped__", None)
     module = str(function.__globals__.get("__name__"))
     if is_users(module, function.__globals__.get("__file__")):
-        form = _Definition(function).form(writer)
+        definition = _Definition(function)
+        writer.installed |= definition.installed
+        form = definition.form(writer)
         return special("function", form, writer.mapping(attributes.items(), ".{}"))
     if wrapped is not None and module.partition(".")[0] == _OURS:
         return special("wrapped", writer.at(".__wrapped__", wrapped))
@@ -77,6 +89,7 @@ def _class(writer: Writer, cls: type) -> bytes:
         if not cls.__flags__ & _HEAP or _is_found(cls):
             return _named(cls)
     definition = writer.once(cls, _definition_of)
+    writer.installed |= definition.installed
     if writer.is_apart:  # the version of the class outside covers this one, as its data does
         return special("class", definition.head)
     return special("class", writer.once(definition, lambda each: each.form_apart(writer)))
@@ -115,20 +128,44 @@ class _Definition:
 
     def __init__(self, subject: FunctionType | type) -> None:
         self.subject = subject
-        self.head = plain((_name_of(subject), Versions().of(subject)))
+        self.installed: set[str] = set()  # packages that it reaches
         self._data: list[Datum] = []
         # What would be another if a version were another: classes, functions, names in modules.
         self._classes: list[tuple[type, list[str], list[Any]]] = []
         self._functions: list[tuple[FunctionType, list[Any]]] = []
         self._names: dict[tuple[int, str], tuple[Mapping[str, Any], Any]] = {}
+        versions, parts = Versions(), list[object]()
         waiting: list[FunctionType | type] = [subject]
         reached = {id(subject)}
         for each in waiting:
             self._watch_class(each) if isinstance(each, type) else self._watch_function(each)
-            seen = look_at(each)
-            self._data += [datum for datum in seen.data if datum.name != _COPYREG]
-            waiting += [target for target in seen.targets if id(target) not in reached]
-            reached |= set(map(id, seen.targets))
+            for seen in (look_at(each), imports := self._imports(each)):
+                self._data += [datum for datum in seen.data if datum.name != _COPYREG]
+                self._count_installed(map(module_of, seen.installed))
+                waiting += [target for target in seen.targets if id(target) not in reached]
+                reached |= set(map(id, seen.targets))
+            if imports.form:
+                parts += imports.form, [versions.of(target) for target in imports.targets]
+        self.head = plain((_name_of(subject), versions.of(subject), repr(parts)))
+
+    def _imports(self, subject: FunctionType | type) -> Seen:
+        """What it imports when it runs."""
+        seen = Seen([])
+        if isinstance(subject, type):
+            return seen
+        for module in modules_of(subject):
+            load(module)
+            self._count_installed([module])
+        for names in imported_by(subject):
+            for space, name, value in (taken := follow(names)):
+                self._names[id(space), name] = space, value
+            if taken:
+                seen.at(f"{names[0]}.", taken[-1][1])
+                seen.add([*names[: len(taken)]], taken[-1][2])
+        return seen
+
+    def _count_installed(self, modules: Iterable[str]) -> None:
+        self.installed |= {each.partition(".")[0] for each in modules if not of_user(each)}
 
     def form(self, writer: Writer) -> bytes:
         """Raises `Refusal`."""
@@ -187,8 +224,9 @@ def _same(now: list[Any], then: list[Any]) -> bool:
 
 def _parts(function: FunctionType) -> list[Any]:
     """What a function may be given anew."""
-    own = (function.__code__, function.__defaults__, function.__kwdefaults__)
-    return [*own, *_cells(function).values()]
+    keywords, attributes = function.__kwdefaults__ or {}, vars(function)
+    own = (function.__code__, function.__defaults__, *keywords.values())
+    return [*own, *_cells(function).values(), *attributes, *attributes.values()]
 
 
 def _cells(function: FunctionType) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from snapshot.memo import ops, report
 from snapshot.memo.binding import Parameters
 from snapshot.memo.canonical import canonical
 from snapshot.memo.group import MemoizedGroup, checked_name
+from snapshot.memo.packages import versions_of_packages
 from snapshot.memo.surroundings import State, Surroundings
 from snapshot.store.functions import key_of, underlying
 from snapshot.store.objects import text_of
@@ -171,7 +172,7 @@ class Memoized(Generic[_P, _R]):
         if state is not known or self._extra or self._group.extra_system_state:
             prefix = self._enter(state)  # another thread may be in another one
         try:
-            return hashlib.sha256(prefix + canonical(values)).digest()[:_KEY]
+            return hashlib.sha256(prefix + _written(values)).digest()[:_KEY]
         except NotKeyable:
             for name, value in zip(self._parameters.names, values, strict=True):
                 _named(name, value)
@@ -248,7 +249,7 @@ class Memoized(Generic[_P, _R]):
 
     def _tell(self, event: str, key: bytes, values: tuple[Any, ...]) -> None:
         if ops.logger() is not None:
-            arguments = hashlib.sha256(canonical(values)).hexdigest()[: 2 * _KEY]
+            arguments = hashlib.sha256(_written(values)).hexdigest()[: 2 * _KEY]
             versions = tuple(
                 each.__cache_ver__() for each in values if hasattr(type(each), "__cache_ver__")
             )
@@ -379,7 +380,7 @@ class Memoized(Generic[_P, _R]):
     def told(self, values: tuple[Any, ...]) -> dict[str, tuple[str, str]]:
         """Of each argument by name: what is shown of it, and its digest."""
         return {
-            name: (text_of(value), hashlib.sha256(canonical(value)).hexdigest())
+            name: (text_of(value), hashlib.sha256(_written(value)).hexdigest())
             for name, value in zip(self._parameters.names, values, strict=True)
         }
 
@@ -564,6 +565,15 @@ def _with_one(
     except UsageError:
         return extra
     return functools.partial(extra, function) if known.names else extra
+
+
+def _written(value: object) -> bytes:
+    """What tells an argument from others, with the versions of the packages that its classes are
+    of. Raises `NotKeyable`."""
+    installed: set[str] = set()
+    written = canonical(value, installed=installed)
+    versions = versions_of_packages(frozenset(installed)) if installed else ()
+    return written + canonical(versions) if versions else written
 
 
 def _named(name: str, value: object) -> None:

@@ -31,6 +31,14 @@ def version_of_package(module: str) -> str | None:
         return _own_word(top)
 
 
+@functools.lru_cache(maxsize=256)
+def versions_of_packages(tops: frozenset[str]) -> tuple[tuple[str, str | None], ...]:
+    """Those of modules that have been imported, of the standard library none: as they were at
+    the first time, since that is what runs."""
+    others = tops - sys.stdlib_module_names - {__name__.partition(".")[0]}
+    return tuple((each, version_of_package(each)) for each in sorted(others))
+
+
 def _folder_of(top: str) -> str | None:
     """The folder of installed packages that a module is in."""
     for place in places_of(top):

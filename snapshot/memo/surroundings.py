@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-import importlib
 import sys
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, Sequence
@@ -18,12 +17,13 @@ from enum import Enum
 from importlib.machinery import EXTENSION_SUFFIXES
 from itertools import chain, count, islice
 from operator import is_
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from snapshot.errors import NotKeyable
 from snapshot.memo.canonical import canonical
-from snapshot.memo.packages import places_of, version_of_package
+from snapshot.memo.imports import follow, imported_by, is_users_top, load, modules_of
+from snapshot.memo.packages import version_of_package
 from snapshot.store.bytecode import look_into
 from snapshot.store.functions import key_of, underlying
 from snapshot.store.versions import (
@@ -32,10 +32,11 @@ from snapshot.store.versions import (
     Step,
     Versions,
     is_module_of_user,
-    is_users,
     look_at,
+    module_of,
     of_user,
     steps,
+    told_by,
 )
 
 Subject = FunctionType | type
@@ -213,7 +214,7 @@ class _Survey:
     def _begin(self) -> bytes:
         """The version of the subject, from which the walk begins."""
         subject = self._subject
-        if isinstance(subject, FunctionType | type) and of_user(_module_of(subject)):
+        if isinstance(subject, FunctionType | type) and of_user(module_of(subject)):
             self._reach([subject])
             return self._versions.of(subject)
         self._follow(subject, "", "the function")
@@ -312,34 +313,35 @@ class _Survey:
                 self._cells.append((cell, cells[name]))
             except ValueError:  # it is empty yet
                 self._settled = False
-        local = look_into(code)
-        for reach in local.reaches:
+        for reach in look_into(code).reaches:
             self._watch_names(function, cells if reach.free else None, reach.names)
-        package = str(function.__globals__.get("__package__") or "")
-        for module in local.modules:
-            self._import(function, _absolute(module, package))
-        for first, *others in local.imported:
-            self._follow_import(function, _absolute(first, package), others)
+        for module in modules_of(function):
+            self._import(function, module)
+        for names in imported_by(function):
+            self._follow_import(function, names)
 
     def _watch_names(
         self, function: FunctionType, own: Mapping[str, Any] | None, names: Sequence[str]
-    ) -> list[Step]:
+    ) -> None:
         """own: where the first name is looked up, if that is not to be watched: not the globals."""
         space: Mapping[str, Any] = function.__globals__ if own is None else own
         taken = list(steps(space, names))
         for step in taken if own is None else taken[1:]:
             self._watch_step(step)
-        rest = names[len(taken) :]
-        last = taken[-1][2] if taken else None
         if taken:
-            self._name_what_is_not_followed(function, last, rest)
+            self._watch_rest(function, taken, names[len(taken) :])
         elif own is None:
-            self._name_builtin(function, rest)
-        if taken and (type(last) is FunctionType or is_module_of_user(last)):
+            self._name_builtin(function, names)
+            self._watch_attribute(space, names)
+
+    def _watch_rest(
+        self, function: FunctionType, taken: Sequence[Step], rest: Sequence[str]
+    ) -> None:
+        """What is read of the last thing that a way led to."""
+        last = taken[-1][2]
+        self._name_what_is_not_followed(function, last, rest)
+        if type(last) is FunctionType or is_module_of_user(last):
             self._watch_attribute(vars(last), rest)
-        elif not taken and own is None:
-            self._watch_attribute(space, rest)
-        return taken
 
     def _watch_step(self, step: Step) -> None:
         self._names[id(step[0]), step[1]] = step
@@ -357,31 +359,27 @@ class _Survey:
     def _import(self, function: FunctionType, name: str) -> None:
         """As the function would, if the module is the user's."""
         top = name.partition(".")[0]
-        if not any(is_users(top, place) for place in places_of(top)):
+        if not is_users_top(top):
             self._count_top(top)
-        elif name not in sys.modules:
-            try:
-                importlib.import_module(name)
-            except Exception as error:
-                told = f"{type(error).__name__}: {error}"
-                self._name(f"{key_of(function)} imports {name}, which cannot be imported: {told}")
+        elif error := load(name):
+            told = f"{type(error).__name__}: {error}"
+            self._name(f"{key_of(function)} imports {name}, which cannot be imported: {told}")
 
-    def _follow_import(self, function: FunctionType, name: str, others: list[str]) -> None:
+    def _follow_import(self, function: FunctionType, names: tuple[str, ...]) -> None:
         """What a function imports when it runs counts as if its module had imported it."""
-        module = sys.modules.get(name)
-        if not is_module_of_user(module):
-            self._name_by_words(function, ".".join([name, *others]))
+        taken = follow(names)
+        if not taken:
+            self._name_by_words(function, ".".join(names))
             return
-        if others and others[0] not in vars(module) and "__path__" in vars(module):
-            self._import(function, f"{name}.{others[0]}")
-        self._names[id(sys.modules), name] = (sys.modules, name, module)
-        _, last, value = self._watch_names(function, {name: module}, [name, *others])[-1]
-        self._follow(value, f"{name}.", last)
+        for step in taken:
+            self._watch_step(step)
+        self._watch_rest(function, taken, names[len(taken) :])
+        self._follow(taken[-1][2], f"{names[0]}.", taken[-1][1])
 
     # What is installed.
 
     def _count_package(self, value: object) -> None:
-        module = _module_of(value)
+        module = module_of(value)
         if of_user(module):
             self._count_compiled(module)
         else:
@@ -436,16 +434,6 @@ _OURS = __name__.partition(".")[0]
 _BUILTINS = frozenset(vars(builtins))  # those of Python, and what `site` adds
 
 
-def _absolute(name: str, package: str) -> str:
-    """The name of a module, also of one that is named from within a package."""
-    bare = name.lstrip(".")
-    above = len(name) - len(bare)
-    if not above:
-        return name
-    base = package.rsplit(".", above - 1)[0]
-    return f"{base}.{bare}" if bare else base
-
-
 def _digest_of_file(file: str) -> str:
     try:
         with open(file, "rb") as stream:
@@ -454,33 +442,12 @@ def _digest_of_file(file: str) -> str:
         return "?"
 
 
-def _module_of(value: Any) -> str:
-    """The name of the module that something is in, or is."""
-    kind = type(value)
-    if issubclass(kind, ModuleType):
-        return str(vars(value).get("__name__"))
-    if kind is FunctionType:  # a wrapper may bear the name of another one
-        return str(value.__globals__.get("__name__"))
-    if kind is BuiltinFunctionType and value.__module__ is None:
-        return type(value.__self__).__module__
-    return _told(value, "__module__") or kind.__module__
-
-
-def _told(value: object, name: str) -> str:
-    """What something says of itself, without what it does to look like another."""
-    try:
-        found = object.__getattribute__(value, name)
-    except Exception:
-        return ""
-    return found if isinstance(found, str) else ""
-
-
 def _dotted(value: object) -> str:
     """What something is called, with its module."""
     if issubclass(type(value), ModuleType):
-        return _module_of(value)
-    own = _told(value, "__qualname__")
-    return _process_wide().get(id(value)) or f"{_module_of(value)}.{own}"
+        return module_of(value)
+    own = told_by(value, "__qualname__")
+    return _process_wide().get(id(value)) or f"{module_of(value)}.{own}"
 
 
 def _process_wide() -> dict[int, str]:
@@ -607,7 +574,7 @@ def _leads_of(value: Any) -> Iterator[Subject]:
     seen = {id(value)}
     for each in waiting:
         subject = each if issubclass(type(each), Subject) else type(each)
-        if of_user(_module_of(subject)):
+        if of_user(module_of(subject)):
             yield subject
         for part in _parts_of(each):
             if len(seen) < _SEARCHED and id(part) not in seen:

@@ -74,13 +74,15 @@ def special(word: str, *parts: bytes) -> bytes:
 class Writer:
     """Writes one value.
 
-    find: says how. installed: the packages whose classes were met. is_apart: whether it writes
+    find: says how. installed: the packages that were met beside those of `kinds`, the classes of
+    what was written. is_apart: whether it writes
     what belongs to a class, whose version covers the classes that it leads to.
     """
 
     def __init__(self, find: Callable[[Any], Handler]) -> None:
         self._find = find
         self.installed: set[str] = set()
+        self.kinds: set[type] = set()
         self.is_apart = False
         self._once: dict[int, tuple[object, Any]] = {}
         self._around: dict[int, int] = {}  # ids of what is being written, and how deep each is
@@ -106,6 +108,7 @@ class Writer:
         outer, self._lowest = self._lowest, _NOWHERE
         self._around[number] = depth
         try:
+            self.kinds.add(type(value))
             written = self._find(value)(self, value)
         finally:
             del self._around[number]
@@ -130,7 +133,7 @@ class Writer:
     def apart(self) -> Writer:
         """Another one, which does not see what is being written here."""
         writer = Writer(self._find)
-        writer.installed = self.installed
+        writer.installed, writer.kinds = self.installed, self.kinds
         writer.is_apart = True
         return writer
 

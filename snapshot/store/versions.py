@@ -486,7 +486,7 @@ def _shown(value: object) -> Form | None:
     if kind.__hash__ in (None, object.__hash__) or kind.__repr__ is object.__repr__:
         return None
     try:
-        text = repr((value.pattern, value.flags) if kind is re.Pattern else value)
+        text = repr((value.pattern, value.flags) if isinstance(value, re.Pattern) else value)
     except Exception:
         return None
     return None if _ADDRESS.search(text) else ["shown", _named(kind), text]
@@ -516,6 +516,27 @@ def of_user(module: object) -> bool:
     """Whether a module of that name is the user's."""
     name = str(module)
     return is_users(name, getattr(sys.modules.get(name), "__file__", None))
+
+
+def module_of(value: Any) -> str:
+    """The name of the module that something is in, or is."""
+    kind = type(value)
+    if issubclass(kind, ModuleType):
+        return str(vars(value).get("__name__"))
+    if kind is FunctionType:  # a wrapper may bear the name of another one
+        return str(value.__globals__.get("__name__"))
+    if kind is BuiltinFunctionType and value.__module__ is None:
+        return type(value.__self__).__module__
+    return told_by(value, "__module__") or kind.__module__
+
+
+def told_by(value: object, name: str) -> str:
+    """What something says of itself, without what it does to look like another."""
+    try:
+        found = object.__getattribute__(value, name)
+    except Exception:
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def _is_installed(module: object) -> bool:
