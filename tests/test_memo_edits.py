@@ -160,6 +160,18 @@ OTHER: Edits = {
         "A = 1\ndef f(x):\n try: return A\n except NameError: return B",
         "B = 1\ndef f(x):\n try: return A\n except NameError: return B",
     ),
+    "an attribute of a function that is read by another one": (
+        "def g(): pass\ng.a = 1\ndef h(k): return k.a\ndef f(x): return h(g)",
+        "def g(): pass\ng.a = 2\ndef h(k): return k.a\ndef f(x): return h(g)",
+    ),
+    "an attribute of a method": (
+        "class C:\n def g(): pass\n g.a = 1\ndef f(x): return C.g.a",
+        "class C:\n def g(): pass\n g.a = 2\ndef f(x): return C.g.a",
+    ),
+    "a function that is an attribute of one": (
+        "def g(x): return g.a(x)\ng.a = lambda x: 1\ndef f(x): return g(x)",
+        "def g(x): return g.a(x)\ng.a = lambda x: 2\ndef f(x): return g(x)",
+    ),
     "an attribute that is None and hides an inherited one": (
         "class B: a = 1\nclass C(B): a = None\ndef f(x): return C.a",
         "class B: a = 1\nclass C(B): pass\ndef f(x): return C.a",

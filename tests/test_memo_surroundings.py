@@ -49,6 +49,7 @@ only = C()
 only.size = 1
 class Pair:
     __slots__ = ("left",)
+Pair.last = 1
 def helper(x, y=1, *, z=2): return x + y + z + helper.extra + helper.later
 helper.extra = 1
 def other(x): return x
@@ -90,6 +91,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     ),
     "an attribute of a helper": ("helper.extra = 2", "helper.extra = 1"),
     "an attribute that a helper gets": ("helper.later = 2", "del helper.later"),
+    "the name of an attribute": ("del Pair.last; Pair.end = 1", "del Pair.end; Pair.last = 1"),
     "a cell": ("change(2)", "change(1)"),
     "what is built in": ("sum = len", "del sum"),
     "a name that is gone": ("kept = RATE; del RATE", "RATE = kept"),

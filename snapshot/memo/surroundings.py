@@ -198,7 +198,7 @@ class _Survey:
             if isinstance(subject, FunctionType):
                 self._watch_function(subject)
             else:
-                self._watch_items(vars(subject).values())
+                self._watch_space(vars(subject))
             self._take(look_at(subject))
         return _Watch(
             self._state(version),
@@ -299,6 +299,12 @@ class _Survey:
     def _watch_items(self, view: Collection[object]) -> None:
         self._items.append((view, tuple(view)))
 
+    def _watch_space(self, space: Mapping[str, object]) -> None:
+        """Names, too: one may take the place of another."""
+        self._watch_items(space.values())
+        if space:
+            self._watch_items(space.keys())
+
     # Functions.
 
     def _watch_function(self, function: FunctionType) -> None:
@@ -306,6 +312,7 @@ class _Survey:
         self._functions.append((function, code, function.__defaults__, keywords))
         if keywords:
             self._watch_items(keywords.values())
+        self._watch_space(vars(function))
         cells: dict[str, object] = {}
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
@@ -340,7 +347,7 @@ class _Survey:
         """What is read of the last thing that a way led to."""
         last = taken[-1][2]
         self._name_what_is_not_followed(function, last, rest)
-        if type(last) is FunctionType or is_module_of_user(last):
+        if is_module_of_user(last):
             self._watch_attribute(vars(last), rest)
 
     def _watch_step(self, step: Step) -> None:
@@ -349,7 +356,7 @@ class _Survey:
             self._count_package(step[2])
 
     def _watch_attribute(self, space: Mapping[str, Any], names: Sequence[str]) -> None:
-        """Of a module or function, whether it is there or may be there later."""
+        """Of a module, whether it is there or may be there later."""
         for name in names[:1]:
             if name in space:
                 self._watch_step((space, name, space[name]))

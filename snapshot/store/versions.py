@@ -319,8 +319,9 @@ def _of_function(function: FunctionType) -> Seen:
         inside = reach.free and len(taken) == 1
         seen.at(f"{key} closure " if inside else f"{space.get('__name__')}.", name)
         seen.add(list(reach.names[: len(taken)]), value)
-        if type(value) is FunctionType and len(taken) < len(reach.names):
-            _leave_attribute(seen, value, reach.names[len(taken)])
+    for name, value in sorted(vars(function).items()):
+        seen.at(f"{key}.", name)
+        seen.add(["attribute", name], value)
     return seen
 
 
@@ -356,12 +357,6 @@ def is_module_of_user(value: object) -> bool:
         return False
     space = vars(value)
     return is_users(str(space.get("__name__")), space.get("__file__"))
-
-
-def _leave_attribute(seen: Seen, function: FunctionType, name: str) -> None:
-    if name in vars(function):
-        seen.at(f"{key_of(function)}.", name)
-        seen.leave(vars(function)[name])
 
 
 def _of_class(cls: type) -> Seen:
