@@ -172,6 +172,40 @@ OTHER: Edits = {
         "def g(x): return g.a(x)\ng.a = lambda x: 1\ndef f(x): return g(x)",
         "def g(x): return g.a(x)\ng.a = lambda x: 2\ndef f(x): return g(x)",
     ),
+    "a function of a module in a list": (
+        {
+            "__init__": "from . import a\nT = [a]\ndef f(x): return [b.g() for b in T]",
+            "a": "def g(): return 1",
+        },
+        {
+            "__init__": "from . import a\nT = [a]\ndef f(x): return [b.g() for b in T]",
+            "a": "def g(): return 2",
+        },
+    ),
+    "a value of a module in an instance": (
+        {
+            "__init__": "from . import a\nclass C: pass\nc = C()\nc.a = a\ndef f(x): return c.a.B",
+            "a": "B = 1",
+        },
+        {
+            "__init__": "from . import a\nclass C: pass\nc = C()\nc.a = a\ndef f(x): return c.a.B",
+            "a": "B = 2",
+        },
+    ),
+    "a module that is handed on": (
+        {
+            "__init__": "from . import a\ndef g(b): return b.g()\ndef f(x): return g(a)",
+            "a": "def g(): return 1",
+        },
+        {
+            "__init__": "from . import a\ndef g(b): return b.g()\ndef f(x): return g(a)",
+            "a": "def g(): return 2",
+        },
+    ),
+    "a module that is a default": (
+        {"__init__": "from . import a\ndef f(x, b=a): return b.g()", "a": "def g(): return 1"},
+        {"__init__": "from . import a\ndef f(x, b=a): return b.g()", "a": "def g(): return 2"},
+    ),
     "an attribute that is None and hides an inherited one": (
         "class B: a = 1\nclass C(B): a = None\ndef f(x): return C.a",
         "class B: a = 1\nclass C(B): pass\ndef f(x): return C.a",
@@ -420,6 +454,10 @@ THROUGH_ARGUMENTS: Edits = {
     "what a function imports when it runs": (
         {"__init__": "def x():\n from .a import g\n return g()", "a": "def g(): return 1"},
         {"__init__": "def x():\n from .a import g\n return g()", "a": "def g(): return 2"},
+    ),
+    "a module that is the argument": (
+        {"__init__": "from . import a as x", "a": "def g(): return 1"},
+        {"__init__": "from . import a as x", "a": "def g(): return 2"},
     ),
     "the version of the package of its class": (
         {

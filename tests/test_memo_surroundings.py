@@ -395,6 +395,23 @@ def test_what_is_redefined_in_a_prompt(python: Callable[..., Result]) -> None:
     assert len({first, plus, two}) == 3
 
 
+def test_memoized_functions_in_a_table_that_they_read(python: Callable[..., Result]) -> None:
+    result = python(
+        """
+        from snapshot.memo import memoize
+        table = {}
+        @memoize(store="results")
+        def odd(n): return n > 0 and table["even"](n - 1)
+        @memoize(store="results")
+        def even(n): return n == 0 or table["odd"](n - 1)
+        table.update(odd=odd, even=even)
+        print(odd(3), odd.misses, even.misses, odd.explain(3).hit)
+        """,
+        env={"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+    )
+    assert result.stdout == "True 2 2 True\n", result
+
+
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(0, 2) | st.text("ab", max_size=1),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=2),

@@ -16,6 +16,7 @@ from snapshot.store.versions import (
     Datum,
     Seen,
     Versions,
+    is_module_of_user,
     is_users,
     look_at,
     module_of,
@@ -25,7 +26,7 @@ from snapshot.store.versions import (
 
 _OURS = __name__.partition(".")[0]
 _HEAP = 1 << 9  # a flag of a class that may have a namesake
-_CLASSES = 256  # of which what was found is kept
+_KEPT = 256  # functions and classes of which what was found is kept
 
 
 def _function(writer: Writer, function: FunctionType) -> bytes:
@@ -35,7 +36,7 @@ def _function(writer: Writer, function: FunctionType) -> bytes:
     wrapped = attributes.pop("__wrapped__", None)
     module = str(function.__globals__.get("__name__"))
     if is_users(module, function.__globals__.get("__file__")):
-        definition = _Definition(function)
+        definition = writer.once(function, _definition_of)
         writer.installed |= definition.installed
         form = definition.form(writer)
         return special("function", form, writer.mapping(attributes.items(), ".{}"))
@@ -70,8 +71,19 @@ def _slot(writer: Writer, descriptor: Any) -> bytes:
     return special("slot", writer.write(descriptor.__objclass__), plain(descriptor.__name__))
 
 
-def _module(_: Writer, module: ModuleType) -> bytes:
-    return special("module", plain(str(vars(module).get("__name__"))))
+def _module(writer: Writer, module: ModuleType) -> bytes:
+    """Of an installed one the name; else also what has a public name in it, as far as that can be
+    written. What is private counts where a function reads it."""
+    space = vars(module)
+    parts = [plain(str(space.get("__name__")))]
+    if not is_module_of_user(module):
+        writer.installed.add(str(space.get("__name__")).partition(".")[0])
+        return special("module", *parts)
+    for name, value in sorted(space.items()):
+        if not name.startswith("_") and not issubclass(type(value), ModuleType):
+            with suppress(Refusal):
+                parts += plain(name), writer.write(value)
+    return special("module", *parts)
 
 
 def _code(_: Writer, code: CodeType) -> bytes:
@@ -114,12 +126,12 @@ DERIVED: dict[str, Handler] = {
 _definitions: dict[int, _Definition] = {}
 
 
-def _definition_of(cls: type) -> _Definition:
-    found = _definitions.get(id(cls))
-    if found is None or found.subject is not cls or not found.holds():
-        if len(_definitions) >= _CLASSES:
+def _definition_of(subject: FunctionType | type) -> _Definition:
+    found = _definitions.get(id(subject))
+    if found is None or found.subject is not subject or not found.holds():
+        if len(_definitions) >= _KEPT:
             _definitions.clear()
-        found = _definitions[id(cls)] = _Definition(cls)
+        found = _definitions[id(subject)] = _Definition(subject)
     return found
 
 

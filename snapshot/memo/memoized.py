@@ -387,8 +387,8 @@ class Memoized(Generic[_P, _R]):
     # What it is.
 
     def __cache_key__(self) -> object:
-        """An argument that is a memoized function counts by what that would do."""
-        return self.name, self._surroundings.state().digest
+        """As a value it counts by what it would do; also where that leads back to the value."""
+        return self.name, self._function
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else Bound(self, instance)

@@ -219,6 +219,8 @@ class Seen:
             return self._target(value) if of_user(value.__module__) else self._by_name(value)
         if issubclass(kind, ModuleType):
             self.installed.append(value)
+            if is_module_of_user(value):
+                self.leave(value)
             return ["module", str(vars(value).get("__name__"))]
         if kind in _BUILTIN:
             self._leave_owner(value)
