@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import importlib
+import json
 import mmap
 import pickle
 import socket
@@ -11,6 +12,7 @@ import struct
 import sys
 import threading
 import types
+import unittest.mock
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -422,6 +424,17 @@ def test_nothing_large_is_loaded_for_plain_data(python: Run) -> None:
     loaded = set(result.stdout.split())
     assert "snapshot.memo.canonical" in loaded, result
     assert not loaded & {"dataclasses", "inspect", "numpy", "snapshot.store.versions"}, result
+
+
+def test_what_was_put_into_a_module_that_a_method_uses() -> None:
+    class Reader:
+        def read(self) -> object:
+            return json.loads("1")
+
+    before = canonical(Reader())
+    with unittest.mock.patch("json.loads", lambda text: text):
+        assert canonical(Reader()) != before
+    assert canonical(Reader()) == before
 
 
 def test_the_packages_of_installed_classes_are_told() -> None:

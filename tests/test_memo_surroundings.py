@@ -8,6 +8,7 @@ import os
 import sys
 import textwrap
 import threading
+import unittest.mock
 from collections.abc import Callable, Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -318,6 +319,25 @@ def test_facts_are_for_people() -> None:
     again = Surroundings(other.f).state().facts()
     assert again["functions"]["work:g"] == facts["functions"]["work:g"]
     assert again["functions"]["work:f"] != facts["functions"]["work:f"]
+
+
+def test_what_was_put_into_an_installed_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import os, json\ndef f(): return os.path.exists('a'), json.dumps(1)\n"
+    surroundings = Surroundings(work(source).f)
+    before = surroundings.state()
+    found = []
+    for number in (1, 2):
+        mine = work(f"def g(x): return {number}", "mine")
+        monkeypatch.setitem(sys.modules, "mine", mine)
+        for name in ("os.path.exists", "json.dumps"):
+            with monkeypatch.context() as patch:
+                patch.setattr(name, mine.g)
+                found.append(surroundings.state().digest)
+    assert len({before.digest, *found}) == 5
+    assert surroundings.state() == before
+    with unittest.mock.patch("json.dumps"):
+        assert surroundings.state().digest != before.digest
+    assert surroundings.state() == before
 
 
 def test_what_is_registered_for_a_type() -> None:

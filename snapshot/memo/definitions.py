@@ -16,6 +16,7 @@ from snapshot.store.versions import (
     Datum,
     Seen,
     Versions,
+    beyond,
     is_module_of_user,
     is_users,
     look_at,
@@ -217,6 +218,8 @@ class _Definition:
             taken = list(steps(cells if reach.free else function.__globals__, reach.names))
             for space, name, value in taken[1:] if reach.free else taken:
                 self._names[id(space), name] = space, value
+            for space, name in beyond(taken[-1][2], reach.names[len(taken) :]) if taken else ():
+                self._names[id(space), name] = space, space.get(name, _MISSING)
             if not (taken or reach.free):
                 name = reach.names[0]
                 self._names[id(function.__globals__), name] = function.__globals__, _MISSING

@@ -31,6 +31,7 @@ from snapshot.store.versions import (
     Seen,
     Step,
     Versions,
+    beyond,
     is_module_of_user,
     look_at,
     module_of,
@@ -347,8 +348,8 @@ class _Survey:
         """What is read of the last thing that a way led to."""
         last = taken[-1][2]
         self._name_what_is_not_followed(function, last, rest)
-        if is_module_of_user(last):
-            self._watch_attribute(vars(last), rest)
+        for space, name in beyond(last, rest):
+            self._watch_attribute(space, [name])
 
     def _watch_step(self, step: Step) -> None:
         self._names[id(step[0]), step[1]] = step

@@ -339,15 +339,39 @@ def _defaults(function: FunctionType) -> Iterator[tuple[str, str, object]]:
 
 def steps(space: Mapping[str, Any], names: Iterable[str]) -> Iterator[Step]:
     """What is looked up, one after the other: where, under which name, and what is there; through
-    modules of the user's, until a name is not there."""
+    modules of the user's, until a name is not there. Through others to what was put there."""
+    others: list[Step] = []
+    installed = False
     for name in names:
         if name not in space:
             return
         value = space[name]
-        yield space, name, value
-        if not is_module_of_user(value):
+        others.append((space, name, value))
+        if not installed or _is_put_there(value):
+            yield from others
+            others.clear()
+        if not issubclass(type(value), ModuleType):
+            return
+        installed = installed or not is_module_of_user(value)
+        space = vars(value)
+
+
+def beyond(value: object, names: Iterable[str]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Where the names are looked up that no step was taken for, as far as modules lead."""
+    for name in names:
+        if not issubclass(type(value), ModuleType):
             return
         space = vars(value)
+        yield space, name
+        value = space.get(name)
+
+
+def _is_put_there(value: object) -> bool:
+    """Whether something in an installed module is the user's, or stands for what was there."""
+    if issubclass(type(value), ModuleType):
+        return False
+    home = module_of(value)
+    return home.startswith("unittest.mock") or (home in sys.modules and of_user(home))
 
 
 Step = tuple[Mapping[str, Any], str, Any]
