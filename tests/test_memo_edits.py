@@ -206,6 +206,11 @@ OTHER: Edits = {
         {"__init__": "from . import a\ndef f(x, b=a): return b.g()", "a": "def g(): return 1"},
         {"__init__": "from . import a\ndef f(x, b=a): return b.g()", "a": "def g(): return 2"},
     ),
+    "whether a class is registered": (
+        "import abc\nclass A(abc.ABC): pass\nclass B: pass\nA.register(B)\n"
+        "def f(x): return isinstance(B(), A)",
+        "import abc\nclass A(abc.ABC): pass\nclass B: pass\ndef f(x): return isinstance(B(), A)",
+    ),
     "an attribute that is None and hides an inherited one": (
         "class B: a = 1\nclass C(B): a = None\ndef f(x): return C.a",
         "class B: a = 1\nclass C(B): pass\ndef f(x): return C.a",

@@ -236,6 +236,10 @@ NAMED = {
     "environ['A']": "uses os.environ: ",
     "os.getenv('A')": "uses os.getenv: ",
     "importlib.import_module(x)": "uses importlib.import_module: ",
+    "x.__doc__": "reads __doc__: documentation does not count",
+    "[y.__subclasses__() for y in x]": "reads __subclasses__: ",
+    "inspect.signature(x)": "uses inspect.signature: annotations do not count",
+    "sys.modules[x]": "uses sys.modules: ",
     "time.time()": "uses time.time: it is another one at each time",
     "now()": "uses time.time: ",
     "datetime.now()": "uses datetime.datetime.now: ",
@@ -252,7 +256,7 @@ NAMED = {
     "generator": "work.generator counts by its type alone: ",
 }
 IMPORTS = """
-import importlib, logging, os, random, threading, time
+import importlib, inspect, logging, os, random, sys, threading, time
 from datetime import datetime
 from os import environ
 from pathlib import Path
@@ -338,6 +342,14 @@ def test_what_was_put_into_an_installed_module(monkeypatch: pytest.MonkeyPatch) 
     with unittest.mock.patch("json.dumps"):
         assert surroundings.state().digest != before.digest
     assert surroundings.state() == before
+
+
+def test_a_class_that_is_registered() -> None:
+    module = work("import abc\nclass A(abc.ABC): pass\ndef f(x): return isinstance(x, A)")
+    surroundings = Surroundings(module.f)
+    before = surroundings.state()
+    module.A.register(int)
+    assert surroundings.state().digest != before.digest
 
 
 def test_what_is_registered_for_a_type() -> None:

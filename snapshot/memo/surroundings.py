@@ -7,6 +7,7 @@ installed packages, and that of Python.
 
 from __future__ import annotations
 
+import abc
 import builtins
 import hashlib
 import sys
@@ -32,6 +33,7 @@ from snapshot.store.versions import (
     Step,
     Versions,
     beyond,
+    is_abstract,
     is_module_of_user,
     look_at,
     module_of,
@@ -130,6 +132,7 @@ class _Watch:
     cells: list[tuple[CellType, object]]
     items: list[tuple[Collection[object], tuple[object, ...]]]
     digested: list[tuple[object, bytes]]
+    registered: object  # None where no abstract class is reached
     settled: bool
 
     def changed(self) -> bool:
@@ -156,6 +159,8 @@ class _Watch:
             for value, digest in self.digested:
                 if _digest_of(value) != digest:
                     return True
+            if self.registered is not None and self.registered != abc.get_cache_token():
+                return True
         except (KeyError, ValueError, RuntimeError, NotKeyable):
             return True  # a name or the content of a cell is gone, a container grew meanwhile
         return not self.settled
@@ -189,6 +194,7 @@ class _Survey:
         self._cells: list[tuple[CellType, object]] = []
         self._items: list[tuple[Collection[object], tuple[object, ...]]] = []
         self._digested: list[tuple[object, bytes]] = []
+        self._registered: object = None
         self._settled = True
 
     def watch(self) -> _Watch:
@@ -200,6 +206,8 @@ class _Survey:
                 self._watch_function(subject)
             else:
                 self._watch_space(vars(subject))
+                if is_abstract(subject):
+                    self._registered = abc.get_cache_token()
             self._take(look_at(subject))
         return _Watch(
             self._state(version),
@@ -209,6 +217,7 @@ class _Survey:
             self._cells,
             self._items,
             self._digested,
+            self._registered,
             self._settled,
         )
 
@@ -321,6 +330,8 @@ class _Survey:
                 self._cells.append((cell, cells[name]))
             except ValueError:  # it is empty yet
                 self._settled = False
+        for word in look_into(code).words:
+            self._name(f"{key_of(function)} reads {word}: {_WORDS[word]}")
         for reach in look_into(code).reaches:
             self._watch_names(function, cells if reach.free else None, reach.names)
         for module in modules_of(function):
@@ -473,11 +484,36 @@ _FILE = "the content of a file does not count"
 _CLOCK = "it is another one at each time"
 _PROCESS = "what the process was started with does not count"
 _OUTSIDE = "what comes from outside does not count"
+_TEXT = "the text of the code does not count"
+_ANNOTATIONS = "annotations do not count"
+_WORDS = {
+    "__doc__": "documentation does not count",
+    "__annotations__": _ANNOTATIONS,
+    "__orig_bases__": "the parameters of classes do not count",
+    "__subclasses__": "the classes that are found by it are not followed",
+    **dict.fromkeys(("co_firstlineno", "f_lineno", "tb_lineno"), _TEXT),
+}
+_TABLES = ("csv", "parquet", "json", "excel", "feather", "hdf", "ipc", "pickle", "sql", "table")
 _UNFOLLOWED = {
+    **dict.fromkeys(
+        (
+            *("inspect.getsource", "inspect.getsourcelines", "inspect.getdoc", "inspect.stack"),
+            *("inspect.currentframe", "sys._getframe", "linecache"),
+        ),
+        _TEXT,
+    ),
+    **dict.fromkeys(
+        (
+            *("typing.get_type_hints", "inspect.signature", "inspect.get_annotations"),
+            *("inspect.getfullargspec", "dataclasses.fields"),
+        ),
+        _ANNOTATIONS,
+    ),
     **dict.fromkeys(
         (
             *("builtins.eval", "builtins.exec", "builtins.compile", "builtins.__import__"),
             *("importlib.import_module", "builtins.globals", "runpy.run_path", "runpy.run_module"),
+            *("sys.modules", "importlib.reload"),
         ),
         _CODE,
     ),
@@ -486,7 +522,10 @@ _UNFOLLOWED = {
             *("builtins.open", "io.open", "_io.open", "os.open", "posix.open", "os.listdir"),
             *("os.scandir", "os.walk", "os.stat", "posix.listdir", "posix.scandir", "posix.stat"),
             *("pathlib.Path", "pathlib._local.Path", "os.path.exists", "genericpath.exists"),
-            *("posixpath.exists", "glob.glob", "glob.iglob", "tempfile"),
+            *("posixpath.exists", "glob.glob", "glob.iglob", "tempfile", "sqlite3.connect"),
+            *("importlib.resources", "pkgutil.get_data", "numpy.load", "numpy.loadtxt"),
+            *("numpy.genfromtxt", "numpy.fromfile", "numpy.memmap", "pandas.io", "polars.io"),
+            *(f"{each}.read_{kind}" for each in ("pandas", "polars") for kind in _TABLES),
         ),
         _FILE,
     ),

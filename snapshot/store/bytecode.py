@@ -52,13 +52,15 @@ class Local:
     """Of one code object: its digest, and what it and those inside it reach, in their order.
 
     modules: those that they import when they run, as `..shop.tax` where they are relative.
-    imported: what they take of these: the name of a module, then attributes.
+    imported: what they take of these: the name of a module, then attributes. words: attributes that
+    they read of anything, and that tell what is no part of the digest.
     """
 
     digest: bytes
     reaches: tuple[Reach, ...]
     modules: tuple[str, ...] = ()
     imported: tuple[tuple[str, ...], ...] = ()
+    words: tuple[str, ...] = ()
 
 
 def code_digest(code: CodeType) -> bytes:
@@ -129,6 +131,12 @@ _STORE = _numbers("STORE_FAST", "STORE_DEREF")
 _LOAD_FAST = _numbers("LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW")
 _LOAD_TWO = _numbers("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW")
 _STORE_AND_LOAD = opcode.opmap.get("STORE_FAST_LOAD_FAST", -1)
+_WORDS = frozenset(
+    {
+        *("__doc__", "__annotations__", "__orig_bases__", "__subclasses__"),
+        *("co_firstlineno", "f_lineno", "tb_lineno"),
+    }
+)
 _STORE_NAME = opcode.opmap["STORE_NAME"]
 _IN_CLASS = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
 
@@ -151,6 +159,7 @@ def _read(code: CodeType) -> Local:
     variables = _variables(code)
     form: list[Form] = []
     reaches: dict[Reach, None] = {}
+    words: dict[str, None] = {}
     latest: Reach | None = None
     for position, (op, arg, _) in enumerate(instructions):
         if position in dropped:
@@ -162,6 +171,8 @@ def _read(code: CodeType) -> Local:
             below = _BELOW.get(op, 0)
             name = names[arg >> below]
             form += (op, name, arg & ((1 << below) - 1))
+            if op in _ATTRIBUTES and name in _WORDS:
+                words[name] = None
             if op in _GLOBALS:
                 reach = Reach(False, (name,))
             elif op in _ATTRIBUTES and latest is not None:
@@ -171,6 +182,7 @@ def _read(code: CodeType) -> Local:
             form += (op, form_of(constant))
             if type(constant) is CodeType:
                 reaches.update(_through(code, constant))
+                words.update(dict.fromkeys(look_into(constant).words))
         elif op in _JUMPS:
             after = instructions[position + 1][2] if position + 1 < len(instructions) else len(raw)
             form += (op, places[after + (-2 * arg if op in _BACKWARD else 2 * arg)])
@@ -186,7 +198,8 @@ def _read(code: CodeType) -> Local:
         [_handler(places, *each) for each in _handlers(code.co_exceptiontable)],
     ]
     imports = _imports_of(code, instructions)
-    return Local(hashlib.sha256(repr(whole).encode()).digest(), tuple(reaches), *imports)
+    digest = hashlib.sha256(repr(whole).encode()).digest()
+    return Local(digest, tuple(reaches), *imports, tuple(words))
 
 
 def _instructions(raw: bytes) -> Iterator[_Instruction]:

@@ -5,6 +5,7 @@ A version holds for one minor version of CPython: the next one compiles the same
 
 from __future__ import annotations
 
+import abc
 import enum
 import functools
 import hashlib
@@ -402,6 +403,8 @@ def _of_class(cls: type) -> Seen:
             seen.add(name, value, plain=True)
         elif not issubclass(cls, enum.Enum):
             seen.leave(value)
+    if registered := _registered(cls):
+        seen.form.append(["registered", *[seen.refer(each, False) for each in registered]])
     _leave_declarations(seen, cls)
     if issubclass(cls, enum.Enum):
         for name, member in cls._member_map_.items():
@@ -410,6 +413,19 @@ def _of_class(cls: type) -> Seen:
             if given := {n: each for n, each in vars(member).items() if n not in _OF_MEMBER}:
                 seen.leave(given)
     return seen
+
+
+def is_abstract(cls: type) -> bool:
+    """Whether others may be registered as if they were derived from it."""
+    return "_abc_impl" in vars(cls)
+
+
+def _registered(cls: type) -> list[type]:
+    dump: Any = getattr(abc, "_get_dump", None)
+    if not is_abstract(cls) or dump is None:
+        return []
+    found = (reference() for reference in dump(cls)[0])
+    return sorted((each for each in found if each is not None), key=_named)
 
 
 def _leave_declarations(seen: Seen, cls: type) -> None:
