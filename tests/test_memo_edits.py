@@ -288,7 +288,19 @@ def f(x):
     return t
 """
 
+ATTRS = """
+try:
+    from attrs import frozen
+except ImportError:
+    from dataclasses import dataclass as frozen
+@frozen
+class C:
+    a: int = 1
+def f(x): return C()
+"""
+
 SAME: Edits = {
+    "the seed of hashes, which attrs writes into its code": (ATTRS, ATTRS),
     "comments": (
         "A = 1\ndef g(x): return A\ndef f(x):\n return g(x)",
         "# one\nA = 1  # two\ndef g(x): return A  # three\ndef f(x):\n # four\n return g(x)",
