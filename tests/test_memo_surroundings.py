@@ -48,7 +48,16 @@ class C(Base):
     def both(self): return self.low() + self.high()
 only = C()
 only.size = 1
-class Pair:
+class Meta(type): pass
+class Other(type): pass
+class Plain: pass
+class Spare: pass
+class Kind(enum.Enum): A = 1
+Kind.A.size = 1
+class Property(property): pass
+C.own = Property(len)
+C.own.size = 1
+class Pair(Plain, metaclass=Meta):
     __slots__ = ("left",)
 Pair.last = 1
 def helper(x, y=1, *, z=2): return x + y + z + helper.extra + helper.later
@@ -62,7 +71,7 @@ def make(a):
     return inner, change
 inner, change = make(1)
 def f(x):
-    return helper(x), RATE, TABLE, NESTED, C(), only, inner(), sum(x), Pair
+    return helper(x), RATE, TABLE, NESTED, C(), only, inner(), sum(x), Pair, Kind
 """
 
 CHANGES: dict[str, tuple[str, str]] = {
@@ -95,6 +104,10 @@ CHANGES: dict[str, tuple[str, str]] = {
     "the name of an attribute": ("del Pair.last; Pair.end = 1", "del Pair.end; Pair.last = 1"),
     "a cell": ("change(2)", "change(1)"),
     "what is built in": ("sum = len", "del sum"),
+    "the bases of a class": ("Pair.__bases__ = (Spare,)", "Pair.__bases__ = (Plain,)"),
+    "the class of a class": ("Pair.__class__ = Other", "Pair.__class__ = Meta"),
+    "an attribute of a member": ("Kind.A.size = 2", "Kind.A.size = 1"),
+    "what a property holds": ("C.own.size = 2", "C.own.size = 1"),
     "a name that is gone": ("kept = RATE; del RATE", "RATE = kept"),
 }
 

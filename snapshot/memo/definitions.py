@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ from snapshot.store.versions import (
     Seen,
     Versions,
     beyond,
+    is_abstract,
     is_module_of_user,
     is_users,
     look_at,
@@ -143,6 +145,7 @@ class _Definition:
         self.subject = subject
         self.installed: set[str] = set()  # packages that it reaches
         self._data: list[Datum] = []
+        self._registered: object = None  # how often, where an abstract class is reached
         # What would be another if a version were another: classes, functions, names in modules.
         self._classes: list[tuple[type, list[str], list[Any]]] = []
         self._functions: list[tuple[FunctionType, list[Any]]] = []
@@ -204,12 +207,18 @@ class _Definition:
                 space.get(name, _MISSING) is value
                 for (_, name), (space, value) in self._names.items()
             )
-            and all(_are(vars(cls), names, values) for cls, names, values in self._classes)
+            and self._registered in (None, abc.get_cache_token())
+            and all(
+                [*vars(cls)] == names and _same(_parts_of_class(cls), parts)
+                for cls, names, parts in self._classes
+            )
             and all(_same(_parts(function), parts) for function, parts in self._functions)
         )
 
     def _watch_class(self, cls: type) -> None:
-        self._classes.append((cls, [*vars(cls)], [*vars(cls).values()]))
+        self._classes.append((cls, [*vars(cls)], _parts_of_class(cls)))
+        if is_abstract(cls):
+            self._registered = abc.get_cache_token()
 
     def _watch_function(self, function: FunctionType) -> None:
         self._functions.append((function, _parts(function)))
@@ -229,12 +238,12 @@ _MISSING = object()
 _COPYREG = "__slotnames__"  # kept in a class from the first time that an instance is pickled on
 
 
-def _are(space: Mapping[str, Any], names: list[str], values: list[Any]) -> bool:
-    return [*space] == names and all(map(is_, space.values(), values))
-
-
 def _same(now: list[Any], then: list[Any]) -> bool:
     return len(now) == len(then) and all(map(is_, now, then))
+
+
+def _parts_of_class(cls: type) -> list[Any]:
+    return [*vars(cls).values(), type(cls), cls.__mro__]
 
 
 def _parts(function: FunctionType) -> list[Any]:

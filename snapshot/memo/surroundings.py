@@ -127,6 +127,7 @@ class _Watch:
 
     state: State
     functions: list[tuple[FunctionType, CodeType, object, object]]
+    classes: list[tuple[type, type, tuple[type, ...]]]
     names: list[Step]
     absent: list[tuple[KeysView[str], tuple[str, ...]]]
     cells: list[tuple[CellType, object]]
@@ -143,6 +144,9 @@ class _Watch:
                     or function.__defaults__ is not defaults
                     or function.__kwdefaults__ is not keywords
                 ):
+                    return True
+            for cls, kind, order in self.classes:
+                if type(cls) is not kind or cls.__mro__ is not order:
                     return True
             for space, name, value in self.names:
                 if space[name] is not value:
@@ -189,6 +193,7 @@ class _Survey:
         self._packages: dict[str, str] = {}
         self._unfollowed: dict[str, None] = {}
         self._functions: list[tuple[FunctionType, CodeType, object, object]] = []
+        self._classes: list[tuple[type, type, tuple[type, ...]]] = []
         self._names: dict[tuple[int, str], Step] = {}
         self._absent: dict[int, tuple[KeysView[str], dict[str, None]]] = {}
         self._cells: list[tuple[CellType, object]] = []
@@ -205,13 +210,18 @@ class _Survey:
             if isinstance(subject, FunctionType):
                 self._watch_function(subject)
             else:
+                self._classes.append((subject, type(subject), subject.__mro__))
                 self._watch_space(vars(subject))
+                if issubclass(subject, Enum):
+                    for member in subject.__members__.values():
+                        self._watch_space(vars(member))
                 if is_abstract(subject):
                     self._registered = abc.get_cache_token()
             self._take(look_at(subject))
         return _Watch(
             self._state(version),
             self._functions,
+            self._classes,
             list(self._names.values()),
             [(keys, tuple(names)) for keys, names in self._absent.values()],
             self._cells,

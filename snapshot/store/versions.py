@@ -252,8 +252,8 @@ class Seen:
     def _leave_wrapper(self, kind: type, value: Any) -> None:
         if not issubclass(kind, property):
             self.leave(value)
-        elif state := {n: each for n, each in vars(value).items() if n != "__doc__"}:
-            self.leave(state)
+        elif not vars(value).keys() <= {"__doc__"}:
+            self.leave(vars(value))
 
     def _leave_owner(self, value: object) -> None:
         """Of a bound method: the instance, of which the version knows the class alone."""
