@@ -211,6 +211,32 @@ OTHER: Edits = {
         "def f(x): return isinstance(B(), A)",
         "import abc\nclass A(abc.ABC): pass\nclass B: pass\ndef f(x): return isinstance(B(), A)",
     ),
+    "one of two modules that a variable may have": (
+        {
+            "__init__": "def f(x):\n if x:\n  from . import a\n if not x:\n"
+            "  from . import b as a\n return a.g()",
+            "a": "def g(): return 1",
+            "b": "",
+        },
+        {
+            "__init__": "def f(x):\n if x:\n  from . import a\n if not x:\n"
+            "  from . import b as a\n return a.g()",
+            "a": "def g(): return 2",
+            "b": "",
+        },
+    ),
+    "a module that is imported below its use": (
+        {
+            "__init__": "def f(x):\n a = None\n for _ in 1, 2:\n  if a: return a.g()\n"
+            "  from . import a",
+            "a": "def g(): return 1",
+        },
+        {
+            "__init__": "def f(x):\n a = None\n for _ in 1, 2:\n  if a: return a.g()\n"
+            "  from . import a",
+            "a": "def g(): return 2",
+        },
+    ),
     "an attribute that is None and hides an inherited one": (
         "class B: a = 1\nclass C(B): a = None\ndef f(x): return C.a",
         "class B: a = 1\nclass C(B): pass\ndef f(x): return C.a",

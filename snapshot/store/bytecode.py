@@ -264,6 +264,7 @@ def _imports_of(
     modules: dict[str, None] = {}
     taken: dict[tuple[str, ...], None] = {}
     held: dict[str, tuple[str, ...]] = {}
+    early: set[str] = set()  # variables that were read before they had a module
     base: tuple[str, ...] = ()
     latest: tuple[str, ...] = ()
     members = False
@@ -288,7 +289,12 @@ def _imports_of(
         elif op not in _BETWEEN:
             stored, loaded = _moves(op, arg)
             if stored is not None and latest:
-                held[variables[stored]] = latest
+                name = variables[stored]
+                before = held.get(name, latest)
+                if name in early or latest[: len(before)] != before:
+                    # What is read of it is not known to be of which: all of both may be.
+                    taken[before] = taken[latest] = None
+                held[name] = latest
             if latest and (stored is None or instructions[position - 1][0] in _ATTRIBUTES):
                 taken[latest] = None
             latest = ()
@@ -298,6 +304,8 @@ def _imports_of(
                 # The cell itself, for a function inside, is loaded as if it were a variable.
                 in_cell = op not in _FREE and variables[each] in code.co_cellvars
                 latest = () if in_cell else held.get(variables[each], ())
+                if not latest:
+                    early.add(variables[each])
     return tuple(modules), tuple(taken)
 
 
