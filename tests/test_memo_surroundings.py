@@ -20,7 +20,7 @@ import pytest
 from hypothesis import strategies as st
 
 from snapshot.memo.packages import version_of_package
-from snapshot.memo.surroundings import PYTHON, Surroundings
+from snapshot.memo.surroundings import PYTHON, State, Surroundings
 from snapshot.store.versions import version_of
 from tests.processes import Result
 
@@ -206,6 +206,27 @@ def test_a_value_that_pretends_to_be_another() -> None:
     )
     (sentence,) = Surroundings(module.f).state().unfollowed
     assert sentence.startswith("work.p counts by its type alone: ")
+
+
+def test_what_is_beside_a_lock_counts() -> None:
+    def state(url: str) -> State:
+        return Surroundings(
+            work(
+                f"""
+                import threading
+                class Service:
+                    def __init__(self, url): self.url, self.lock = url, threading.Lock()
+                s = Service({url!r})
+                def f(): return s.url
+                """
+            ).f
+        ).state()
+
+    first, again, other = map(state, ("a", "a", "b"))
+    assert first.digest == again.digest != other.digest
+    (sentence,) = first.unfollowed
+    assert sentence.startswith("work.s counts in part by its type alone: ")
+    assert "the lock at work.s.lock" in sentence
 
 
 def test_anything_that_can_be_called() -> None:

@@ -18,7 +18,13 @@ _STEPS = 20  # of a way that are told at its beginning, and at its end
 _DO = "name the parameter in ignore=, or give its class a __cache_key__"
 
 
-def canonical(value: object, name: str = "value", *, installed: set[str] | None = None) -> bytes:
+def canonical(
+    value: object,
+    name: str = "value",
+    *,
+    installed: set[str] | None = None,
+    left_out: list[str] | None = None,
+) -> bytes:
     """Bytes that are the same for equal values, in each process, and differ for any others.
 
     Equal are values of one type and one content: numbers by their bits, containers by their items
@@ -32,7 +38,8 @@ def canonical(value: object, name: str = "value", *, installed: set[str] | None 
     and the class, as far as it can be written. Of installed classes the name counts: `installed`
     is given the packages of those that were met, and of what their methods and functions reach.
 
-    name: what to call the value in a message.
+    name: what to call the value in a message. left_out: of what means nothing in another process
+    the type counts, and it is named there; by default it is refused.
 
     Raises `NotKeyable`, which names the way to what means nothing in another process.
     """
@@ -41,8 +48,10 @@ def canonical(value: object, name: str = "value", *, installed: set[str] | None 
             if type(each) not in ATOMS:
                 break
         else:
-            return _plain_or_none(value) or _written(value, name, installed)
-    return (_is_plain(value) and _plain_or_none(value)) or _written(value, name, installed)
+            return _plain_or_none(value) or _written(value, name, installed, left_out)
+    return (_is_plain(value) and _plain_or_none(value)) or _written(
+        value, name, installed, left_out
+    )
 
 
 def _plain_or_none(value: Any) -> bytes | None:
@@ -80,8 +89,11 @@ def _is_plain(value: object) -> bool:
     return False
 
 
-def _written(value: object, name: str, installed: set[str] | None) -> bytes:
+def _written(
+    value: object, name: str, installed: set[str] | None, left_out: list[str] | None
+) -> bytes:
     writer = Writer(_handler)
+    writer.left_out = left_out
     try:
         return writer.write(value)
     except Refusal as refusal:

@@ -171,7 +171,9 @@ class _Watch:
 
 
 def _digest_of(value: object, name: str = "", installed: set[str] | None = None) -> bytes:
-    return hashlib.sha256(canonical(value, name=name, installed=installed)).digest()
+    """Of what means nothing in another process, wherever it is in a value, the type counts."""
+    written = canonical(value, name=name, installed=installed, left_out=[])
+    return hashlib.sha256(written).digest()
 
 
 class _Survey:
@@ -299,10 +301,12 @@ class _Survey:
     def _digest(self, label: str, value: object) -> bytes:
         installed: set[str] = set()
         try:
-            digest = _digest_of(value, label, installed)
+            canonical(value, name=label)
         except NotKeyable as error:
-            self._name(f"{label} counts by its type alone: {error}")
-            return hashlib.sha256(_name_of(type(value)).encode()).digest()
+            self._name(f"{label} counts {'in part ' * bool(error.path)}by its type alone: {error}")
+            if not error.path:
+                return hashlib.sha256(_name_of(type(value)).encode()).digest()
+        digest = _digest_of(value, label, installed)
         for top in installed:
             self._count_top(top)
         if not _is_fixed(value):

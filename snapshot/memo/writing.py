@@ -84,6 +84,7 @@ class Writer:
         self.installed: set[str] = set()
         self.kinds: set[type] = set()
         self.is_apart = False
+        self.left_out: list[str] | None = None
         self._once: dict[int, tuple[object, Any]] = {}
         self._around: dict[int, int] = {}  # ids of what is being written, and how deep each is
         self._lowest = _NOWHERE  # of these: the outermost that was referred to
@@ -110,6 +111,13 @@ class Writer:
         try:
             self.kinds.add(type(value))
             written = self._find(value)(self, value)
+        except Refusal as refusal:
+            if self.left_out is None or refusal.steps:
+                raise
+            self.left_out.append(refusal.what)
+            written = special(
+                "left out", plain(f"{type(value).__module__}.{type(value).__qualname__}")
+            )
         finally:
             del self._around[number]
         if len(written) > _LONGEST:
