@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from snapshot.errors import DamagedSpool, NoStore, NotTrusted, StoreError
-from snapshot.store import events, sqlite
+from snapshot.store import events, heat, sqlite
 from snapshot.store.calls import Calls, Writer
 from snapshot.store.database import Database
 from snapshot.store.files import Files, Folder, Remote
@@ -32,7 +32,7 @@ class Store:
     """An open store.
 
     place: where it is. objects: the values in it. calls: the calls. results: those that memo
-    keeps. trusted: whether values may be loaded.
+    keeps. heat: which functions ran. trusted: whether values may be loaded.
 
     It may be used from any thread, and in a fork of the process that has opened it.
     """
@@ -61,8 +61,10 @@ class Store:
         self.objects = Objects(self._database, self._files, self._may_load)
         self.calls = Calls(self._database, self.objects)
         self.results = Results(self._database, self.objects, self._may_load)
+        self.heat = heat.Heat(self._database)
         self._intake = Intake(self._database, self.spools)
         self.folds(events.KIND, self.calls.fold)
+        self.folds(heat.KIND, self.heat.fold)
         self._spool = self._make_spool()
         self._identity = self._identify()
         self.undone: list[str] = []  # by the last `delete` or `vacuum`, in lines

@@ -160,6 +160,47 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX results_worth ON results (state, worth)",
         "CREATE INDEX results_object ON results (object) WHERE object IS NOT NULL",
     ),
+    (
+        # What heat knows. A deployment keeps the sums of its processes apart from others.
+        """CREATE TABLE heat_deployments (
+            id {id},
+            application TEXT NOT NULL,
+            name TEXT NOT NULL,
+            UNIQUE (application, name)
+        )""",
+        # The functions that a traced process has found in the source. archived: when they were
+        # found to be gone, in seconds since 1970.
+        """CREATE TABLE heat_functions (
+            application TEXT NOT NULL,
+            key TEXT NOT NULL,
+            path TEXT NOT NULL,
+            line INTEGER NOT NULL,
+            archived DOUBLE PRECISION,
+            PRIMARY KEY (application, key)
+        )""",
+        # A function as it was when it ran. text: a digest of its source.
+        """CREATE TABLE heat_versions (
+            id {id},
+            deployment BIGINT NOT NULL,
+            key TEXT NOT NULL,
+            digest {bytes} NOT NULL,
+            line INTEGER NOT NULL,
+            python TEXT NOT NULL,
+            path TEXT NOT NULL,
+            text TEXT NOT NULL,
+            UNIQUE (deployment, key, digest, line, python)
+        )""",
+        # How often it ran on a day, counted from 1970. mode: how that was counted.
+        """CREATE TABLE heat_hits (
+            version BIGINT NOT NULL,
+            day INTEGER NOT NULL,
+            mode INTEGER NOT NULL,
+            hits BIGINT NOT NULL,
+            first DOUBLE PRECISION NOT NULL,
+            last DOUBLE PRECISION NOT NULL,
+            PRIMARY KEY (version, day, mode)
+        )""",
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -1,0 +1,216 @@
+"""Hooks: Python tells of each call of a function, and the calls are counted by code object.
+
+A code object is asked for once whether it is counted. From Python 3.12 on `sys.monitoring` tells,
+under a tool id of its own, beside debuggers, coverage and profilers. Where no more is wanted than
+that a function was called, it is told of its first call alone, until `again`; what is not counted
+costs nothing either. Python 3.11 tells a profile function, of each call, and of those of C
+functions: that is as cheap as a trace function, and leaves coverage and debuggers alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import opcode
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
+from typing import Any
+
+_OURS = "snapshot.heat"
+_TOOLS = (4, 3, 5)  # 0, 1 and 2 are those of debuggers, coverage and profilers
+_UNUSED = 2  # references to a code object that nobody else has
+
+Calls = Iterator[int]  # each `next` is one more
+
+
+class Counter:
+    """The calls of one code object.
+
+    what: what was said of it when it was admitted. number: for whoever asks to keep one.
+    """
+
+    __slots__ = ("_taken", "calls", "code", "number", "what")
+
+    def __init__(self, code: CodeType, what: Any) -> None:
+        self.code, self.what = code, what
+        self.number: int | None = None
+        self.calls: Calls = itertools.count()
+        self._taken = 0
+
+    def take(self) -> int:
+        """How many there were since this was asked last."""
+        now = next(self.calls)
+        count, self._taken = now - self._taken, now + 1  # our own `next` is no call
+        return count
+
+
+class _Counting:
+    """What both kinds of hooks share.
+
+    admit: what is to be kept of a code object that is called for the first time, in its first
+    frame; None if its calls are not counted. every: whether each call is of interest.
+    """
+
+    def __init__(self, admit: Callable[[FrameType], Any], *, every: bool) -> None:
+        self._admit = admit
+        self._every = every
+        self._calls: dict[int, Calls] = {}  # by the id of a code object, which a counter holds
+        self._counters: dict[int, Counter] = {}
+
+    def counters(self) -> list[Counter]:
+        """Those of all functions that were called."""
+        return list(self._counters.values())
+
+    def forget_unused(self) -> None:
+        """Let go of code that nobody can call any more: programs that make code make it anew."""
+        for each in list(self._counters.values()):
+            if sys.getrefcount(each.code) <= _UNUSED:
+                self._calls.pop(id(each.code), None)
+                self._counters.pop(id(each.code), None)
+
+    def restart(self) -> None:
+        """Begin anew: with each next call code is asked for again, and nothing was counted."""
+        self._calls.clear()
+        self._counters.clear()
+        self.again()
+
+    def again(self) -> None:
+        """Tell of a next call of each function that was told of already."""
+
+    def _add(
+        self, code: CodeType, what: Any, through: Callable[[Calls], Calls] | None = None
+    ) -> None:
+        """The first call. through: what the hook counts the others through."""
+        counter = self._counters.setdefault(id(code), Counter(code, what))
+        self._calls[id(code)] = through(counter.calls) if through else counter.calls
+        next(counter.calls)
+
+
+if sys.version_info >= (3, 12):
+    _M = sys.monitoring
+    _START = _M.events.PY_START
+
+    class Counting(_Counting):
+        """By `sys.monitoring`; that a generator goes on is no event that it asks for."""
+
+        def start(self) -> str | None:
+            """Begin; why that cannot be, if so."""
+            for tool in _TOOLS:
+                if _M.get_tool(tool) is None:
+                    break
+            else:
+                holders = ", ".join(f"{each} by {_M.get_tool(each)}" for each in _TOOLS)
+                return f"no tool id of sys.monitoring is free: {holders}"
+            self._tool = tool
+            _M.use_tool_id(tool, _OURS)
+            _M.register_callback(tool, _START, self._hook())
+            _M.set_events(tool, _START)
+            return None
+
+        def stop(self) -> None:
+            """End it."""
+            _M.set_events(self._tool, 0)
+            _M.register_callback(self._tool, _START, None)
+            _M.free_tool_id(self._tool)
+
+        def again(self) -> None:
+            """Other tools, too, are told again of what they had disabled: it is for all of them."""
+            if not self._every:
+                _M.restart_events()
+
+        def _hook(self) -> Callable[[CodeType, int], Any]:
+            calls, first, disable = self._calls, self._first, _M.DISABLE
+
+            # Two functions, since of one of them each call is counted: `next` is one step, which no
+            # other thread comes between.
+            def each(
+                code: CodeType, _: int, calls: dict[int, Calls] = calls, id: Any = id
+            ) -> object:
+                try:
+                    next(calls[id(code)])
+                except KeyError:
+                    return first(sys._getframe(1))
+                return None
+
+            def once(code: CodeType, _: int) -> object:
+                try:
+                    next(calls[id(code)])
+                except KeyError:
+                    first(sys._getframe(1))
+                return disable
+
+            return each if self._every else once
+
+        def _first(self, frame: FrameType) -> object:
+            what = self._admit(frame)
+            if what is None:
+                return _M.DISABLE
+            self._add(frame.f_code, what)
+            return None
+
+else:
+    _RESUME = opcode.opmap["RESUME"]
+    _GENERATORS = 0x20 | 0x80 | 0x200  # flags of a code object: generator, coroutine, both
+
+    class Counting(_Counting):
+        """By `sys.setprofile`: this thread, and those that it starts.
+
+        What takes the place of the profile function, as cProfile does, ends it in that thread.
+        """
+
+        def start(self) -> str | None:
+            """Begin; why that cannot be, if so."""
+            if (other := sys.getprofile()) is not None:
+                return f"another profile function, {other!r}, is there already"
+            self._function = self._hook()
+            threading.setprofile(self._function)
+            sys.setprofile(self._function)
+            return None
+
+        def stop(self) -> None:
+            """End it."""
+            if sys.getprofile() is self._function:
+                sys.setprofile(None)
+            if threading.getprofile() is self._function:
+                threading.setprofile(None)
+
+        def _hook(self) -> Callable[[FrameType, str, Any], None]:
+            calls, first = self._calls, self._first
+
+            def hook(frame: FrameType, event: str, _: Any, id: Any = id) -> None:
+                if event == "call":
+                    try:
+                        next(calls[id(frame.f_code)])
+                    except KeyError:
+                        first(frame)
+
+            return hook
+
+        def _first(self, frame: FrameType) -> None:
+            code, what = frame.f_code, self._admit(frame)
+            if what is None or not code.co_flags & _GENERATORS:
+                self._add(code, what)
+            elif _begins(frame):  # else it was begun before, and the next one is asked for
+                self._add(code, what, _Beginnings)
+
+        def counters(self) -> list[Counter]:
+            """Also code that is not counted has one, so that it is asked for once."""
+            return [each for each in super().counters() if each.what is not None]
+
+    class _Beginnings:
+        """The calls of a generator: that it goes on is told as a call, too."""
+
+        def __init__(self, calls: Calls) -> None:
+            self._calls = calls
+
+        def __iter__(self) -> _Beginnings:
+            return self
+
+        def __next__(self) -> int:
+            """From the hook, whose caller it is."""
+            return next(self._calls) if _begins(sys._getframe(2)) else 0
+
+    def _begins(frame: FrameType) -> bool:
+        last, code = frame.f_lasti, frame.f_code.co_code
+        return code[last] == _RESUME and code[last + 1] == 0
