@@ -30,6 +30,7 @@ COMMANDS = (
         "delete",
         "doctor",
         "export",
+        "heat",
         "import",
         "jupyter",
         "memo",

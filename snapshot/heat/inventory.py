@@ -36,7 +36,7 @@ from snapshot.heat.rootmarker import RootMarker, find
 from snapshot.heat.writing import home, replace
 
 _CACHE = "inventory.json"
-_FORMAT = [1, *sys.version_info[:2]]
+_FORMAT = [2, *sys.version_info[:2]]
 _INLINED = sys.version_info >= (3, 12)  # comprehensions, but generators
 
 # By their names, called by a framework.
@@ -103,15 +103,15 @@ class Inventory:
     """The functions of an application.
 
     marker: its root marker. functions: those that are not ignored. ignored: those that are.
-    classes: the keys of its classes. skipped: files that could not be read. modules: the names of
-    the modules by the paths of their files.
+    classes: of each class, by its key, its bases by their full names. skipped: files that could not
+    be read. modules: the names of the modules by the paths of their files.
     """
 
     def __init__(
         self,
         marker: RootMarker,
         functions: list[Function],
-        classes: set[str],
+        classes: dict[str, tuple[str, ...]],
         skipped: list[Skipped],
         modules: dict[str, str],
     ) -> None:
@@ -210,7 +210,13 @@ def functions_in(
         fresh[path] = _file(marker.root / path, known.get(path))
     if fresh != known:
         _write_cache(marker.root, fresh)
-    return _inventory(marker, fresh)
+    try:
+        return _inventory(marker, fresh)
+    except (TypeError, ValueError):  # what was kept is damaged
+        if not known:
+            raise
+        clear_cache(marker.root)
+        return functions_in(marker, cached=False, progress=progress)
 
 
 def clear_cache(root: Path) -> bool:
@@ -247,14 +253,14 @@ def _above(root: Path) -> tuple[str, ...]:
 
 def _inventory(marker: RootMarker, files: dict[str, Any]) -> Inventory:
     functions: list[Function] = []
-    classes: set[str] = set()
+    classes: dict[str, tuple[str, ...]] = {}
     skipped: list[Skipped] = []
     modules: dict[str, str] = {}
     for path, (_, problem, own_classes, own) in files.items():
         module = modules[path] = module_of(marker.root, path)
         if problem:
             skipped.append(Skipped(path, problem))
-        classes.update(f"{module}:{each}" for each in own_classes)
+        classes.update((f"{module}:{name}", tuple(bases)) for name, bases in own_classes)
         functions.extend(Function(f"{module}:{qualname}", path, *rest) for qualname, *rest in own)
     return Inventory(marker, functions, classes, skipped, modules)
 
@@ -313,7 +319,8 @@ class _Walk:
 
     def __init__(self, data: bytes) -> None:
         self.functions: list[list[Any]] = []
-        self.classes: list[str] = []
+        self.classes: list[tuple[str, list[str]]] = []
+        self._imported: dict[str, str] = {}
         # As Python counts lines; a form feed ends none.
         self._lines = re.split(rb"\r\n|\r|\n", data.removeprefix(b"\xef\xbb\xbf"))
         self._lambdas = [number for number, line in enumerate(self._lines, 1) if b"lambda" in line]
@@ -342,6 +349,8 @@ class _Walk:
                 self._function(node, prefix, within, top)
             elif isinstance(node, ast.ClassDef):
                 self._class(node, prefix, within, top)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                self._import(node)
             elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
                 for name, value in ast.iter_fields(node):
                     if isinstance(value, list) and value and isinstance(value[0], _STATEMENTS):
@@ -373,8 +382,22 @@ class _Walk:
     def _class(self, node: ast.ClassDef, prefix: str, within: str, top: frozenset[str]) -> None:
         self._expression([*node.decorator_list, *node.bases, *node.keywords], prefix)
         qualname = node.name if node.name in top else prefix + node.name
-        self.classes.append(qualname)
+        self.classes.append((qualname, [self._full_name(each) for each in node.bases]))
         self._block(node.body, f"{qualname}.", "class", _globals(node.body))
+
+    def _full_name(self, base: ast.expr) -> str:
+        """With the module that a name was imported from, as far as that is told here."""
+        named = base.value if isinstance(base, ast.Subscript) else base
+        first, dot, rest = ast.unparse(named).partition(".")
+        return self._imported.get(first, first) + dot + rest
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        for each in node.names:
+            if isinstance(node, ast.ImportFrom):
+                whole = f"{'.' * node.level}{node.module or ''}.{each.name}"
+                self._imported[each.asname or each.name] = whole
+            elif each.asname:
+                self._imported[each.asname] = each.name
 
     def _expression(self, value: object, prefix: str) -> None:
         """Collect the lambdas in an expression, or in several; most have none."""

@@ -1,0 +1,472 @@
+"""References: where the text of an application, its tests included, leads to its functions.
+
+They are found by names, and rather too many than too few: `x.get` may be any method `get`. A plain
+name is followed to the scope that binds it, and through imports, also those under another name, of
+`*`, and from modules that only pass it on.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import importlib
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from snapshot.heat.inventory import Function, Inventory, module_of, parsed
+
+ALL = "__all__"
+IMPORT = "import"
+
+_WORDS = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
+_SETTINGS = ("pyproject.toml", "setup.cfg", "setup.py")
+_LOCALS = "<locals>"
+_SHORTEST = 3  # letters of the beginning of a name that is put together when the program runs
+
+
+class Reference(NamedTuple):
+    """A place that leads to a function.
+
+    path: of its file, from the root. kind: what it is, in a word or some. name: the one that is
+    written there.
+    """
+
+    path: str
+    line: int
+    kind: str
+    name: str = ""
+
+
+class _Import(NamedTuple):
+    """`from module import name as local`, in a scope; name may be `*`."""
+
+    module: str
+    name: str
+    local: str
+    scope: str
+    line: int
+
+
+class _Mention(NamedTuple):
+    """A name in a text: kind is name, attribute, string, the beginning of a name, or `__all__`.
+
+    scope: the one that binds a plain name. through: what an attribute is asked of: "self" for self,
+    cls and super(), "foreign" for what the application does not have, else "".
+    """
+
+    name: str
+    line: int
+    kind: str
+    scope: str = ""
+    through: str = ""
+
+
+@dataclass(slots=True)
+class _File:
+    path: str
+    module: str
+    imports: list[_Import] = field(default_factory=list)
+    mentions: list[_Mention] = field(default_factory=list)
+
+
+def references_to(
+    inventory: Inventory,
+    functions: Sequence[Function],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[Function, list[Reference]]:
+    """All references to each of some functions, imports included, in the order of their places.
+
+    What stands in one of these functions itself does not count. A file that does not parse has
+    none.
+    """
+    search = _Search(inventory, functions)
+    search.read(progress)
+    return {each: search.of(each) for each in functions}
+
+
+class _Search:
+    """The files that have the names of some functions, and what they say."""
+
+    def __init__(self, inventory: Inventory, functions: Sequence[Function]) -> None:
+        self._inventory = inventory
+        self._names = {each.name for each in functions if each.kind != "lambda"}
+        self._files: list[_File] = []
+        self._spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for each in functions:
+            first = min(each.first_line, each.line)
+            self._spans[each.path].append((first, each.end_line))
+        self._families = _Families(inventory)
+        self._settings = _settings(inventory)
+
+    def read(self, progress: Callable[[int, int], None] | None) -> None:
+        """Look into all files; again where imports give a function another name."""
+        names = self._names
+        more = names
+        while more:
+            self._read(names, progress)
+            imported = [each for file in self._files for each in file.imports]
+            more = {each.local for each in imported if each.name in names} - names
+            names = names | more
+
+    def _read(self, names: set[str], progress: Callable[[int, int], None] | None) -> None:
+        root = self._inventory.root
+        paths = self._inventory.marker.sources()
+        own = {each.partition("/")[0].removesuffix(".py") for each in paths}
+        own |= {each.partition(".")[0] for each in self._inventory.modules.values()}
+        beginnings = {
+            name[: place + 1]
+            for name in names
+            for place, letter in enumerate(name)
+            if letter == "_" and place + 1 >= _SHORTEST
+        }
+        wanted = {each.encode() for each in names | beginnings}
+        self._files = []
+        for number, path in enumerate(paths):
+            if progress is not None:
+                progress(number, len(paths))
+            with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError):
+                data = (root / path).read_bytes()
+                if not wanted.isdisjoint(_WORDS.findall(data)):
+                    file = _File(path, module_of(root, path))
+                    _Reader(file, names, own).read(parsed(data))
+                    self._files.append(file)
+
+    def of(self, function: Function) -> list[Reference]:
+        """All references to a function."""
+        if function.kind == "lambda":
+            return []
+        found = {*self._settings(function), *self._families.references(function)}
+        found.update(self._in_texts(function))
+        here = Reference(function.path, function.line, "", function.name)
+        why = [*([function.reached] if function.reached else []), *self._families.why(function)]
+        outside = [each for each in found if not self._inside(each)]
+        return sorted([*outside, *(here._replace(kind=each) for each in why)])
+
+    def _inside(self, reference: Reference) -> bool:
+        """Whether it stands in one of the functions, and goes with it."""
+        spans = self._spans.get(reference.path, ())
+        return any(first <= reference.line <= last for first, last in spans)
+
+    def _in_texts(self, function: Function) -> Iterator[Reference]:
+        parent = function.qualname.rpartition(".")[0]
+        places, visible, imports = self._spread(function, parent)
+        yield from imports
+        names = {name for _, name in places} or {function.name}
+        dotted = {
+            f"{module}{mark}{name}" for module, name in places or set() for mark in (".", ":")
+        }
+        if parent and not parent.endswith(_LOCALS):
+            whole = f"{function.module}.{function.qualname}"
+            dotted |= {whole, function.key, function.qualname}
+        in_function = parent.endswith(_LOCALS)
+        for file in self._files:
+            for each in file.mentions:
+                if each.kind == "name":
+                    led = (file.path, each.scope, each.name) in visible
+                elif each.kind == ALL:
+                    led = (file.path, "", each.name) in visible
+                elif in_function or each.through == "foreign":
+                    led = False
+                elif each.kind == "attribute":
+                    led = each.name in names and bool(parent or not each.through)
+                elif each.kind == "string":
+                    led = each.name == function.name or each.name in dotted
+                else:
+                    led = function.name.startswith(each.name)
+                if led:
+                    yield Reference(file.path, each.line, each.kind, each.name)
+
+    def _spread(
+        self, function: Function, parent: str
+    ) -> tuple[set[tuple[str, str]], set[tuple[str, str, str]], list[Reference]]:
+        """Where imports bring a function, (module, name) and (path, scope, name); and these."""
+        visible = {(function.path, parent, function.name)}
+        imports: dict[Reference, None] = {}
+        if parent:
+            return set(), visible, []
+        places = {(function.module, function.name)}
+        before = 0
+        while len(visible) != before:
+            before = len(visible)
+            for file in self._files:
+                for each in file.imports:
+                    for name in [
+                        name
+                        for module, name in places
+                        if each.name in (name, "*") and _is_module(each.module, module)
+                    ]:
+                        local = name if each.name == "*" else each.local
+                        visible.add((file.path, each.scope, local))
+                        if not each.scope:
+                            places = places | {(file.module, local)}
+                        if each.name != "*":
+                            imports[Reference(file.path, each.line, IMPORT, name)] = None
+        return places, visible, list(imports)
+
+
+def _is_module(written: str, module: str) -> bool:
+    """Whether an import means a module; the root may be above the folder that is on `sys.path`."""
+    return written == module or module.endswith(f".{written}")
+
+
+class _Reader:
+    """Takes the imports and mentions of some names out of a tree."""
+
+    def __init__(self, file: _File, names: set[str], own: set[str]) -> None:
+        self._file = file
+        self._names = names
+        self._own = own
+        self._bound: dict[str, set[str]] = defaultdict(set)
+        self._global: dict[str, set[str]] = defaultdict(set)
+        self._foreign: set[str] = set()
+        self._found: list[_Mention] = []
+
+    def read(self, tree: ast.Module) -> None:
+        """Put all that there is into the file."""
+        everything = list(_scoped(tree))
+        for node, scope in everything:
+            self._bind(node, scope)
+        for node, scope in everything:
+            self._mention(node, scope)
+        for each in self._found:
+            bound = self._binding(each.name, each.scope) if each.kind == "name" else each.scope
+            self._file.mentions.append(each._replace(scope=bound))
+
+    def _bind(self, node: ast.AST, scope: str) -> None:
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                self._bound[scope].add(name)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                self._bound[scope].add(node.name)
+            case ast.ExceptHandler(name=str(name)):
+                self._bound[scope].add(name)
+            case ast.Global():
+                self._global[scope].update(node.names)
+            case ast.Import():
+                for each in node.names:
+                    local = each.asname or each.name.partition(".")[0]
+                    self._bound[scope].add(local)
+                    if each.name.partition(".")[0] not in self._own:
+                        self._foreign.add(local)
+            case ast.ImportFrom():
+                self._import_from(node, scope)
+
+    def _import_from(self, node: ast.ImportFrom, scope: str) -> None:
+        module = node.module or ""
+        if node.level:
+            package = self._file.module.split(".")
+            up = node.level - self._file.path.endswith("__init__.py")
+            package = package[: len(package) - up] if up else package
+            module = ".".join([*package, *([module] if module else [])])
+        for each in node.names:
+            local = each.asname or each.name
+            self._bound[scope].add(local)
+            if each.name in self._names or each.name == "*" or local in self._names:
+                found = _Import(module, each.name, local, scope, node.lineno)
+                self._file.imports.append(found)
+
+    def _mention(self, node: ast.AST, scope: str) -> None:
+        match node:
+            case ast.Name(id=name, ctx=ast.Load() | ast.Del()) if name in self._names:
+                self._add(name, node, "name", scope)
+            case ast.Attribute(attr=name, ctx=ast.Load() | ast.Del()) if name in self._names:
+                line = node.end_lineno or node.lineno
+                self._found.append(
+                    _Mention(name, line, "attribute", scope, self._through(node.value))
+                )
+            case ast.Constant(value=str(text)):
+                if text in self._names or re.split(r"[.:]", text)[-1] in self._names:
+                    self._add(text, node, "string", scope)
+            case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Add() | ast.Mod()):
+                self._add_beginning(text, node, scope)
+            case ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]):
+                self._add_beginning(text, node, scope)
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
+                self._add_exports(value)
+            case ast.AnnAssign(target=ast.Name(id="__all__"), value=ast.expr() as value):
+                self._add_exports(value)
+            case ast.AugAssign(target=ast.Name(id="__all__"), value=value):
+                self._add_exports(value)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="__all__")), args=args):
+                for value in args:
+                    self._add_exports(value)
+
+    def _add(self, name: str, node: ast.expr, kind: str, scope: str) -> None:
+        self._found.append(_Mention(name, node.lineno, kind, scope))
+
+    def _add_beginning(self, text: str, node: ast.expr, scope: str) -> None:
+        beginning = text.partition("%")[0] if isinstance(node, ast.BinOp) else text
+        if len(beginning) >= _SHORTEST and beginning.isidentifier() and beginning.endswith("_"):
+            self._add(beginning, node, "beginning of a name", scope)
+
+    def _add_exports(self, value: ast.expr) -> None:
+        for each in ast.walk(value):
+            if isinstance(each, ast.Constant) and each.value in self._names:
+                self._add(str(each.value), each, ALL, "")
+
+    def _through(self, value: ast.expr) -> str:
+        match value:
+            case ast.Name(id="self" | "cls") | ast.Call(func=ast.Name(id="super")):
+                return "self"
+            case ast.Constant() | ast.JoinedStr() | ast.List() | ast.Dict() | ast.Set():
+                return "foreign"
+        while isinstance(value, ast.Attribute):
+            value = value.value
+        named = value.id if isinstance(value, ast.Name) else ""
+        return "foreign" if named in self._foreign else ""
+
+    def _binding(self, name: str, scope: str) -> str:
+        """The scope whose name it is; that of the module if nothing else binds it."""
+        first = scope
+        while scope:
+            # What a class has is no name in its methods.
+            if scope == first or scope.endswith(_LOCALS):
+                if name in self._global[scope]:
+                    return ""
+                if name in self._bound[scope]:
+                    return scope
+            scope = _outside(scope)
+        return ""
+
+
+def _outside(scope: str) -> str:
+    """The scope around one: `f.<locals>` is around `f.<locals>.C`, nothing around `f.<locals>`."""
+    return scope.removesuffix(f".{_LOCALS}").rpartition(".")[0]
+
+
+def _scoped(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """Every node of a tree with the scope it is in, as a qualified name."""
+    waiting: list[tuple[ast.AST, str]] = [(tree, "")]
+    while waiting:
+        node, scope = waiting.pop()
+        yield node, scope
+        prefix = f"{scope}." if scope else ""
+        inside = scope
+        body: list[ast.AST] = []
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                inside, body = f"{prefix}{node.name}.{_LOCALS}", [*node.body, *_names_of(node.args)]
+            case ast.ClassDef():
+                inside, body = f"{prefix}{node.name}", [*node.body]
+            case ast.Lambda():
+                inside, body = f"{prefix}<lambda>.{_LOCALS}", [node.body, *_names_of(node.args)]
+        for each in body:
+            waiting.append((each, inside))
+        there = {id(each) for each in body}
+        waiting.extend(
+            (each, scope) for each in ast.iter_child_nodes(node) if id(each) not in there
+        )
+
+
+def _names_of(args: ast.arguments) -> list[ast.AST]:
+    """The parameters as names that the function binds."""
+    several = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
+    return [ast.arg(arg=each.arg) for each in several if each is not None]
+
+
+class _Families:
+    """The classes of an application, and which of them come from which."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._classes = inventory.classes
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._methods: dict[tuple[str, str], Function] = {}
+        self._children: dict[str, set[str]] = defaultdict(set)
+        for key in self._classes:
+            self._by_name[_last(key)].append(key)
+        for key, bases in self._classes.items():
+            for base in bases:
+                for parent in self._by_name.get(_last(base), ()):
+                    self._children[parent].add(key)
+        for each in (*inventory.functions, *inventory.ignored):
+            self._methods[each.key.rpartition(".")[0], each.name] = each
+
+    def references(self, function: Function) -> Iterator[Reference]:
+        """The methods that a method stands for, and those that stand for it."""
+        home = function.key.rpartition(".")[0]
+        if home not in self._classes:
+            return
+        for key in self._reach(home, self._parents) - {home}:
+            if found := self._methods.get((key, function.name)):
+                yield Reference(found.path, found.line, f"overridden by {function.key}", found.name)
+        for key in self._reach(home, lambda each: self._children[each]) - {home}:
+            if found := self._methods.get((key, function.name)):
+                yield Reference(found.path, found.line, f"overrides {function.key}", found.name)
+
+    def why(self, function: Function) -> Iterator[str]:
+        """Why a method may be called by what is outside of the application."""
+        home = function.key.rpartition(".")[0]
+        bases = {
+            base
+            for key in (self._reach(home, self._parents) if home in self._classes else ())
+            for base in self._classes[key]
+        }
+        for base in sorted(bases):
+            if not self._by_name.get(_last(base)) and _may_have(base, function.name):
+                yield f"{base}, which is outside of the application, may call it"
+
+    def _parents(self, key: str) -> Iterable[str]:
+        for base in self._classes[key]:
+            yield from self._by_name.get(_last(base), ())
+
+    def _reach(self, key: str, step: Callable[[str], Iterable[str]]) -> set[str]:
+        found = {key}
+        waiting = [key]
+        while waiting:
+            for each in step(waiting.pop()):
+                if each not in found:
+                    found.add(each)
+                    waiting.append(each)
+        return found
+
+
+def _last(name: str) -> str:
+    return re.split(r"[.:]", name)[-1]
+
+
+def _may_have(base: str, name: str) -> bool:
+    """Whether a class that the application does not have may have a method of that name.
+
+    Those of the standard library are asked; of others nobody knows.
+    """
+    module, _, cls = base.rpartition(".")
+    if not module and hasattr(builtins, cls):
+        return hasattr(getattr(builtins, cls), name)
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        with contextlib.suppress(Exception):
+            return hasattr(getattr(importlib.import_module(module), cls), name)
+    return True
+
+
+def _settings(inventory: Inventory) -> Callable[[Function], Iterator[Reference]]:
+    """Finds the entry points that name a function."""
+    lines = [
+        (name, number, line)
+        for name in _SETTINGS
+        for number, line in enumerate(_lines(inventory, name), 1)
+    ]
+
+    def found(function: Function) -> Iterator[Reference]:
+        if not any(function.name in line for _, _, line in lines):
+            return
+        whole = rf"[\w.]*[.:]{re.escape(function.qualname)}(?!\w)"
+        for name, number, line in lines:
+            for each in re.finditer(rf"(?<![\w.]){whole}", line):
+                module = each[0][: -len(function.qualname) - 1]
+                if function.module == module or function.module.startswith(f"{module}."):
+                    yield Reference(name, number, "entry point", function.name)
+
+    return found
+
+
+def _lines(inventory: Inventory, name: str) -> list[str]:
+    try:
+        return (inventory.root / name).read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,107 @@
+"""What was removed can be put back: the files as they were are kept, the last removal first."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snapshot.errors import CannotRead, FilesChanged, UsageError
+from snapshot.heat.writing import home, replace
+from snapshot.store.place import FOLDER, private
+
+_FOLDER = "undo"
+
+
+def write(root: Path, changes: Mapping[str, tuple[bytes, bytes]], names: list[str]) -> None:
+    """Put the second contents in the place of the first, all or none, so that `undo` can go back.
+
+    Raises `UsageError` where a file cannot be written; then none is changed. `FilesChanged` where
+    one is not what it was.
+    """
+    folder = home(root) / _FOLDER
+    try:
+        private(folder)
+        entry = folder / f"{_next(folder):06}.json"
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made: {error.strerror}") from None
+    content = {
+        "functions": names,
+        "time": time.time(),
+        "files": {
+            path: [base64.b64encode(each).decode() for each in both]
+            for path, both in changes.items()
+        },
+    }
+
+    def begin() -> None:
+        for path, (before, _) in changes.items():
+            if _content(root / path) != before:
+                raise FilesChanged(
+                    f"{path} was changed meanwhile, and nothing was written: ask again"
+                )
+        replace({entry: json.dumps(content).encode()})
+
+    try:
+        replace({_real(root, path): after for path, (_, after) in changes.items()}, begin)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            entry.unlink()
+        raise
+
+
+def undo(root: Path) -> tuple[list[str], list[str]]:
+    """Take back the last removal; the functions that are back, and the files.
+
+    Raises `UsageError` if there is none, or a file cannot be written; `FilesChanged` if one has
+    been changed since; `CannotRead` if what was kept is damaged. Then nothing is changed.
+    """
+    folder = root / FOLDER / "heat" / _FOLDER
+    entries = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    if not entries:
+        raise UsageError(f"nothing was removed in {root} that could be put back")
+    names, files = _read(entries[-1])
+    for path, both in files.items():
+        if _content(root / path) not in both:
+            raise FilesChanged(
+                f"{path} was changed since {', '.join(names)} was removed, and nothing was put "
+                f"back: take it from {entries[-1]}, or undo that change first"
+            )
+    replace({_real(root, path): before for path, (before, _) in files.items()})
+    entries[-1].unlink()
+    return names, sorted(files)
+
+
+def _read(entry: Path) -> tuple[list[str], dict[str, tuple[bytes, bytes]]]:
+    try:
+        content: dict[str, Any] = json.loads(entry.read_bytes())
+        files = {
+            str(path): (base64.b64decode(before), base64.b64decode(after))
+            for path, (before, after) in content["files"].items()
+        }
+        return [str(each) for each in content["functions"]], files
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CannotRead(f"{entry} is damaged: nothing was put back") from None
+
+
+def _next(folder: Path) -> int:
+    return (
+        max((int(each.stem) for each in folder.glob("*.json") if each.stem.isdigit()), default=0)
+        + 1
+    )
+
+
+def _real(root: Path, path: str) -> Path:
+    """The file that a link leads to: it is what is written."""
+    return (root / path).resolve()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
