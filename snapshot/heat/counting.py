@@ -64,10 +64,10 @@ class _Counting:
 
     def forget_unused(self) -> None:
         """Let go of code that nobody can call any more: programs that make code make it anew."""
-        for each in list(self._counters.values()):
-            if sys.getrefcount(each.code) <= _UNUSED:
-                self._calls.pop(id(each.code), None)
-                self._counters.pop(id(each.code), None)
+        for number in list(self._counters):  # numbers, so that one that goes may take others along
+            counter = self._counters[number]
+            if sys.getrefcount(counter.code) <= _UNUSED:
+                del self._calls[number], self._counters[number]
 
     def restart(self) -> None:
         """Begin anew: with each next call code is asked for again, and nothing was counted."""
@@ -77,6 +77,16 @@ class _Counting:
 
     def again(self) -> None:
         """Tell of a next call of each function that was told of already."""
+
+    def _first(self, frame: FrameType) -> bool:
+        """Code is called for the first time. Whether its calls are counted."""
+        try:
+            what = self._admit(frame)
+            if what is not None:
+                self._add(frame.f_code, what)
+        except Exception:  # in the last moments of Python its modules are empty
+            return False
+        return what is not None
 
     def _add(
         self, code: CodeType, what: Any, through: Callable[[Calls], Calls] | None = None
@@ -120,7 +130,7 @@ if sys.version_info >= (3, 12):
                 _M.restart_events()
 
         def _hook(self) -> Callable[[CodeType, int], Any]:
-            calls, first, disable = self._calls, self._first, _M.DISABLE
+            calls, first, disable, caller = self._calls, self._first, _M.DISABLE, sys._getframe
 
             # Two functions, since of one of them each call is counted: `next` is one step, which no
             # other thread comes between.
@@ -130,24 +140,17 @@ if sys.version_info >= (3, 12):
                 try:
                     next(calls[id(code)])
                 except KeyError:
-                    return first(sys._getframe(1))
+                    return None if first(caller(1)) else disable
                 return None
 
             def once(code: CodeType, _: int) -> object:
                 try:
                     next(calls[id(code)])
                 except KeyError:
-                    first(sys._getframe(1))
+                    first(caller(1))
                 return disable
 
             return each if self._every else once
-
-        def _first(self, frame: FrameType) -> object:
-            what = self._admit(frame)
-            if what is None:
-                return _M.DISABLE
-            self._add(frame.f_code, what)
-            return None
 
 else:
     _RESUME = opcode.opmap["RESUME"]
@@ -187,12 +190,16 @@ else:
 
             return hook
 
-        def _first(self, frame: FrameType) -> None:
-            code, what = frame.f_code, self._admit(frame)
-            if what is None or not code.co_flags & _GENERATORS:
-                self._add(code, what)
-            elif _begins(frame):  # else it was begun before, and the next one is asked for
-                self._add(code, what, _Beginnings)
+        def _first(self, frame: FrameType) -> bool:
+            try:
+                code, what = frame.f_code, self._admit(frame)
+                if what is None or not code.co_flags & _GENERATORS:
+                    self._add(code, what)
+                elif _begins(frame):  # else it was begun before, and the next one is asked for
+                    self._add(code, what, _Beginnings)
+            except Exception:  # as above
+                return False
+            return what is not None
 
         def counters(self) -> list[Counter]:
             """Also code that is not counted has one, so that it is asked for once."""

@@ -1,0 +1,196 @@
+"""Reports: what is known of functions, as text, JSON, CSV and a treemap."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snapshot.errors import NoStore, StoreTooNew, UsageError
+from snapshot.heat import reports, treemap
+from snapshot.heat.treemap import Node
+from snapshot.store import Store
+from tests.packages import sources_of
+from tests.processes import Result, environment
+
+Run = Callable[..., Result]
+
+SOURCE = """
+from snapshot.heat import tracing
+from pack import module
+tracing.start(mode="counts")
+module.often()
+module.often()
+module.once()
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, python: Run) -> Path:
+    """An application that was traced."""
+    (tmp_path / "snapshot.rootmarker").touch()
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").touch()
+    (tmp_path / "pack" / "module.py").write_text(
+        "def often(): pass\ndef once(): pass\ndef never():\n    often()\n"
+    )
+    assert python(SOURCE).code == 0
+    return tmp_path
+
+
+def asked(name: str, root: Path, *words: str) -> int:
+    parser = ArgumentParser()
+    getattr(reports, f"add_arguments_{name}")(parser)
+    options = parser.parse_args([*words, "--root", str(root)])
+    status: int = getattr(reports, f"execute_{name}")(options)
+    return status
+
+
+def fetched(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    asked("fetch", root, "--format", "json", *words)
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {each["key"]: each for each in fetched(root, capsys)}
+    assert set(rows) == {f"pack.module:{each}" for each in ("often", "once", "never")}
+    often, never = rows["pack.module:often"], rows["pack.module:never"]
+    assert (often["hits"], often["path"], often["line"]) == (2, "pack/module.py", 1)
+    assert often["first_seen"] <= often["last_seen"]
+    assert (often["references"], never["references"]) == (2, 0)
+    assert (never["hits"], never["first_seen"], never["last_seen"]) == (0, None, None)
+
+
+def test_cold_hot_and_percentile(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def keys(*words: str) -> list[str]:
+        return [each["key"].partition(":")[2] for each in fetched(root, capsys, *words)]
+
+    assert keys("--cold") == ["never"]
+    assert keys("--hot") == ["often", "once"]
+    assert keys("--percentile", "P10") == ["never"]
+    assert keys("--percentile", "50") == ["never", "once"]
+    assert keys("--cold", "--since", "2100-01-01") == ["often", "once", "never"]
+
+
+def test_text_and_csv(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked("fetch", root, "--cold")
+    assert capsys.readouterr().out == "0    pack.module:never  pack/module.py:3\n"
+    asked("fetch", root, "--hot", "--format", "csv")
+    (first, _) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (first["key"], first["hits"]) == ("pack.module:often", "2")
+
+
+def test_what_is_not_in_the_source_is_shown_with_all(
+    root: Path, capsys: pytest.CaptureFixture[str], python: Run
+) -> None:
+    (root / "pack" / "module.py").write_text("def often(): pass\ndef once(): pass\n")
+    assert [each["key"] for each in fetched(root, capsys, "--cold")] == []
+    (row,) = fetched(root, capsys, "--cold", "--all")
+    assert (row["key"], row["drift"]) == ("pack.module:never", "gone")
+    assert python(SOURCE).code == 0
+    (row,) = fetched(root, capsys, "--cold", "--all")
+    assert row["drift"] == "archived"
+    assert asked("restore", root, "pack.module:never") == 0
+    capsys.readouterr()
+    (row,) = fetched(root, capsys, "--cold", "--all")
+    assert row["drift"] == "gone"
+    with pytest.raises(UsageError, match=r"not in the archive: pack\.module:never"):
+        asked("restore", root, "pack.module:never")
+
+
+def test_coldness(root: Path) -> None:
+    (root / "pack" / "new.py").write_text("def new(): pass\n")
+    is_cold = reports.coldness(root, None)
+    names = ("module:often", "module:never", "module:never@3", "new:new", "module:unknown")
+    assert [is_cold(f"pack.{each}") for each in names] == [False, True, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--since", "yesterday"], "'yesterday' is no date: write 2026-01-31"),
+        (["--percentile", "P0"], "'P0' is no percentile: write P10"),
+    ],
+)
+def test_mistakes(root: Path, words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        asked("fetch", root, *words)
+
+
+def test_without_a_store(tmp_path: Path) -> None:
+    (tmp_path / "snapshot.rootmarker").touch()
+    with pytest.raises(NoStore, match="there is no store"):
+        asked("fetch", tmp_path)
+
+
+def test_a_store_of_a_later_version(root: Path, python: Run) -> None:
+    with Store(root / ".snapshot" / "store.db") as store:
+        store._database.rows("PRAGMA user_version = 99")
+    with pytest.raises(StoreTooNew, match="update snapshot"):
+        asked("fetch", root)
+    result = python(SOURCE)
+    assert result.code == 0, result
+
+
+@pytest.mark.parametrize("name", ["heat.html", "heat.svg"])
+def test_the_map(root: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output = root / name
+    asked("map", root, "-o", str(output))
+    text = output.read_text()
+    begin = text.index("<svg")
+    picture = ElementTree.fromstring(text[begin : text.index("</svg>") + 6])
+    space = "{http://www.w3.org/2000/svg}"
+    titles = {f"{each.text}".splitlines()[0] for each in picture.iter(f"{space}title")}
+    assert {"pack", "pack.module", "pack.module:often", "pack.module:never"} <= titles
+    assert "prefers-color-scheme: dark" in text
+    assert not [each for each in ("src=", "href=", "url(", "<script") if each in text]
+
+
+def test_the_map_is_filled_without_overlaps() -> None:
+    inside = [Node(f"f{size}", "", float(size), size % 3) for size in range(1, 40)]
+    picture = ElementTree.fromstring(treemap.svg(Node("all", "all", inside=inside)))
+    space = "{http://www.w3.org/2000/svg}"
+    boxes = [
+        [float(each.attrib[name]) for name in ("x", "y", "width", "height")]
+        for each in picture.iter(f"{space}rect")
+        if each.attrib["class"] != "frame" and float(each.attrib["y"]) < 800
+    ]
+    assert len(boxes) == len(inside)
+    for index, (x, y, width, height) in enumerate(boxes):
+        for left, top, wide, high in boxes[:index]:
+            apart = x >= left + wide - 0.2 or left >= x + width - 0.2
+            assert apart or y >= top + high - 0.2 or top >= y + height - 0.2
+
+
+def test_a_package_s_own_tests(tmp_path: Path) -> None:
+    sources = sources_of("markdown==3.7", tmp_path)
+    (sources / "snapshot.rootmarker").touch()
+    variables = environment(tmp_path, {"TMPDIR": str(tmp_path)})
+    code = (
+        "import unittest\nfrom snapshot.heat import tracing\nassert tracing.start()\n"
+        "unittest.main(None, argv=['-', 'discover', '-q', 'tests'])\n"
+    )
+    (sources / "run_all.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "run_all.py"],
+        cwd=sources,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    is_cold = reports.coldness(sources, None)
+    assert is_cold("markdown.core:Markdown.convert") is False
+    assert is_cold("markdown.extensions.toc:TocTreeprocessor.run") is False
+    assert is_cold("markdown.__main__:run") is True
