@@ -423,7 +423,7 @@ class _Walk:
         self._expression(node.generators[0].iter, prefix)
         inner = prefix
         if not _INLINED or isinstance(node, ast.GeneratorExp):
-            inner = f"{prefix}{_COMPREHENSIONS[type(node)]}.<locals>."
+            inner = f"{prefix}{_COMPREHENSIONS[type(node)]}."
         for place, each in enumerate(node.generators):
             self._expression([each.target, *each.ifs, *([each.iter] if place else [])], inner)
         results = (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,)

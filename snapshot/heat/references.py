@@ -97,6 +97,9 @@ class _Search:
         self._inventory = inventory
         self._names = {each.name for each in functions if each.kind != "lambda"}
         self._files: list[_File] = []
+        # By the last part of the name, so that many functions take not much longer than one.
+        self._mentions: dict[str, list[tuple[_File, _Mention]]] = defaultdict(list)
+        self._imports: dict[str, list[tuple[_File, _Import]]] = defaultdict(list)
         self._spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for each in functions:
             first = min(each.first_line, each.line)
@@ -113,18 +116,18 @@ class _Search:
             imported = [each for file in self._files for each in file.imports]
             more = {each.local for each in imported if each.name in names} - names
             names = names | more
+        for file in self._files:
+            for mention in file.mentions:
+                self._mentions[_last(mention.name)].append((file, mention))
+            for one in file.imports:
+                self._imports[one.name].append((file, one))
 
     def _read(self, names: set[str], progress: Callable[[int, int], None] | None) -> None:
         root = self._inventory.root
         paths = self._inventory.marker.sources()
         own = {each.partition("/")[0].removesuffix(".py") for each in paths}
         own |= {each.partition(".")[0] for each in self._inventory.modules.values()}
-        beginnings = {
-            name[: place + 1]
-            for name in names
-            for place, letter in enumerate(name)
-            if letter == "_" and place + 1 >= _SHORTEST
-        }
+        beginnings = {each for name in names for each in _beginnings(name)}
         wanted = {each.encode() for each in names | beginnings}
         self._files = []
         for number, path in enumerate(paths):
@@ -165,22 +168,22 @@ class _Search:
             whole = f"{function.module}.{function.qualname}"
             dotted |= {whole, function.key, function.qualname}
         in_function = parent.endswith(_LOCALS)
-        for file in self._files:
-            for each in file.mentions:
-                if each.kind == "name":
-                    led = (file.path, each.scope, each.name) in visible
-                elif each.kind == ALL:
-                    led = (file.path, "", each.name) in visible
-                elif in_function or each.through == "foreign":
-                    led = False
-                elif each.kind == "attribute":
-                    led = each.name in names and bool(parent or not each.through)
-                elif each.kind == "string":
-                    led = each.name == function.name or each.name in dotted
-                else:
-                    led = function.name.startswith(each.name)
-                if led:
-                    yield Reference(file.path, each.line, each.kind, each.name)
+        known = names | {name for *_, name in visible} | _beginnings(function.name)
+        for file, each in [both for name in known for both in self._mentions.get(name, ())]:
+            if each.kind == "name":
+                led = (file.path, each.scope, each.name) in visible
+            elif each.kind == ALL:
+                led = (file.path, "", each.name) in visible
+            elif in_function or each.through == "foreign":
+                led = False
+            elif each.kind == "attribute":
+                led = each.name in names and bool(parent or not each.through)
+            elif each.kind == "string":
+                led = each.name == function.name or each.name in dotted
+            else:
+                led = each.name in _beginnings(function.name)
+            if led:
+                yield Reference(file.path, each.line, each.kind, each.name)
 
     def _spread(
         self, function: Function, parent: str
@@ -194,20 +197,23 @@ class _Search:
         before = 0
         while len(visible) != before:
             before = len(visible)
-            for file in self._files:
-                for each in file.imports:
-                    for name in [
-                        name
-                        for module, name in places
-                        if each.name in (name, "*") and _is_module(each.module, module)
-                    ]:
-                        local = name if each.name == "*" else each.local
-                        visible.add((file.path, each.scope, local))
-                        if not each.scope:
-                            places = places | {(file.module, local)}
-                        if each.name != "*":
-                            imports[Reference(file.path, each.line, IMPORT, name)] = None
+            for module, name in list(places):
+                for file, each in (*self._imports.get(name, ()), *self._imports.get("*", ())):
+                    if not _is_module(each.module, module):
+                        continue
+                    local = name if each.name == "*" else each.local
+                    visible.add((file.path, each.scope, local))
+                    if not each.scope:
+                        places.add((file.module, local))
+                    if each.name != "*":
+                        imports[Reference(file.path, each.line, IMPORT, name)] = None
         return places, visible, list(imports)
+
+
+def _beginnings(name: str) -> set[str]:
+    """`visit_` of `visit_Name`: what is written where a name is put together."""
+    places = [place for place, letter in enumerate(name, 1) if letter == "_"]
+    return {name[:place] for place in places if place >= _SHORTEST}
 
 
 def _is_module(written: str, module: str) -> bool:
