@@ -142,6 +142,31 @@ def test_a_store_of_a_later_version(root: Path, python: Run) -> None:
     assert result.code == 0, result
 
 
+def test_the_command_runs_a_program(tmp_path: Path) -> None:
+    (tmp_path / "snapshot.rootmarker").touch()
+    (tmp_path / "program.py").write_text(
+        "import sys\ndef f(): pass\ndef g(): pass\nf()\nsys.exit(len(sys.argv))\n"
+    )
+
+    def heat(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "snapshot", "heat", *words],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    done = heat("run", "--mode", "once", "program.py", "--cold")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+    assert heat("fetch", "--cold").stdout == "0    program:g  program.py:3\n"
+    assert heat("run", "-m", "program").returncode == 1
+    assert heat("run").stderr == (
+        "snapshot heat run: nothing to run: give a script, -m module or -c code\n"
+    )
+
+
 @pytest.mark.parametrize("name", ["heat.html", "heat.svg"])
 def test_the_map(root: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     output = root / name

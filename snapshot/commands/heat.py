@@ -6,6 +6,7 @@ may be empty, and says what is ignored.
   run PROGRAM          run a program, and count the calls of the application's functions
   fetch                list functions with what is known of their calls
   map                  the same as a picture
+  restore KEY...       take functions that were gone out of the archive
   files                list the files of the application
   srcs                 list its functions, and where they are
   cache warm|clear     read all files now, or forget what is kept of them
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from snapshot.heat.inventory import Function, Inventory
     from snapshot.heat.removal import Coldness, Removal
 
-USAGE = "run|fetch|map|files|srcs|cache|ignore|rm|undo|connect ..."
+USAGE = "run|fetch|map|restore|files|srcs|cache|ignore|rm|undo|connect ..."
 
-_REPORTS = ("run", "fetch", "map")
+_REPORTS = ("fetch", "map", "restore")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,11 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Do it. Raises `SnapshotError`."""
     words: list[str] = options.words
-    known = ", ".join([*_REPORTS, *_SUBCOMMANDS])
+    known = ", ".join(["run", *_REPORTS, *_SUBCOMMANDS])
     if not words:
         raise UsageError(f"say what to do, one of {known}")
     name, *rest = words
-    if name in _REPORTS:
+    if name == "run":
+        from snapshot.commands import heat_run
+
+        add, do = heat_run.add_arguments, heat_run.execute
+    elif name in _REPORTS:
         reports: Any = importlib.import_module("snapshot.heat.reports")
         add = getattr(reports, f"add_arguments_{name}")
         do = getattr(reports, f"execute_{name}")

@@ -18,7 +18,7 @@ from snapshot.store.heat import Origin, Seen, Sum
 from snapshot.store.place import Place
 from snapshot.store.spool import Spool
 
-_EVERY = 30.0  # seconds, in which what is for a server is folded in
+_EVERY = 20.0  # seconds, in which what is for a server is folded in
 _ENOUGH = 1 << 24  # bytes of spool files, which for SQLite are
 
 

@@ -116,6 +116,8 @@ class _Scope:
         self._inventory = inventory
         self._root = os.path.realpath(inventory.marker.root)
         self._paths: dict[str, str | None] = {}
+        ignored = inventory.ignored
+        self._ignored = {(each.path, each.first_line, each.qualname) for each in ignored}
 
     def admit(self, frame: FrameType) -> _What | None:
         """None for what is no function of the application."""
@@ -129,7 +131,7 @@ class _Scope:
         if path is None:
             return None
         module = self._inventory.modules.get(path) or str(frame.f_globals.get("__name__"))
-        return None if self._ignores(code, module) else _What(path, module)
+        return None if self._ignores(code, path, module) else _What(path, module)
 
     def _path(self, file: str) -> str | None:
         """From the root, with slashes; None where it does not belong to it."""
@@ -143,16 +145,11 @@ class _Scope:
             self._paths[file] = path
             return path
 
-    def _ignores(self, code: CodeType, module: str) -> bool:
+    def _ignores(self, code: CodeType, path: str, module: str) -> bool:
+        if (path, code.co_firstlineno, code.co_qualname) in self._ignored:
+            return True
         marker = self._inventory.marker
-        if not marker.keys:
-            return False
-        key = key_of(code, module)
-        return marker.ignores(f"{key}@{code.co_firstlineno}") or any(
-            marker.ignores(f"{key}@{each.line}")
-            for each in self._inventory.ignored
-            if each.key == key and each.first_line == code.co_firstlineno
-        )
+        return bool(marker.keys) and marker.ignores(key_of(code, module))
 
     def seen(self, code: CodeType, what: _What) -> Seen:
         """The function that a code object is of."""
