@@ -32,7 +32,7 @@ from snapshot.commands import COMMANDS, stores
 from snapshot.errors import UsageError
 
 if TYPE_CHECKING:
-    from snapshot.heat.inventory import Function, Inventory
+    from snapshot.heat.inventory import Inventory
     from snapshot.heat.removal import Coldness, Removal
 
 USAGE = "run|fetch|map|restore|files|srcs|cache|ignore|rm|undo|connect ..."
@@ -240,15 +240,11 @@ def _coldness(inventory: Inventory, store: str | None) -> Coldness:
 
 
 def _tell_stops(inventory: Inventory, removal: Removal) -> None:
-    def place(function: Function) -> str:
-        return inventory.name_of(function)
-
-    stores.tell(
-        *(
-            f"{each.path}:{each.line}: {place(function)}: {each.kind}"
-            for function, each in removal.stops
-        )
+    lines = (
+        f"{each.path}:{each.line}: {inventory.name_of(function)}: {each.kind}"
+        for function, each in removal.stops
     )
+    stores.tell(*dict.fromkeys(lines))
 
 
 def _agreed(names: list[str]) -> bool:

@@ -37,7 +37,13 @@ def edited(text: str, edits: Edits) -> str:
         raise ValueError("LibCST would give it back otherwise than it was")
     wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
     positions = wrapper.resolve(PositionProvider)
-    return wrapper.module.visit(_Editor(edits, positions)).code
+    changed = wrapper.module.visit(_Editor(edits, positions))
+    if not (changed.header or changed.body or changed.footer):
+        return ""
+    last = text[text.rfind("\n") + 1 :]
+    # What is last now was followed by more, and has the end of its line.
+    ended = not last or changed.code.endswith(last)
+    return changed.code if ended else changed.with_changes(has_trailing_newline=True).code
 
 
 class _Editor(cst.CSTTransformer):

@@ -24,6 +24,7 @@ ALL = "__all__"
 IMPORT = "import"
 
 _WORDS = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
+_STAR = re.compile(rb"import\s*\*")
 _SETTINGS = ("pyproject.toml", "setup.cfg", "setup.py")
 _LOCALS = "<locals>"
 _SHORTEST = 3  # letters of the beginning of a name that is put together when the program runs
@@ -78,14 +79,15 @@ def references_to(
     inventory: Inventory,
     functions: Sequence[Function],
     *,
+    together: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[Function, list[Reference]]:
     """All references to each of some functions, imports included, in the order of their places.
 
-    What stands in one of these functions itself does not count. A file that does not parse has
-    none.
+    What stands in the function itself does not count. together: nor does what stands in another of
+    them, as they are removed together. A file that does not parse has none.
     """
-    search = _Search(inventory, functions)
+    search = _Search(inventory, functions, together=together)
     search.read(progress)
     return {each: search.of(each) for each in functions}
 
@@ -93,17 +95,16 @@ def references_to(
 class _Search:
     """The files that have the names of some functions, and what they say."""
 
-    def __init__(self, inventory: Inventory, functions: Sequence[Function]) -> None:
+    def __init__(
+        self, inventory: Inventory, functions: Sequence[Function], *, together: bool
+    ) -> None:
         self._inventory = inventory
         self._names = {each.name for each in functions if each.kind != "lambda"}
         self._files: list[_File] = []
         # By the last part of the name, so that many functions take not much longer than one.
         self._mentions: dict[str, list[tuple[_File, _Mention]]] = defaultdict(list)
         self._imports: dict[str, list[tuple[_File, _Import]]] = defaultdict(list)
-        self._spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for each in functions:
-            first = min(each.first_line, each.line)
-            self._spans[each.path].append((first, each.end_line))
+        self._together = functions if together else ()
         self._families = _Families(inventory)
         self._settings = _settings(inventory)
 
@@ -135,7 +136,7 @@ class _Search:
                 progress(number, len(paths))
             with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError):
                 data = (root / path).read_bytes()
-                if not wanted.isdisjoint(_WORDS.findall(data)):
+                if _STAR.search(data) or not wanted.isdisjoint(_WORDS.findall(data)):
                     file = _File(path, module_of(root, path))
                     _Reader(file, names, own).read(parsed(data))
                     self._files.append(file)
@@ -148,13 +149,16 @@ class _Search:
         found.update(self._in_texts(function))
         here = Reference(function.path, function.line, "", function.name)
         why = [*([function.reached] if function.reached else []), *self._families.why(function)]
-        outside = [each for each in found if not self._inside(each)]
+        outside = [each for each in found if not self._inside(each, function)]
         return sorted([*outside, *(here._replace(kind=each) for each in why)])
 
-    def _inside(self, reference: Reference) -> bool:
-        """Whether it stands in one of the functions, and goes with it."""
-        spans = self._spans.get(reference.path, ())
-        return any(first <= reference.line <= last for first, last in spans)
+    def _inside(self, reference: Reference, function: Function) -> bool:
+        """Whether it stands in the function, or in another one that goes with it."""
+        return any(
+            each.path == reference.path
+            and min(each.first_line, each.line) <= reference.line <= each.end_line
+            for each in (function, *self._together)
+        )
 
     def _in_texts(self, function: Function) -> Iterator[Reference]:
         parent = function.qualname.rpartition(".")[0]
@@ -232,6 +236,7 @@ class _Reader:
         self._global: dict[str, set[str]] = defaultdict(set)
         self._foreign: set[str] = set()
         self._found: list[_Mention] = []
+        self._exports: set[ast.AST] = set()
 
     def read(self, tree: ast.Module) -> None:
         """Put all that there is into the file."""
@@ -286,7 +291,7 @@ class _Reader:
                 self._found.append(
                     _Mention(name, line, "attribute", scope, self._through(node.value))
                 )
-            case ast.Constant(value=str(text)):
+            case ast.Constant(value=str(text)) if node not in self._exports:
                 if text in self._names or re.split(r"[.:]", text)[-1] in self._names:
                     self._add(text, node, "string", scope)
             case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Add() | ast.Mod()):
@@ -314,6 +319,7 @@ class _Reader:
     def _add_exports(self, value: ast.expr) -> None:
         for each in ast.walk(value):
             if isinstance(each, ast.Constant) and each.value in self._names:
+                self._exports.add(each)
                 self._add(str(each.value), each, ALL, "")
 
     def _through(self, value: ast.expr) -> str:

@@ -83,7 +83,7 @@ def plan(
                 f"{inventory.name_of(each)} is a part of an expression: edit {each.path}:"
                 f"{each.line} by hand"
             )
-    found = references_to(inventory, functions, progress=progress)
+    found = references_to(inventory, functions, together=True, progress=progress)
     stops = [(each, stop) for each in functions for stop in _warm(inventory, each, is_cold)]
     wanted: dict[str, _Wanted] = defaultdict(_Wanted)
     for function in functions:

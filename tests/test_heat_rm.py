@@ -1,0 +1,463 @@
+"""`snapshot heat rm` and `undo`: what is taken out of a text, what stops it, and the way back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from snapshot.errors import CannotRead, FilesChanged, UsageError
+from snapshot.heat import rootmarker, undo
+from snapshot.heat.inventory import functions_in
+from snapshot.heat.removal import Removal, plan
+from tests.packages import sources_of
+from tests.processes import Result, environment, run_python
+from tests.terminal import Terminal
+
+SNAPSHOT = Path(sys.executable).with_name("snapshot")
+
+
+def write(root: Path, files: dict[str, str | bytes]) -> None:
+    (root / rootmarker.NAME).touch()
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def planned(root: Path, *keys: str, force: bool = False, cold: bool | None = True) -> Removal:
+    inventory = functions_in(root)
+    functions = [inventory.find(each) for each in keys]
+    return plan(inventory, functions, is_cold=lambda _: cold, force=force)
+
+
+def after(removal: Removal, path: str) -> str:
+    return removal.changes[path][1].decode()
+
+
+def stops(root: Path, *keys: str) -> list[str]:
+    found = (f"{each.path}:{each.line} {each.kind}" for _, each in planned(root, *keys).stops)
+    return [*dict.fromkeys(found)]
+
+
+def removed(root: Path, text: str | bytes, key: str = "m:f") -> bytes:
+    write(root, {"m.py": text})
+    removal = planned(root, key)
+    assert not removal.stops, removal.stops
+    return removal.changes["m.py"][1]
+
+
+# What is taken out.
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (b"def f(): pass\n", b""),
+        (b"a = 1\n\n\ndef f():\n    pass\n\n\nb = 2\n", b"a = 1\n\n\nb = 2\n"),
+        (b"a = 1\n# of f\n@property\n# too\ndef f():\n    pass\nb = 2", b"a = 1\nb = 2"),
+        (b"a = 1\n\n# section\n\n# of f\ndef f(): pass\n\nb = 2\n", b"a = 1\n\n# section\n\nb = 2\n"),
+        (b"a = 1\r\n\r\ndef f():\r\n\tpass\r\n\r\nb =  2\r\n", b"a = 1\r\n\r\nb =  2\r\n"),
+        (b"\xef\xbb\xbfa = 1\ndef f(): pass\nb = '\xc3\xa4'\n", b"\xef\xbb\xbfa = 1\nb = '\xc3\xa4'\n"),
+        (b"# coding: latin-1\na = '\xe4'\ndef f(): pass", b"# coding: latin-1\na = '\xe4'\n"),
+        (b"if 1:\n\tdef f():\n\t\tpass\n", b"if 1:\n\tpass\n"),
+        (b"try:\n  def f(): pass\nexcept OSError: pass\n", b"try:\n  pass\nexcept OSError: pass\n"),
+        (b"a = 1; b = 2\nasync def f(x):\n    await x\nc = (1,\n   2)  # c\n", b"a = 1; b = 2\nc = (1,\n   2)  # c\n"),
+        (b"def f():\n    pass\n# of g\ndef g():\n    pass\n", b"# of g\ndef g():\n    pass\n"),
+        (b"def f():\n    return f()\nx = '''\n  f\r\n'''\n", b"x = '''\n  f\r\n'''\n"),
+    ],
+)  # fmt: skip
+def test_nothing_else_of_a_file_changes(tmp_path: Path, before: bytes, expected: bytes) -> None:
+    assert removed(tmp_path, before) == expected
+
+
+def test_methods(tmp_path: Path) -> None:
+    text = (
+        "class C:\n    def first(self):\n        pass\n\n    # of m\n    def m(self):\n"
+        "        pass\n\n    def last(self):\n        pass\n"
+    )
+    assert removed(tmp_path, text, "m:C.m").decode() == text.replace(
+        "    # of m\n    def m(self):\n        pass\n\n", ""
+    )
+    assert removed(tmp_path, text, "m:C.first").decode().startswith("class C:\n    # of m\n")
+    assert removed(tmp_path, text, "m:C.last").decode().endswith("def m(self):\n        pass\n")
+    alone = "class C:\n    # of m\n    def m(self): pass\n\nx = 1\n"
+    assert removed(tmp_path, alone, "m:C.m") == b"class C:\n    pass\n\nx = 1\n"
+
+
+def test_one_of_several(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": "def f(): return 1\ndef f(): return 2\n"})
+    assert after(planned(tmp_path, "m:f@1"), "m.py") == "def f(): return 2\n"
+    assert not planned(tmp_path, "m:f@1", "m:f@2").changes["m.py"][1]
+
+
+def test_imports_of_it_go_too(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "pkg/__init__.py": "from .m import f as g, other\n",
+            "pkg/m.py": "def f(): pass\ndef other(): pass\n",
+            "pkg/far/user.py": "from ..m import (\n    f,  # gone\n    other,\n)\n",
+            "a.py": "def later():\n    from pkg.m import f\n",
+            "b.py": "import pkg; from pkg import g; x = 1\n",
+            "c.py": "try:\n    from pkg.m import f\nexcept ImportError:\n    pass\n",
+            "d.py": "from pkg.m import other, f\nfrom elsewhere import f as g\ng()\n",
+            "tests/test_it.py": "from pkg.m import f\n",
+        },
+    )
+    removal = planned(tmp_path, "pkg.m:f")
+    assert not removal.stops
+    assert {path: after(removal, path) for path in removal.changes} == {
+        "pkg/__init__.py": "from .m import other\n",
+        "pkg/m.py": "def other(): pass\n",
+        "pkg/far/user.py": "from ..m import (\n    other,\n)\n",
+        "a.py": "def later():\n    pass\n",
+        "b.py": "import pkg; x = 1\n",
+        "c.py": "try:\n    pass\nexcept ImportError:\n    pass\n",
+        "d.py": "from pkg.m import other\nfrom elsewhere import f as g\ng()\n",
+        "tests/test_it.py": "",
+    }
+
+
+# What stops it.
+
+
+REFERENCES = {
+    "call": ("def f(): pass\ndef g(): f()\n", ["m.py:2 name"]),
+    "passed": ("def f(): pass\nx = [f]\n", ["m.py:2 name"]),
+    "decorator": ("def f(): pass\n@f\ndef g(): pass\n", ["m.py:2 name"]),
+    "export": ("__all__ = ['f']\ndef f(): pass\n", ["m.py:1 __all__"]),
+    "string": ("def f(): pass\nx = getattr(x, 'f')\n", ["m.py:2 string"]),
+    "dotted": ("def f(): pass\nx = 'm.f', 'm:f', 'n.f'\n", ["m.py:2 string"]),
+    "itself": ("def f(n): return f(n - 1)\n", []),
+    "shadowed": ("def f(): pass\ndef g(f): return f()\n", []),
+    "local": ("def f(): pass\ndef g():\n    f = 1\n    return f\n", []),
+    "of a class": ("def f(): pass\nclass C:\n    f = 1\n    x = f\n", []),
+    "beside one": ("def f(): pass\nclass C:\n    f = 1\n    def m(self): f()\n", ["m.py:4 name"]),
+    "global": ("def f(): pass\ndef g():\n    global f\n    f()\n    f = 1\n", ["m.py:4 name"]),
+    "of self": ("def f(): pass\nclass C:\n    def m(self): self.f()\n", []),
+    "registered": ("import app\n@app.get('/')\ndef f(): pass\n", ["m.py:3 @app.get may register it"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_what_leads_to_a_function(tmp_path: Path, name: str) -> None:
+    text, expected = REFERENCES[name]
+    write(tmp_path, {"m.py": text})
+    assert stops(tmp_path, "m:f") == expected
+
+
+def test_what_leads_to_it_from_other_files(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "pkg/__init__.py": "from .m import *\n",
+            "pkg/m.py": "def f(): pass\n",
+            "a.py": "from pkg import f as g\n\ng()\n",
+            "b.py": "import pkg.m\npkg.m.f()\n",
+            "c.py": "import os\nos.f\n",
+            "d.py": "def f(): pass\nf()\n",
+            "tests/test_it.py": "from pkg.m import *\nf()\n",
+            "setup.cfg": "[options.entry_points]\nconsole_scripts =\n  x = pkg.m:f\n  y = pkg.m:ff\n",
+            "pyproject.toml": '[project.scripts]\nx = "pkg:f"\n',
+        },
+    )
+    assert stops(tmp_path, "pkg.m:f") == [
+        *("a.py:3 name", "b.py:2 attribute", "pyproject.toml:2 entry point"),
+        *("setup.cfg:3 entry point", "tests/test_it.py:2 name"),
+    ]
+
+
+def test_what_leads_to_a_method(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "base.py": "class Base:\n    def area(self): pass\n",
+            "m.py": "from base import Base as Ground\nclass Middle(Ground): pass\n"
+            "class C(Middle):\n    def area(self): pass\n    alias = area\n",
+            "far.py": "import m\nclass D(m.C):\n    def area(self): pass\ndef g(c): c.area()\n",
+            "local.py": "def g(area): return area\nx = ''.area\n",
+        },
+    )
+    assert stops(tmp_path, "m:C.area") == [
+        *("base.py:2 overridden by m:C.area", "far.py:3 overrides m:C.area"),
+        *("far.py:4 attribute", "m.py:5 name"),
+    ]
+
+
+def test_what_is_outside_of_the_application(tmp_path: Path) -> None:
+    text = (
+        "import html.parser as parsing, flask\nfrom typing import Generic\n"
+        "class P(parsing.HTMLParser):\n    def unknown_decl(self, data): pass\n"
+        "    def own(self): pass\n"
+        "class V(flask.View):\n    def anything(self): pass\n"
+        "class E(Generic[int], ValueError):\n    def own(self): pass\n"
+        "class N:\n    def visit_it(self): return 'visit_' + x\n    def make_it(self): pass\n"
+        "    def run(self, n): getattr(self, f'make_{n}')()\n"
+    )
+    write(tmp_path, {"m.py": text})
+    assert stops(tmp_path, "m:P.unknown_decl") == [
+        "m.py:4 html.parser.HTMLParser, which is outside of the application, may call it"
+    ]
+    assert stops(tmp_path, "m:P.own") == []
+    assert stops(tmp_path, "m:V.anything") == [
+        "m.py:7 flask.View, which is outside of the application, may call it"
+    ]
+    assert stops(tmp_path, "m:E.own") == []
+    assert stops(tmp_path, "m:N.visit_it") == ["m.py:11 a framework may call it by its name"]
+    assert stops(tmp_path, "m:N.make_it") == ["m.py:13 beginning of a name"]
+
+
+def test_a_caller_counts_unless_it_goes_too(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": "def f(): pass\ndef g(): f()\nx = 1\n"})
+    assert stops(tmp_path, "m:f") == ["m.py:2 name"]
+    removal = planned(tmp_path, "m:f", "m:g")
+    assert not removal.stops
+    assert after(removal, "m.py") == "x = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("cold", "why"), [(None, "nothing is known of its calls"), (False, "it has been called")]
+)
+def test_one_that_is_not_known_to_be_cold(tmp_path: Path, cold: bool | None, why: str) -> None:
+    write(tmp_path, {"m.py": "def f(): pass\n"})
+    ((_, stop),) = planned(tmp_path, "m:f", cold=cold).stops
+    assert stop.kind == why
+
+
+# By force.
+
+
+def test_by_force_callers_get_a_comment(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "m.py": "__all__ = ['f', 'g']\n__all__ += ('f',)\ndef f(): pass\n"
+            "def g():\n\tif 1: pass\n\telif f(): f(), f()\n\treturn [\n\t\tf,\n\t]\n@f\ndef h(): pass\n",
+            "a.py": b"import m\r\nx = m.f('''\r\n''')",
+        },
+    )
+    removal = planned(tmp_path, "m:f", force=True)
+    todo = "# TODO: m:f was removed"
+    assert after(removal, "m.py") == (
+        f"__all__ = ['g']\n__all__ += ()\ndef g():\n\tif 1: pass\n\t{todo}\n\telif f(): f(), f()\n"
+        f"\t{todo}\n\treturn [\n\t\tf,\n\t]\n{todo}\n@f\ndef h(): pass\n"
+    )
+    assert after(removal, "a.py") == f"import m\r\n{todo}\r\nx = m.f('''\r\n''')"
+    assert len(removal.stops) == 6
+
+
+def test_a_lambda_is_edited_by_hand(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": "f = lambda: 1\n"})
+    with pytest.raises(UsageError, match=r"m:<lambda> is a part of an expression: edit m.py:1"):
+        planned(tmp_path, "m:<lambda>")
+
+
+def test_a_file_that_libcst_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import libcst
+
+    def refuse(_: str) -> libcst.Module:
+        raise libcst.ParserSyntaxError("no such syntax", lines=[""], raw_line=1, raw_column=0)
+
+    write(tmp_path, {"m.py": "def f(): pass\n"})
+    monkeypatch.setattr(libcst, "parse_module", refuse)
+    with pytest.raises(CannotRead, match=r"m.py cannot be edited, and nothing was written: "):
+        planned(tmp_path, "m:f")
+
+
+# Writing, and the way back.
+
+
+def test_it_is_put_back_byte_for_byte(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "m.py": b"\xef\xbb\xbfdef f(): pass\r\ndef g(): pass",
+        "a.py": "from m import f\n",
+    }
+    write(tmp_path, files)
+    (tmp_path / "m.py").chmod(0o751)
+    first = planned(tmp_path, "m:f")
+    undo.write(tmp_path, first.changes, ["m:f"])
+    assert (tmp_path / "a.py").read_bytes() == b""
+    assert (tmp_path / "m.py").stat().st_mode & 0o777 == 0o751
+    undo.write(tmp_path, planned(tmp_path, "m:g").changes, ["m:g"])
+    assert undo.undo(tmp_path) == (["m:g"], ["m.py"])
+    assert undo.undo(tmp_path) == (["m:f"], ["a.py", "m.py"])
+    for name, content in files.items():
+        path = tmp_path / name
+        assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=r"nothing was removed in .* that could be put back"):
+        undo.undo(tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        *(".snapshot", "a.py", "m.py", "snapshot.rootmarker")
+    ]
+
+
+def test_a_file_that_is_changed_meanwhile(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": "def f(): pass\n", "a.py": "from m import f\n"})
+    removal = planned(tmp_path, "m:f")
+    (tmp_path / "m.py").write_text("def f(): return 1\n")
+    with pytest.raises(FilesChanged, match=r"m.py was changed meanwhile, and nothing was written"):
+        undo.write(tmp_path, removal.changes, ["m:f"])
+    assert (tmp_path / "a.py").read_text() == "from m import f\n"
+    with pytest.raises(UsageError, match="nothing was removed"):
+        undo.undo(tmp_path)
+
+
+def test_what_was_changed_since_is_not_overwritten(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": "def f(): pass\n", "a.py": "from m import f\n"})
+    undo.write(tmp_path, planned(tmp_path, "m:f").changes, ["m:f"])
+    (tmp_path / "a.py").write_text("mine\n")
+    with pytest.raises(FilesChanged, match=r"a.py was changed since m:f was removed"):
+        undo.undo(tmp_path)
+    assert (tmp_path / "m.py").read_text() == ""
+    (tmp_path / "a.py").write_text("from m import f\n")
+    assert undo.undo(tmp_path) == (["m:f"], ["a.py", "m.py"])
+
+
+def test_all_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: dict[str, str | bytes] = {f"{each}.py": "from m import f\n" for each in "abc"}
+    write(tmp_path, {**files, "m.py": "def f(): pass\n"})
+    removal = planned(tmp_path, "m:f")
+    real = os.replace
+
+    def failing(source: str, target: Path) -> None:
+        if target == tmp_path / "c.py":
+            raise PermissionError(13, "Permission denied", str(target))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(UsageError, match=r"c.py cannot be written, and nothing was changed"):
+        undo.write(tmp_path, removal.changes, ["m:f"])
+    monkeypatch.undo()
+    for name, content in files.items():
+        assert (tmp_path / name).read_text() == content
+    assert not [*tmp_path.glob(".*.py.*")]
+    with pytest.raises(UsageError, match="nothing was removed"):
+        undo.undo(tmp_path)
+
+
+# The command.
+
+
+def heat(*words: str, folder: Path, stdin: str = "") -> Result:
+    return run_python(SNAPSHOT, "heat", *words, directory=folder, stdin=stdin)
+
+
+def test_the_diff_is_shown_first_and_it_asks(tmp_path: Path) -> None:
+    write(tmp_path, {"m.py": "def f(): pass\n"})
+    diff = "--- a/m.py\n+++ b/m.py\n@@ -1 +0,0 @@\n-def f(): pass\n"
+    unknown = "m.py:1: m:f: nothing is known of its calls\n"
+    for words, stdin, status, said in (
+        (["m:f"], "", 1, "nothing was removed: see to these places first, or give --force"),
+        (["m:f", "--force", "--dry-run"], "", 0, ""),
+        (["m:f", "--force"], "n\n", 1, "nothing was removed"),
+        (["m:f", "--force"], "", 2, "nobody answers on standard input: give --yes"),
+    ):
+        result = heat("rm", *words, folder=tmp_path, stdin=stdin)
+        assert (result.code, result.stdout) == (status, diff + unknown), result
+        assert said in result.stderr
+        assert (tmp_path / "m.py").read_text() == "def f(): pass\n"
+    result = heat("rm", "m:f", "--force", folder=tmp_path, stdin="y\n")
+    assert result.stdout.endswith("removed m:f: `snapshot heat undo` puts it back\n"), result
+    assert (tmp_path / "m.py").read_text() == ""
+    assert heat("undo", folder=tmp_path).stdout == "put back m:f, in m.py\n"
+    assert heat("rm", "m:f", "--force", "--yes", folder=tmp_path).code == 0
+    assert heat("undo", folder=tmp_path).code == 0
+    result = heat("undo", folder=tmp_path)
+    assert (result.code, len(result.stderr.splitlines())) == (2, 1)
+
+
+def test_at_a_terminal(tmp_path: Path, terminal: Terminal) -> None:
+    write(tmp_path, {"m.py": "def f(): pass\nx = 1\n"})
+    terminal.line("snapshot heat rm m:f --force")
+    terminal.wait_for("remove m:f? [y/N]")
+    assert "-def f(): pass" in terminal.transcript()
+    terminal.line("yes")
+    terminal.wait_for("puts it back")
+    assert (tmp_path / "m.py").read_text() == "x = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("m:C", "m:C is a class: name its methods, as m:C.METHOD"),
+        ("m:ff", "there is no function m:ff: did you mean m:f?"),
+        ("m:twice", "there are several functions m:twice: say which one, m:twice@4, m:twice@5"),
+    ],
+)
+def test_keys_that_name_no_function(tmp_path: Path, key: str, said: str) -> None:
+    write(
+        tmp_path,
+        {"m.py": "def f(): pass\nclass C:\n    x = 1\ndef twice(): pass\ndef twice(): pass\n"},
+    )
+    result = heat("rm", key, "--yes", folder=tmp_path)
+    assert (result.code, result.stderr) == (2, f"snapshot heat rm: {said}\n")
+
+
+def test_a_tree_that_is_read_only(tmp_path: Path) -> None:
+    write(tmp_path, {"pkg/m.py": "def f(): pass\n", "a.py": "from pkg.m import f\n"})
+    undo.home(tmp_path)
+    folder = tmp_path / "pkg"
+    folder.chmod(0o555)
+    if os.access(folder, os.W_OK):  # root may write everywhere
+        folder.chmod(0o755)
+        made = subprocess.run(["chattr", "+i", folder], capture_output=True, check=False)
+        if made.returncode:
+            pytest.skip("nothing is read-only for this user")
+    try:
+        result = heat("rm", "pkg.m:f", "--force", "--yes", folder=tmp_path)
+    finally:
+        subprocess.run(["chattr", "-i", folder], capture_output=True, check=False)
+        folder.chmod(0o755)
+    assert result.code == 2, result
+    assert "cannot be written, and nothing was changed" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert (tmp_path / "a.py").read_text() == "from pkg.m import f\n"
+    assert [each.name for each in folder.iterdir()] == ["m.py"]
+
+
+# Real code.
+
+
+UNUSED = "markdown.util:HtmlStash.store_tag"
+USED = "markdown.util:nearing_recursion_limit"
+
+
+def test_a_function_of_a_package_goes_and_its_tests_pass(tmp_path: Path) -> None:
+    root = sources_of("markdown==3.7", tmp_path)
+    (root / rootmarker.NAME).touch()
+    before = contents(root)
+    result = heat("rm", USED, "--yes", folder=root)
+    assert result.code == 1, result
+    assert f"markdown/blockprocessors.py:290: {USED}: attribute\n" in result.stdout
+    assert contents(root) == before
+    result = heat("rm", UNUSED, "--force", "--yes", folder=root)
+    assert result.code == 0, result
+    now = contents(root)
+    assert {path for path, data in now.items() if before[path] != data} == {"markdown/util.py"}
+    old, new = (each["markdown/util.py"].splitlines(True) for each in (before, now))
+    at = next(place for place, line in enumerate(new) if line != old[place])
+    gone = len(old) - len(new)
+    assert old[:at] + old[at + gone :] == new
+    assert b"def store_tag(" in b"".join(old[at : at + gone])
+    tests = subprocess.run(
+        [sys.executable, "-m", "unittest", "discover", "-q", "tests"],
+        cwd=root,
+        env=environment(root.parent, {"TMPDIR": str(root)}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert tests.returncode == 0, tests.stderr[-2000:]
+    assert heat("undo", folder=root).code == 0
+    assert contents(root) == before
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    paths: Sequence[Path] = [*root.rglob("*.py")]
+    return {str(each.relative_to(root)): each.read_bytes() for each in paths}
