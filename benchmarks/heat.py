@@ -17,7 +17,7 @@ from statistics import median
 from benchmarks.harness import compare, main, python_with, show
 
 _WORKER = Path(__file__).with_name("heat_worker.py")
-_ROUNDS = 5
+_ROUNDS = 7
 _MONITORS = sys.version_info >= (3, 12)
 _OLD = {"calls": 4.0, "documents": 2.0}  # on Python 3.11
 _COUNTS = {"calls": 5.0, "documents": 3.0}
