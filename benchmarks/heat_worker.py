@@ -28,7 +28,7 @@ def calls() -> None:
 
 def documents() -> None:
     """Markdown, over many files."""
-    import markdown
+    import markdown  # type: ignore[import-untyped,unused-ignore]
 
     for path in sorted(Path(sys.argv[3], "documents").glob("*.md")):
         markdown.markdown(path.read_text(), extensions=["extra", "toc"])

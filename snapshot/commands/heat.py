@@ -52,6 +52,8 @@ def execute(options: argparse.Namespace) -> int:
     if not words:
         raise UsageError(f"say what to do, one of {known}")
     name, *rest = words
+    add: Callable[[argparse.ArgumentParser], None]
+    do: Callable[[argparse.Namespace], int]
     if name == "run":
         from snapshot.commands import heat_run
 

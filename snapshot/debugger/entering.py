@@ -9,6 +9,7 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
 from snapshot.core.entry import Entry
+from snapshot.core.monitoring import take_tool
 from snapshot.debugger.entries import Entries
 from snapshot.errors import UsageError
 from snapshot.replay.names import Names
@@ -61,18 +62,13 @@ class _Entering:
 if sys.version_info >= (3, 12):
     _M = sys.monitoring
     _E = _M.events
-    _TOOLS = (5, 4, 3)  # the lower ones are taken by debuggers, coverage and profilers
 
     class Entering(_Entering):
         """By `sys.monitoring`: of any other code the first call alone is seen."""
 
         def _start(self) -> None:
-            tool = next((each for each in _TOOLS if _M.get_tool(each) is None), None)
-            if tool is None:
-                raise UsageError("no tool id of sys.monitoring is free: 3, 4 and 5 are taken")
-            self._tool = tool
+            self._tool = tool = take_tool("snapshot")
             self._watched: dict[int, CodeType] = {}  # held, so that no other one gets the same id
-            _M.use_tool_id(tool, "snapshot")
             self._callbacks = {
                 _E.PY_START: self._starts,
                 _E.PY_RETURN: self._returns,

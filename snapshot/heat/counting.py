@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
+from snapshot.core.monitoring import take_tool
+from snapshot.errors import UsageError
+
 _OURS = "snapshot.heat"
-_TOOLS = (4, 3, 5)  # 0, 1 and 2 are those of debuggers, coverage and profilers
 _UNUSED = 2  # references to a code object that nobody else has
 
 Calls = Iterator[int]  # each `next` is one more
@@ -104,19 +106,11 @@ if sys.version_info >= (3, 12):
     class Counting(_Counting):
         """By `sys.monitoring`; that a generator goes on is no event that it asks for."""
 
-        def start(self) -> str | None:
-            """Begin; why that cannot be, if so."""
-            for tool in _TOOLS:
-                if _M.get_tool(tool) is None:
-                    break
-            else:
-                holders = ", ".join(f"{each} by {_M.get_tool(each)}" for each in _TOOLS)
-                return f"no tool id of sys.monitoring is free: {holders}"
-            self._tool = tool
-            _M.use_tool_id(tool, _OURS)
+        def start(self) -> None:
+            """Begin. Raises `UsageError` where that cannot be."""
+            self._tool = tool = take_tool(_OURS)
             _M.register_callback(tool, _START, self._hook())
             _M.set_events(tool, _START)
-            return None
 
         def stop(self) -> None:
             """End it."""
@@ -162,14 +156,13 @@ else:
         What takes the place of the profile function, as cProfile does, ends it in that thread.
         """
 
-        def start(self) -> str | None:
-            """Begin; why that cannot be, if so."""
+        def start(self) -> None:
+            """Begin. Raises `UsageError` where that cannot be."""
             if (other := sys.getprofile()) is not None:
-                return f"another profile function, {other!r}, is there already"
+                raise UsageError(f"another profile function, {other!r}, is there already")
             self._function = self._hook()
             threading.setprofile(self._function)
             sys.setprofile(self._function)
-            return None
 
         def stop(self) -> None:
             """End it."""

@@ -37,8 +37,8 @@ class Row:
 
     key: with its line where there are several of that key. path: from the root. hits: see
     `store.heat.Hit`; None for one that no traced process has known. first_seen, last_seen: when it
-    ran, in ISO 8601. references: how many places lead to it that are in none of the functions
-    listed with it: those of cold ones are what hinders their removal. None for what is not here.
+    ran, in ISO 8601. references: how many other places of
+    the source lead to it, cold ones, too; None where nobody has looked, and for what is not here.
     drift: `changed` since it ran last, `new` here, `gone` from here, `archived`: gone from what was
     traced last, `generated` from a string; else "". deployments: those in which it ran. size: its
     lines.

@@ -38,6 +38,7 @@ class Sender:
         self._file: str | None = None
         self._unfolded = 0
         self._next_fold = time.monotonic() + _EVERY
+        self._reachable = True
 
     def forked(self) -> None:
         """In a fork: it has a spool of its own."""
@@ -84,9 +85,11 @@ class Sender:
     def fold(self) -> None:
         """Fold in what the spools of this machine hold. Raises `StoreError`."""
         self._next_fold = time.monotonic() + _EVERY
+        self._reachable = False
         with Store(self._place, create=True) as store:
             store.fold(wait=False)
         self._unfolded = 0
+        self._reachable = True
 
     def make_store(self) -> None:
         """Make it, where it is a file and is not there. Raises `StoreError`."""
@@ -94,8 +97,8 @@ class Sender:
             Store(self._place, create=True).close()
 
     def fold_at_end(self) -> None:
-        """What is for a server, as far as that can be done at once."""
-        if self._place.url is not None and self._file is not None:
+        """What is for a server, unless that could not be reached before: an end is not to wait."""
+        if self._place.url is not None and self._file is not None and self._reachable:
             with contextlib.suppress(StoreError, OSError):
                 self.fold()
 

@@ -82,13 +82,10 @@ def start(
         return _tracing is not None
     try:
         tracing = _Tracing(root, mode, store, deployment)
-        problem = tracing.start()
-    except SnapshotError as error:
-        problem = str(error)
+        tracing.start()
     except Exception as error:  # whatever it is, the application is not to suffer from it
-        problem = f"{type(error).__name__}: {error}"
-    if problem is not None:
-        say(f"snapshot: nothing is traced: {problem}")
+        kind = "" if isinstance(error, SnapshotError) else f"{type(error).__name__}: "
+        say(f"snapshot: nothing is traced: {kind}{error}")
         return False
     _tracing = tracing
     return True
@@ -193,11 +190,9 @@ class _Tracing:
         self._wait, self._not_before = _TICK, 0.0
         self._written = time.monotonic()
 
-    def start(self) -> str | None:
-        """Begin; why that cannot be, if so."""
-        problem = self._counting.start()
-        if problem is not None:
-            return problem
+    def start(self) -> None:
+        """Begin. Raises `UsageError` where that cannot be."""
+        self._counting.start()
         self._write()
         atexit.register(self._end)
         os.register_at_fork(
@@ -207,7 +202,6 @@ class _Tracing:
         )
         self._leave_in_order()
         self._wake()
-        return None
 
     def stop(self) -> None:
         """End it."""

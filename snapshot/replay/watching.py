@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
+from snapshot.core.monitoring import take_tool
 from snapshot.errors import UsageError
 from snapshot.replay.frames import Call, Calls, Code
 from snapshot.replay.names import Names, patterns
@@ -18,7 +19,6 @@ from snapshot.replay.recorded import Options
 from snapshot.replay.recorder import Recorder
 
 _OURS = "snapshot"
-_TOOLS = (3, 4, 5)  # 0, 1 and 2 are those of debuggers, coverage and profilers
 
 
 def recording(
@@ -108,19 +108,11 @@ if sys.version_info >= (3, 12):
                 _EVENTS.PY_THROW: self._throw,
                 _EVENTS.PY_UNWIND: self._unwind,
             }
-            self._tool = self._free_tool()
+            self._tool = take_tool(_OURS)
             for event, callback in self._callbacks.items():
                 _monitoring.register_callback(self._tool, event, callback)
             _monitoring.set_events(self._tool, _EVERYWHERE)
             _monitoring.restart_events()
-
-        def _free_tool(self) -> int:
-            for each in _TOOLS:
-                if _monitoring.get_tool(each) is None:
-                    _monitoring.use_tool_id(each, _OURS)
-                    return each
-            holders = ", ".join(f"{each} by {_monitoring.get_tool(each)}" for each in _TOOLS)
-            raise UsageError(f"no tool id of sys.monitoring is free: {holders}; stop one of them")
 
         def stop(self) -> None:
             _monitoring.set_events(self._tool, 0)
