@@ -370,6 +370,26 @@ def test_the_union_of_workers(python: Run, application: Path, mode: str) -> None
         }
 
 
+def test_the_files_of_many_short_processes_do_not_pile_up(python: Run, application: Path) -> None:
+    result = python(
+        traced(
+            """
+            import os
+            def f(): pass
+            for _ in range(100):
+                pid = os.fork()
+                if pid == 0:
+                    f()
+                    os._exit(0)
+                os.waitpid(pid, 0)
+            """
+        )
+    )
+    assert (result.code, result.stderr) == (0, ""), result
+    assert len(list((application / ".snapshot/store.db.files/spool").iterdir())) < 70
+    assert known(application)["f"].hits == 100
+
+
 def test_threads_lose_no_call(python: Run, application: Path) -> None:
     result = python(
         traced(

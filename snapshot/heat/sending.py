@@ -19,7 +19,8 @@ from snapshot.store.place import Place
 from snapshot.store.spool import Spool
 
 _EVERY = 20.0  # seconds, in which what is for a server is folded in
-_ENOUGH = 1 << 24  # bytes of spool files, which for SQLite are
+_ENOUGH = 1 << 24  # bytes of spool files, which for a file of SQLite are
+_LEAST = 1 << 18  # bytes of each
 
 
 class Sender:
@@ -31,14 +32,20 @@ class Sender:
         self._numbers: dict[Seen, int] = {}
         self._names: list[Seen] = []
         self._begin()
+        with contextlib.suppress(OSError):  # of processes that were too short to fold them in
+            self._unfolded = _LEAST * len(os.listdir(self._place.folder / "spool"))
 
     def _begin(self) -> None:
         self._spool = Spool(self._place.folder / "spool")
         self._told: set[int] = set()  # of the numbers, in the present file
         self._file: str | None = None
         self._unfolded = 0
-        self._next_fold = time.monotonic() + _EVERY
+        self._next_fold = time.monotonic() + (_EVERY if self._place.url is not None else 0)
         self._reachable = True
+
+    def has_forked(self) -> None:
+        """There is one more process with a spool file."""
+        self._unfolded += _LEAST
 
     def forked(self) -> None:
         """In a fork: it has a spool of its own."""
@@ -78,8 +85,12 @@ class Sender:
 
     def is_due(self) -> bool:
         """Whether something is to be folded in by this process."""
+        return self._is_much() and time.monotonic() > self._next_fold
+
+    def _is_much(self) -> bool:
+        """Whether there is something for a server, or much for a file."""
         if self._place.url is not None:
-            return self._file is not None and time.monotonic() > self._next_fold
+            return self._file is not None
         return self._unfolded > _ENOUGH
 
     def fold(self) -> None:
@@ -97,8 +108,8 @@ class Sender:
             Store(self._place, create=True).close()
 
     def fold_at_end(self) -> None:
-        """What is for a server, unless that could not be reached before: an end is not to wait."""
-        if self._place.url is not None and self._file is not None and self._reachable:
+        """As far as that is due, and was possible before: an end is not to wait for a server."""
+        if self._is_much() and self._reachable:
             with contextlib.suppress(StoreError, OSError):
                 self.fold()
 

@@ -320,6 +320,7 @@ class _Tracing:
 
     def _after_fork(self) -> None:
         if not self._ended:
+            self._sender.has_forked()
             self._wake()
 
     def _forked(self) -> None:
