@@ -14,7 +14,7 @@ import importlib
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ ALL = "__all__"
 IMPORT = "import"
 
 _WORDS = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
+_AS = re.compile(rb"([\w\x80-\xff]+)\s+as\s+([\w\x80-\xff]+)")
 _STAR = re.compile(rb"import\s*\*")
 _SETTINGS = ("pyproject.toml", "setup.cfg", "setup.py")
 _LOCALS = "<locals>"
@@ -100,7 +101,7 @@ class _Search:
     ) -> None:
         self._inventory = inventory
         self._names = {each.name for each in functions if each.kind != "lambda"}
-        self._files: list[_File] = []
+        self._paths = inventory.marker.sources()
         # By the last part of the name, so that many functions take not much longer than one.
         self._mentions: dict[str, list[tuple[_File, _Mention]]] = defaultdict(list)
         self._imports: dict[str, list[tuple[_File, _Import]]] = defaultdict(list)
@@ -109,37 +110,45 @@ class _Search:
         self._settings = _settings(inventory)
 
     def read(self, progress: Callable[[int, int], None] | None) -> None:
-        """Look into all files; again where imports give a function another name."""
-        names = self._names
-        more = names
-        while more:
-            self._read(names, progress)
-            imported = [each for file in self._files for each in file.imports]
-            more = {each.local for each in imported if each.name in names} - names
-            names = names | more
-        for file in self._files:
-            for mention in file.mentions:
-                self._mentions[_last(mention.name)].append((file, mention))
-            for one in file.imports:
-                self._imports[one.name].append((file, one))
-
-    def _read(self, names: set[str], progress: Callable[[int, int], None] | None) -> None:
-        root = self._inventory.root
-        paths = self._inventory.marker.sources()
-        own = {each.partition("/")[0].removesuffix(".py") for each in paths}
+        """Look into all files."""
+        texts = {path: data for path in self._paths if (data := self._content(path))}
+        names = self._all_names(texts)
+        own = {each.partition("/")[0].removesuffix(".py") for each in texts}
         own |= {each.partition(".")[0] for each in self._inventory.modules.values()}
         beginnings = {each for name in names for each in _beginnings(name)}
         wanted = {each.encode() for each in names | beginnings}
-        self._files = []
-        for number, path in enumerate(paths):
+        for number, (path, data) in enumerate(texts.items()):
             if progress is not None:
-                progress(number, len(paths))
-            with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError):
-                data = (root / path).read_bytes()
-                if _STAR.search(data) or not wanted.isdisjoint(_WORDS.findall(data)):
-                    file = _File(path, module_of(root, path))
+                progress(number, len(texts))
+            if _STAR.search(data) or not wanted.isdisjoint(_WORDS.findall(data)):
+                with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+                    file = _File(path, module_of(self._inventory.root, path))
                     _Reader(file, names, own).read(parsed(data))
-                    self._files.append(file)
+                    self._take(file)
+
+    def _content(self, path: str) -> bytes:
+        try:
+            return (self._inventory.root / path).read_bytes()
+        except OSError:
+            return b""
+
+    def _all_names(self, texts: Mapping[str, bytes]) -> set[str]:
+        """The names of the functions, and those that `as` may give to them."""
+        others: dict[str, set[str]] = defaultdict(set)
+        for data in texts.values():
+            for name, other in _AS.findall(data):
+                others[name.decode("utf-8", "replace")].add(other.decode("utf-8", "replace"))
+        names, more = set[str](), self._names
+        while more:
+            names |= more
+            more = {other for name in more for other in others.get(name, ())} - names
+        return names
+
+    def _take(self, file: _File) -> None:
+        for mention in file.mentions:
+            self._mentions[_last(mention.name)].append((file, mention))
+        for one in file.imports:
+            self._imports[one.name].append((file, one))
 
     def of(self, function: Function) -> list[Reference]:
         """All references to a function."""
@@ -250,8 +259,10 @@ class _Reader:
             self._file.mentions.append(each._replace(scope=bound))
 
     def _bind(self, node: ast.AST, scope: str) -> None:
+        if type(node) is ast.Constant or type(node) is ast.Attribute:
+            return
         match node:
-            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+            case ast.Name(id=name, ctx=ast.Store()):
                 self._bound[scope].add(name)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 self._bound[scope].add(node.name)
@@ -353,33 +364,47 @@ def _outside(scope: str) -> str:
 
 
 def _scoped(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
-    """Every node of a tree with the scope it is in, as a qualified name."""
+    """The nodes of a tree that may say something, with the scope each is in, a qualified name."""
     waiting: list[tuple[ast.AST, str]] = [(tree, "")]
     while waiting:
         node, scope = waiting.pop()
-        yield node, scope
-        prefix = f"{scope}." if scope else ""
-        inside = scope
-        body: list[ast.AST] = []
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                inside, body = f"{prefix}{node.name}.{_LOCALS}", [*node.body, *_names_of(node.args)]
-            case ast.ClassDef():
-                inside, body = f"{prefix}{node.name}", [*node.body]
-            case ast.Lambda():
-                inside, body = f"{prefix}<lambda>.{_LOCALS}", [node.body, *_names_of(node.args)]
-        for each in body:
-            waiting.append((each, inside))
-        there = {id(each) for each in body}
-        waiting.extend(
-            (each, scope) for each in ast.iter_child_nodes(node) if id(each) not in there
-        )
+        if type(node) in _TELLING:
+            yield node, scope
+        inside = _scope_of(node, scope) if isinstance(node, _SCOPES) else scope
+        for name in node._fields:
+            value = getattr(node, name, None)
+            within = inside if name == "body" else scope
+            if type(value) is list:
+                waiting.extend((each, within) for each in value if isinstance(each, ast.AST))
+            elif isinstance(value, ast.AST) and name not in _SILENT:
+                waiting.append((value, within))
+        if inside != scope and not isinstance(node, ast.ClassDef):
+            waiting.extend((each, inside) for each in _names_of(node.args))  # type: ignore[attr-defined]
+
+
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_SILENT = frozenset({"ctx", "op"})
+_TELLING = frozenset(
+    {
+        *(ast.Name, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Global),
+        *(ast.ExceptHandler, ast.Import, ast.ImportFrom, ast.Attribute, ast.Constant, ast.BinOp),
+        *(ast.JoinedStr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Call),
+    }
+)
+
+
+def _scope_of(node: ast.AST, scope: str) -> str:
+    prefix = f"{scope}." if scope else ""
+    if isinstance(node, ast.Lambda):
+        return f"{prefix}<lambda>.{_LOCALS}"
+    name: str = getattr(node, "name", "")
+    return prefix + name if isinstance(node, ast.ClassDef) else f"{prefix}{name}.{_LOCALS}"
 
 
 def _names_of(args: ast.arguments) -> list[ast.AST]:
     """The parameters as names that the function binds."""
     several = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
-    return [ast.arg(arg=each.arg) for each in several if each is not None]
+    return [ast.Name(each.arg, ast.Store()) for each in several if each is not None]
 
 
 class _Families:
