@@ -71,11 +71,12 @@ class _Counting:
             if sys.getrefcount(counter.code) <= _UNUSED:
                 del self._calls[number], self._counters[number]
 
-    def restart(self) -> None:
-        """Begin anew: with each next call code is asked for again, and nothing was counted."""
+    def restart(self) -> list[Counter]:
+        """Begin anew: with each next call code is asked for again. Returns what was counted."""
+        before, self._counters = self._counters, {}  # in this order: other threads go on calling
         self._calls.clear()
-        self._counters.clear()
         self.again()
+        return [each for each in before.values() if each.what is not None]
 
     def again(self) -> None:
         """Tell of a next call of each function that was told of already."""

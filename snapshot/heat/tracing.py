@@ -4,8 +4,7 @@ Each process sums in memory. Every second a thread takes the sums, and every few
 them; they are written, too, when the process ends, in whatever way it can notice. In mode
 `activity` Python is asked then to tell of each function once more: nobody but a thread could do
 that, since nothing is told of a program all of whose functions are known. So that no fork is one of
-a process with threads, ours ends before, and goes on after it: in the fork, with the first call of
-a function.
+a process with threads, ours ends before, and goes on with the next call of a function.
 """
 
 from __future__ import annotations
@@ -235,14 +234,13 @@ class _Tracing:
 
     # Sums.
 
-    def _take(self) -> None:
+    def _take(self, counters: list[Counter]) -> None:
         """Add what was counted since to the sums."""
         now = time.time()
-        for each in self._counting.counters():
+        for each in counters:
             hits = each.take()
             if hits:
                 self._add(self._number(each), hits if self._mode == "counts" else 1, now)
-        self._counting.forget_unused()
 
     def _number(self, counter: Counter) -> int:
         if counter.number is None:
@@ -283,7 +281,8 @@ class _Tracing:
         """Once a second."""
         with self._lock:
             before = len(self._sums)
-            self._take()
+            self._take(self._counting.counters())
+            self._counting.forget_unused()
             self._counting.again()
             now = time.monotonic()
             is_news = len(self._sums) > before and self._mode == "once"
@@ -297,7 +296,7 @@ class _Tracing:
         """Write all there is, as far as another thread lets us."""
         if self._lock.acquire(timeout=_SOON):
             try:
-                self._take()
+                self._take(self._counting.counters())
                 self._write()
             finally:
                 self._lock.release()
@@ -319,9 +318,12 @@ class _Tracing:
         self._sleep()
 
     def _after_fork(self) -> None:
+        """Our thread goes on with the next call: Python 3.13 looks for threads after this."""
         if not self._ended:
             self._sender.has_forked()
-            self._wake()
+            with self._lock:
+                self._take(self._counting.restart())
+                self._write()
 
     def _forked(self) -> None:
         """What was counted before is the parent's. Our thread begins with the first call."""
