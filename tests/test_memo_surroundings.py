@@ -209,22 +209,27 @@ def test_a_value_that_pretends_to_be_another() -> None:
 
 
 def test_what_is_beside_a_lock_counts() -> None:
-    def state(url: str) -> State:
-        return Surroundings(
+    def state(url: str, name: str = "f") -> State:
+        function = getattr(
             work(
                 f"""
                 import threading
                 class Service:
                     def __init__(self, url): self.url, self.lock = url, threading.Lock()
-                s = Service({url!r})
-                def f(): return s.url
+                s, done = Service({url!r}), threading.Event()
+                if {url!r} == "set": done.set()
+                def f(): return s.url, done
+                def g(): return done
                 """
-            ).f
-        ).state()
+            ),
+            name,
+        )
+        return Surroundings(function).state()
 
     first, again, other = map(state, ("a", "a", "b"))
     assert first.digest == again.digest != other.digest
-    (sentence,) = first.unfollowed
+    assert state("a", "g").digest == state("set", "g").digest  # all of it is for its lock
+    sentence, _ = first.unfollowed
     assert sentence.startswith("work.s counts in part by its type alone: ")
     assert "the lock at work.s.lock" in sentence
 

@@ -71,6 +71,19 @@ def special(word: str, *parts: bytes) -> bytes:
     return b"@" + sequence(b"(", [dumps(word, VERSION), *parts])
 
 
+def _left_out(value: object) -> bytes:
+    return special("left out", plain(f"{type(value).__module__}.{type(value).__qualname__}"))
+
+
+def _is_tool(kind: type) -> bool:
+    """Whether it is a class of a library's: of an event, or a queue, the lock is what it is for, and
+    the rest changes with its use."""
+    from snapshot.store.versions import of_user  # which plain data can do without
+
+    module = str(kind.__module__)
+    return module not in ("builtins", "functools", "types") and not of_user(module)
+
+
 class Writer:
     """Writes one value.
 
@@ -108,16 +121,17 @@ class Writer:
             return special("around", plain(depth - self._around[number]))
         outer, self._lowest = self._lowest, _NOWHERE
         self._around[number] = depth
+        known = 0 if self.left_out is None else len(self.left_out)
         try:
             self.kinds.add(type(value))
             written = self._find(value)(self, value)
+            if self.left_out is not None and len(self.left_out) > known and _is_tool(type(value)):
+                written = _left_out(value)
         except Refusal as refusal:
             if self.left_out is None or refusal.steps:
                 raise
             self.left_out.append(refusal.what)
-            written = special(
-                "left out", plain(f"{type(value).__module__}.{type(value).__qualname__}")
-            )
+            written = _left_out(value)
         finally:
             del self._around[number]
         if len(written) > _LONGEST:
