@@ -76,8 +76,8 @@ def _left_out(value: object) -> bytes:
 
 
 def _is_tool(kind: type) -> bool:
-    """Whether it is a class of a library's: of an event, or a queue, the lock is what it is for, and
-    the rest changes with its use."""
+    """Whether it is a class of a library's: of an event, or a queue, the lock is what it is for,
+    and the rest changes with its use."""
     from snapshot.store.versions import of_user  # which plain data can do without
 
     module = str(kind.__module__)
