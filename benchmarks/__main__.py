@@ -11,6 +11,8 @@ import sys
 _NAMES = (
     *("fork", "guards", "files", "compact", "call", "collect", "load", "timeline", "prompts"),
     "replay",
+    "memo",
+    "heat",
     "debugger",
     "testing",
     "rewindable",
