@@ -553,8 +553,13 @@ def test_what_c_code_writes_is_written_once(debug: Start) -> None:
         """
     )
     it.say("b 10", "c")
+    stop = it.position
     for command in ("rn", "last number", "rs", "goto 9"):
-        assert it.say(command).startswith("*** the program takes another path when it is repeated")
+        if not it.say(command).startswith("*** the program takes another path when it is repeated"):
+            # A state stands behind what was written, and nothing of that is repeated.
+            assert command == "goto 9" or it.lines("w")[-1:] == [7]
+            it.say(f"goto {stop}")
+        assert it.lines("w")[-1:] == [10]
     it.say("cl 1")
     assert it.say("c").splitlines()[0] == "(3,)"
     assert it.lines("back") == [10]

@@ -387,8 +387,9 @@ def is_module_of_user(value: object) -> bool:
 
 
 def _of_class(cls: type) -> Seen:
-    # Where it is found, as a result that is kept may hold an instance.
-    seen = Seen(["class", _named(cls)])
+    # Where it is found, as a result that is kept may hold an instance. A process that
+    # multiprocessing has spawned calls the program's module by another name.
+    seen = Seen(["class", _named(cls).replace("__mp_main__:", "__main__:")])
     seen.form.append([seen.refer(each, False) for each in (type(cls), *cls.__bases__)])
     home = f"{_named(cls)}."
     for name, value in sorted(dict(vars(cls)).items()):
