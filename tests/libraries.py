@@ -9,7 +9,7 @@ import sys
 import pytest
 
 ONE_PYTHON = (3, 12)  # as the markers in setup.cfg say
-DEAR = {"torch"}  # which no extra installs: a gigabyte, for one test
+DEAR = {"torch", "pyarrow", "xarray"}  # which no extra installs: much, for a test each
 
 
 def require(*modules: str) -> None:

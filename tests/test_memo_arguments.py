@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copyreg
 import importlib
 import json
 import mmap
@@ -449,3 +450,19 @@ def test_the_packages_of_installed_classes_are_told() -> None:
 
 def test_large_buffers_stand_by_their_digest() -> None:
     assert len(canonical([b"a" * 10_000_000, bytearray(10_000_000)])) < 500
+
+
+def test_what_is_registered_for_exceptions_brings_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def raised() -> ValueError:
+        try:
+            raise ValueError("a")
+        except ValueError as error:
+            return error
+
+    def with_traceback(error: ValueError) -> Any:
+        return ValueError, error.args, {"traceback": str(error.__traceback__ is None)}
+
+    monkeypatch.setitem(copyreg.dispatch_table, ValueError, with_traceback)
+    assert canonical(raised()) == canonical(ValueError("a"))

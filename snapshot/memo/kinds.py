@@ -180,7 +180,9 @@ def _of_set(writer: Writer, value: Any) -> bytes:
 def reduced(writer: Writer, value: Any) -> bytes:
     """By `copyreg` or `__reduce_ex__`: what makes it, from what, and its state and items."""
     kind = type(value)
-    reductor = copyreg.dispatch_table.get(kind)
+    # What is registered for exceptions (by tblib, for all of them) brings their tracebacks.
+    is_error = issubclass(kind, BaseException)
+    reductor = None if is_error else copyreg.dispatch_table.get(kind)
     try:
         found = value.__reduce_ex__(5) if reductor is None else reductor(value)
     except RecursionError:

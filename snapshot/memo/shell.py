@@ -34,6 +34,7 @@ _FORM = 1  # of what is kept, and of what this module does: results of another o
 _MANY = 100_000  # files and folders that are compared
 _NAMED = 3  # files, in a message
 _CHUNK = 1 << 16
+_PIPE = 1 << 20  # bytes, which is the most that a pipe holds
 _STDOUT, _STDERR = 1, 2
 _PASSED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -484,7 +485,16 @@ class _Record:
                     else:
                         selector.unregister(key.fileobj)
                     if signals.came and child.poll() is not None:
+                        self._empty(pipes)
                         return
+
+    def _empty(self, pipes: Mapping[IO[bytes], int]) -> None:
+        """What the command has written before it ended; others may go on writing."""
+        for pipe, fd in pipes.items():
+            end = self.size + _PIPE
+            while self.size < end and select.select([pipe], [], [], 0)[0]:
+                if not self._pass_on(pipe.fileno(), fd):
+                    break
 
     def _pass_on(self, pipe: int, fd: int) -> bool:
         """Whether there can be more."""
