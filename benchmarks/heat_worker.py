@@ -6,6 +6,7 @@ TRACER is `nothing`.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
@@ -59,8 +60,7 @@ def trace(tracer: str) -> None:
         assert tracing.start(sys.argv[3], how)
     elif kind == "coverage":
         os.environ["COVERAGE_CORE"] = how
-        import coverage
-
+        coverage = importlib.import_module("coverage")
         coverage.Coverage(data_file=None, source=[sys.argv[3]]).start()
     elif kind == "seed":
         trace_as_the_seed()
