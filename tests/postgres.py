@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 _USERS = ("postgres", "nobody")  # as root it refuses to run
 
 
@@ -19,6 +21,13 @@ def binaries() -> Path | None:
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
     found = versions[0] if versions else shutil.which("initdb")
     return None if found is None else Path(found).parent
+
+
+def require() -> None:
+    """Skip the test where the server is not installed; fail it in CI."""
+    if binaries() is None:
+        reason = "PostgreSQL's server is not installed"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from snapshot.errors import NoStore, StoreTooNew, UsageError
 from snapshot.heat import reports, treemap
 from snapshot.heat.treemap import Node
 from snapshot.store import Store
+from tests.libraries import require
 from tests.packages import sources_of
 from tests.processes import Result, environment
 
@@ -198,7 +199,7 @@ def test_the_map_is_filled_without_overlaps() -> None:
 
 
 def test_a_package_s_own_tests(tmp_path: Path) -> None:
-    pytest.importorskip("yaml")  # which its tests need
+    require("yaml")  # which its tests need
     sources = sources_of("markdown==3.7", tmp_path)
     (sources / "snapshot.rootmarker").touch()
     variables = environment(tmp_path, {"TMPDIR": str(tmp_path)})

@@ -16,6 +16,7 @@ from snapshot.heat import reports
 from snapshot.heat.inventory import functions_in
 from snapshot.heat.reports import Row
 from tests import postgres
+from tests.libraries import require
 from tests.processes import Program, Result
 
 Run = Callable[..., Result]
@@ -511,7 +512,7 @@ def test_beside_cprofile_and_pdb(python: Run, application: Path) -> None:
 
 @pytest.mark.parametrize("core", ["sysmon", "ctrace"])
 def test_beside_coverage(python: Run, application: Path, core: str) -> None:
-    pytest.importorskip("coverage")
+    require("coverage")
     if core == "sysmon" and not MONITORS:
         pytest.skip("it needs Python 3.12")
     result = python(
@@ -576,8 +577,8 @@ def test_beside_recording(python: Run, application: Path) -> None:
     assert known(application)["f"].hits == 1
 
 
-@pytest.mark.skipif(postgres.binaries() is None, reason="there is no PostgreSQL")
 def test_several_hosts_share_a_server(python: Run, application: Path) -> None:
+    postgres.require()
     (application / "module.py").write_text("def a(): pass\ndef b(): pass\ndef c(): pass\n")
     with postgres.server() as url:
         for host, name in (("one", "a"), ("two", "b")):
@@ -589,7 +590,7 @@ def test_several_hosts_share_a_server(python: Run, application: Path) -> None:
 
 
 def test_gunicorn(start: Start, application: Path) -> None:
-    pytest.importorskip("gunicorn")
+    require("gunicorn")
     (application / "web.py").write_text(
         textwrap.dedent(
             """

@@ -653,7 +653,9 @@ def test_what_was_done_is_logged_as_json(run: Run) -> None:
     assert (miss["key"], miss["obj_key"]) == (hit["key"], hit["obj_key"])
     system, name, _, arguments, versions = miss["key"]
     assert (system, name, versions) == ("None", "__main__:f", [])
-    assert arguments != events[-2]["key"][3] if events[-2]["event"] == "miss" else True
+    others = [each["key"][3] for each in events if each["event"] == "miss"]
+    assert arguments == others[0] == others[1] != others[2] != others[3]  # f(1), f(1), f(5000), …
+    assert miss["key"][2] != events[4]["key"][2]  # the state of the function
 
 
 def test_a_report_at_exit(python: Callable[..., Result], tmp_path: Path) -> None:

@@ -170,9 +170,7 @@ def test_sixteen_processes_lose_nothing(start: Start, python: Run, tmp_path: Pat
 
 
 def test_sixteen_processes_lose_nothing_on_a_server(python: Run, tmp_path: Path) -> None:
-    if postgres.binaries() is None:
-        reason = "PostgreSQL's server is not installed"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    postgres.require()
     with postgres.server() as url:
         env = {"STORE": url}
         silent(python(FORKED_CROWD, "16", "200", env=env, timeout=90))

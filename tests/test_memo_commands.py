@@ -327,8 +327,7 @@ def test_what_others_may_have_written_is_listed_and_not_loaded(own: Path) -> Non
 
 
 def test_a_store_of_postgresql(kept: Path, tmp_path: Path) -> None:
-    if postgres.binaries() is None:
-        pytest.skip("there is no PostgreSQL here")
+    postgres.require()
     with postgres.server() as url:
         env = {"SNAPSHOT_STORE": url}
         run(tmp_path, 1, env=env)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import re
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from snapshot.errors import DamagedObject, StoreError, UsageError
 from snapshot.memo.objstore import HEAD, DirObjStore, ObjStore
 from snapshot.pickling import Bytes
+from tests.libraries import require
 from tests.processes import Result
 
 Run = Callable[..., Result]
@@ -99,7 +101,8 @@ def in_memory(path: Path) -> str:
 
 def _upath(url: str) -> Any:
     """A path of universal_pathlib, if that is there."""
-    return pytest.importorskip("upath").UPath(url)
+    require("upath")
+    return importlib.import_module("upath").UPath(url)
 
 
 STORES: dict[str, Callable[[Path], ObjStore]] = {
@@ -123,9 +126,9 @@ STORES: dict[str, Callable[[Path], ObjStore]] = {
 @pytest.fixture(params=STORES)
 def make(request: pytest.FixtureRequest) -> Callable[[Path], ObjStore]:
     if "URL" in request.param or "elsewhere" in request.param or request.param == "three":
-        pytest.importorskip("fsspec")
+        require("fsspec")
     if "UPath" in request.param:
-        pytest.importorskip("upath")
+        require("upath")
     return STORES[request.param]
 
 
@@ -299,7 +302,7 @@ def test_what_is_no_place_is_refused(wrong: Any) -> None:
 
 
 def test_a_url_that_nobody_knows_is_refused() -> None:
-    pytest.importorskip("fsspec")
+    require("fsspec")
     with pytest.raises(UsageError, match="nobody://knows"):
         DirObjStore("nobody://knows")
 
@@ -340,7 +343,7 @@ def test_other_files_are_left_alone(make: Callable[[Path], ObjStore], tmp_path: 
 @pytest.mark.parametrize("kind", ["folder", "file URL", "like a path"])
 def test_what_cannot_be_used_is_named(kind: str, tmp_path: Path) -> None:
     if kind == "file URL":
-        pytest.importorskip("fsspec")
+        require("fsspec")
     (tmp_path / "file").touch()
     store = STORES[kind](tmp_path / "file")
     with pytest.raises(StoreError, match=rf"cannot write .*{tmp_path}/file/00/{KEY.hex()}: "):
@@ -354,7 +357,8 @@ def test_what_cannot_be_used_is_named(kind: str, tmp_path: Path) -> None:
 
 
 def test_what_a_driver_raises_is_told_with_the_place() -> None:
-    memory = pytest.importorskip("fsspec.implementations.memory")
+    require("fsspec")
+    memory = importlib.import_module("fsspec.implementations.memory")
 
     class Credentials(Exception):
         pass
@@ -394,7 +398,8 @@ def test_what_cannot_be_moved_into_its_place_changes_nothing(
 
 
 def test_a_file_system_that_cannot_move_changes_nothing(tmp_path: Path) -> None:
-    local = pytest.importorskip("fsspec.implementations.local")
+    require("fsspec")
+    local = importlib.import_module("fsspec.implementations.local")
 
     class Stuck(local.LocalFileSystem):  # type: ignore[misc, name-defined]
         def mv(self, *args: Any, **kwargs: Any) -> None:
@@ -409,7 +414,7 @@ def test_a_file_system_that_cannot_move_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_fork_uses_a_file_system_of_its_own(python: Run) -> None:
-    pytest.importorskip("fsspec")
+    require("fsspec")
     result = python(
         """
         import os
@@ -478,7 +483,7 @@ def test_a_failure_of_the_local_one_is_no_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["folder", "file URL", "like a path"])
 def test_each_damaged_byte_is_noticed(kind: str, tmp_path: Path) -> None:
     if kind == "file URL":
-        pytest.importorskip("fsspec")
+        require("fsspec")
     store = STORES[kind](tmp_path)
     store.write(KEY, [b"content"])
     (path,) = files(tmp_path)
@@ -537,7 +542,7 @@ def _is_damaged(store: ObjStore, key: bytes) -> bool:
 @pytest.mark.parametrize("kind", ["folder", "file URL", "like a path", "memory URL", "two"])
 def test_what_killed_writers_left_is_swept(kind: str, tmp_path: Path) -> None:
     if "URL" in kind:
-        pytest.importorskip("fsspec")
+        require("fsspec")
     store = STORES[kind](tmp_path)
     store.write(KEY, [b"content"])
     assert isinstance(store, DirObjStore)
@@ -695,7 +700,7 @@ def test_a_folder_of_another_user_is_suspicious(tmp_path: Path, which: str) -> N
 
 
 def test_what_is_elsewhere_is_trusted_by_naming_it(tmp_path: Path) -> None:
-    pytest.importorskip("fsspec")
+    require("fsspec")
     (tmp_path / "shared").mkdir(mode=0o777)
     assert DirObjStore((tmp_path / "shared").as_uri()).suspicion() is None
     assert InMemory().suspicion() is None

@@ -192,11 +192,7 @@ def _add_rm(parser: argparse.ArgumentParser) -> None:
         help="though they may be called; what leads to them gets a comment",
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument(
-        "--store",
-        metavar="WHERE",
-        help="a file, or a postgresql:// URL; default: SNAPSHOT_STORE, else .snapshot/store.db",
-    )
+    stores.add_place(parser)
 
 
 def _rm(options: argparse.Namespace) -> int:

@@ -79,21 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", metavar="SIZE", help="of all results of commands together (default: 1GiB)"
     )
-    _add_store(parser)
+    stores.add_place(parser)
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
 def _several(metavar: str) -> dict[str, Any]:
     return {"nargs": "+", "action": "extend", "default": [], "metavar": metavar}
-
-
-def _add_store(parser: argparse.ArgumentParser, **more: Any) -> None:
-    parser.add_argument(
-        "--store",
-        metavar="WHERE",
-        help="a file, or a postgresql:// URL; default: SNAPSHOT_STORE, else .snapshot/store.db",
-        **more,
-    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -210,7 +201,7 @@ def _look_after(options: argparse.Namespace, name: str, words: list[str]) -> int
     parser = argparse.ArgumentParser(prog, description=subcommand.__doc__, allow_abbrev=False)
     for argument, more in _ARGUMENTS[name].items():
         parser.add_argument(argument, **more)
-    _add_store(parser, default=argparse.SUPPRESS)
+    stores.add_place(parser, default=argparse.SUPPRESS)
     options.prog = prog
     parser.parse_args(words, options)
     # Nothing of it is loaded, so it need not be trusted.

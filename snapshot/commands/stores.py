@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snapshot.commands import drop_output, printable
 from snapshot.errors import UsageError
@@ -25,15 +25,21 @@ _NAMED = 20  # functions, in a message
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     """Which store, and whether its values may be loaded."""
-    parser.add_argument(
-        "--store",
-        metavar="WHERE",
-        help="a file, or a postgresql:// URL; default: SNAPSHOT_STORE, else .snapshot/store.db",
-    )
+    add_place(parser)
     parser.add_argument(
         "--trust",
         action="store_true",
         help="load values though somebody else may have written them: that runs code they name",
+    )
+
+
+def add_place(parser: argparse.ArgumentParser, **more: Any) -> None:
+    """Which store."""
+    parser.add_argument(
+        "--store",
+        metavar="WHERE",
+        help="a file, or a postgresql:// URL; default: SNAPSHOT_STORE, else .snapshot/store.db",
+        **more,
     )
 
 
