@@ -13,6 +13,8 @@ import sys
 
 from snapshot.commands import is_terminal, printable, stores
 from snapshot.errors import UsageError
+from snapshot.replay import telling
+from snapshot.store import wording
 from snapshot.store.events import Outcome
 
 USAGE = (
@@ -45,8 +47,10 @@ def execute(options: argparse.Namespace) -> int:
             store.calls.find(
                 function=options.function,
                 outcome=Outcome.raised if options.exception else None,
-                since=None if options.since is None else stores.moment(options.since),
-                slower=None if options.slower_than is None else stores.seconds(options.slower_than),
+                since=None if options.since is None else wording.moment(options.since),
+                slower=None
+                if options.slower_than is None
+                else wording.seconds(options.slower_than),
                 session=options.session,
                 newest=True,
                 limit=int(limit),
@@ -56,9 +60,9 @@ def execute(options: argparse.Namespace) -> int:
             {
                 "id": call.id,
                 "function": call.function.key,
-                "call": stores.in_words(store, call),
+                "call": telling.in_words(store, call),
                 "outcome": call.outcome.name,
-                "result": stores.outcome(store, call),
+                "result": telling.outcome(store, call),
                 "started": call.started,
                 "duration": call.duration,
                 "parent": call.parent,
@@ -77,10 +81,10 @@ def execute(options: argparse.Namespace) -> int:
     digits = max(len(str(each.id)) for each in found)
     lines = []
     for call, row in zip(found, rows, strict=True):
-        took = stores.duration(call.duration)
+        took = wording.duration(call.duration)
         result = printable(str(row["result"]).partition("\n")[0])
         made = printable(str(row["call"])).replace("\n", "\\n").replace("\t", "\\t")
-        head = f"{call.id:>{digits}}  {stores.when(call)}  {took:>7}  "
+        head = f"{call.id:>{digits}}  {wording.when(call.started)}  {took:>7}  "
         lines.append(head + _fitted(made, result, None if width is None else width - len(head)))
     stores.tell(*lines)
     return 0

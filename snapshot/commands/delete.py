@@ -7,6 +7,7 @@ import time
 
 from snapshot.commands import stores
 from snapshot.errors import UsageError
+from snapshot.store import wording
 
 _DIGITS = 18  # of a number of calls
 
@@ -36,7 +37,7 @@ def execute(options: argparse.Namespace) -> int:
         if options.older_than is not None:
             if options.ids or keep is not None:
                 raise UsageError("--older-than goes with --function alone")
-            until = time.time() - stores.seconds(options.older_than)
+            until = time.time() - wording.seconds(options.older_than)
             if options.function is not None:
                 stores.of_function(store, options.function)
             numbers = [each.id for each in store.calls.find(function=options.function, until=until)]
@@ -46,7 +47,7 @@ def execute(options: argparse.Namespace) -> int:
                 numbers = numbers[: max(0, len(numbers) - int(keep))]
         if options.dry_run:
             which = f": {', '.join(map(str, numbers))}" if numbers else ""
-            stores.tell(f"would delete {stores.so_many(len(numbers))}{which}")
+            stores.tell(f"would delete {wording.so_many(len(numbers), 'call')}{which}")
         else:
-            stores.tell(f"deleted {stores.so_many(store.delete(numbers))}")
+            stores.tell(f"deleted {wording.so_many(store.delete(numbers), 'call')}")
     return 0

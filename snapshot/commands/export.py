@@ -8,6 +8,7 @@ from pathlib import Path
 
 from snapshot.commands import stores
 from snapshot.errors import UsageError
+from snapshot.store import wording
 
 USAGE = "FILE ID... | FILE --function F | FILE --all [--store WHERE]"
 
@@ -29,5 +30,6 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(f"{path} is there already: name another file")
     with stores.store(options) as store:
         numbers = stores.chosen(options, store, everything=options.all)
-        stores.tell(f"wrote {stores.so_many(archive.write(store, numbers, path))} to {path}")
+        written = wording.so_many(archive.write(store, numbers, path), "call")
+        stores.tell(f"wrote {written} to {path}")
     return 0

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from snapshot.commands import stores
-from snapshot.store import Store
+from snapshot.store import Store, wording
 
 USAGE = "FILE [--store WHERE]"
 
@@ -27,5 +27,5 @@ def execute(options: argparse.Namespace) -> int:
 
     found = archive.records(Path(options.file))  # before a store is made
     with Store(options.store, create=True, trust=options.trust) as store:
-        stores.tell(f"imported {stores.so_many(store.take_in(found))}")
+        stores.tell(f"imported {wording.so_many(store.take_in(found), 'call')}")
     return 0

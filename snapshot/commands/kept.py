@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from snapshot.commands import is_terminal, printable, stores
 from snapshot.errors import StoreError, UsageError
-from snapshot.store import Store
+from snapshot.store import Store, wording
+from snapshot.store.wording import age, so_many, when
 
 if TYPE_CHECKING:
     from snapshot.store.results import Listed, Memoized, Results
@@ -66,8 +66,12 @@ def _ls(store: Store, options: argparse.Namespace) -> int:
         ("key", ">size", ">took", ">age", ">hits", "state", "arguments"),
         (
             (
-                *(_short(each.key), _bytes(each.entry.size), stores.duration(each.entry.cost)),
-                *(_age(now - each.entry.created), str(each.entry.hits)),
+                *(
+                    _short(each.key),
+                    wording.size(each.entry.size),
+                    wording.duration(each.entry.cost),
+                ),
+                *(age(now - each.entry.created), str(each.entry.hits)),
                 *("current" if each.current else "earlier", _in_words(each)),
             )
             for each in entries
@@ -91,8 +95,8 @@ def _list_functions(store: Store, options: argparse.Namespace) -> int:
         (
             (
                 *(str(each.entries), *([str(each.states)] if options.long else [])),
-                *(_bytes(each.size), str(each.hits), str(each.misses)),
-                *(stores.duration(each.saved), each.group, each.name),
+                *(wording.size(each.size), str(each.hits), str(each.misses)),
+                *(wording.duration(each.saved), each.group, each.name),
             )
             for each in found
         ),
@@ -118,9 +122,9 @@ def _stats(store: Store, options: argparse.Namespace) -> int:
         (">functions", ">entries", ">size", ">hits", ">misses", ">hit rate", ">saved", "group"),
         (
             (
-                *(str(each["functions"]), str(each["entries"]), _bytes(each["size"])),
+                *(str(each["functions"]), str(each["entries"]), wording.size(each["size"])),
                 *(str(each["hits"]), str(each["misses"]), _rate(each["hits"], each["misses"])),
-                *(stores.duration(each["saved"]), each["group"]),
+                *(wording.duration(each["saved"]), each["group"]),
             )
             for each in rows
         ),
@@ -163,15 +167,16 @@ def _explain(store: Store, options: argparse.Namespace) -> int:
         )
         return 0
     stores.tell(
-        f"{function.name}: {_count(function.entries, 'result')}, {_bytes(function.size)}, in group "
-        f"{function.group}; {_count(function.hits, 'hit')} saved "
-        f"{stores.duration(function.saved)}, {_count(function.misses, 'miss')}"
+        f"{function.name}: {so_many(function.entries, 'result')}, "
+        f"{wording.size(function.size)}, in group {function.group}; "
+        f"{so_many(function.hits, 'hit')} saved {wording.duration(function.saved)}, "
+        f"{so_many(function.misses, 'miss')}"
     )
     for each in states:
         which = "the current state" if each.current else "an earlier state"
         stores.tell(
-            f"  {which}, {_short(each.digest)}: {_count(each.count, 'result')}, "
-            f"{_bytes(each.size)}; in use {_when(each.used)}"
+            f"  {which}, {_short(each.digest)}: {so_many(each.count, 'result')}, "
+            f"{wording.size(each.size)}; in use {when(each.used)}"
         )
     if entry is not None:
         stores.tell(*_lines_of(entry))
@@ -196,7 +201,7 @@ def _evict(store: Store, options: argparse.Namespace) -> int:
     results = store.results
     if not options.which and options.older_than is None:
         raise UsageError("give functions, keys, or --older-than")
-    until = time.time() - (0 if options.older_than is None else stores.seconds(options.older_than))
+    until = time.time() - (0 if options.older_than is None else wording.seconds(options.older_than))
     chosen: dict[bytes, Listed] = {}
     for word in options.which or [None]:
         for each in _entries_of(results, word):
@@ -222,7 +227,7 @@ def _clear(store: Store, options: argparse.Namespace) -> int:
     if sum([options.function is not None, options.group is not None, options.all]) != 1:
         count = sum(each.entries for each in results.functions())
         raise UsageError(
-            f"give a function, --group, or --all, which drops {_count(count, 'result')} of "
+            f"give a function, --group, or --all, which drops {so_many(count, 'result')} of "
             f"{store.place}"
         )
     functions = results.functions()
@@ -245,18 +250,18 @@ def _clear(store: Store, options: argparse.Namespace) -> int:
 def _drop(store: Store, entries: Iterable[Listed], verb: str, *, dry_run: bool) -> int:
     entries = [*entries]
     if dry_run:
-        size = _bytes(sum(each.entry.size for each in entries))
-        stores.tell(f"would {verb} {_count(len(entries), 'result')}, {size}")
+        size = wording.size(sum(each.entry.size for each in entries))
+        stores.tell(f"would {verb} {so_many(len(entries), 'result')}, {size}")
         return 0
     gone, freed = store.results.forget(each.key for each in entries)
     store.release(freed)
-    size = _bytes(sum(each.size for each in gone))
-    stores.tell(f"{verb.removesuffix('e')}ed {_count(len(gone), 'result')}, {size}")
+    size = wording.size(sum(each.size for each in gone))
+    stores.tell(f"{verb.removesuffix('e')}ed {so_many(len(gone), 'result')}, {size}")
     if elsewhere := sum(each.elsewhere for each in entries):
         stores.say(
             [
-                f"{_count(elsewhere, 'result')} of these stay in the obj_store of their group, and "
-                "are found there again: delete them there"
+                f"{so_many(elsewhere, 'result')} of these stay in the obj_store of their group, "
+                "and are found there again: delete them there"
             ]
         )
     return 0
@@ -299,7 +304,7 @@ def _verify(store: Store, options: argparse.Namespace) -> int:
         for each, why in damaged:
             stores.tell(f"{_short(each.key)}  {each.function}: {why}")
         stores.tell(
-            f"{store.place}: {_count(len(entries), 'result')}, {len(damaged)} damaged"
+            f"{store.place}: {so_many(len(entries), 'result')}, {len(damaged)} damaged"
             + (f", {dropped} dropped" if options.drop else "")
             + (f"; {elsewhere} in another store were not read" if elsewhere else "")
         )
@@ -341,7 +346,7 @@ def _entry(results: Results, word: str, function: str | None = None) -> Listed:
     if not found:
         raise UsageError(f"there is no result with the key {word!r}: see `snapshot memo ls`")
     if len(found) > 1:
-        raise UsageError(f"{_count(len(found), 'result')} have keys that begin with {word}")
+        raise UsageError(f"{so_many(len(found), 'result')} have keys that begin with {word}")
     return found[0]
 
 
@@ -370,9 +375,9 @@ def _lines_of(each: Listed) -> Iterator[str]:
     state = "the current state" if each.current else f"an earlier state, {_short(each.state)}"
     yield f"{each.key.hex()}  {each.function}, in {state}"
     yield (
-        f"  stored {_when(entry.created)}, took {stores.duration(entry.cost)}, "
-        f"{_bytes(entry.size)}{', in another store' if each.elsewhere else ''}; "
-        f"{_count(entry.hits, 'hit')}, used last {_when(entry.used)}"
+        f"  stored {when(entry.created)}, took {wording.duration(entry.cost)}, "
+        f"{wording.size(entry.size)}{', in another store' if each.elsewhere else ''}; "
+        f"{so_many(entry.hits, 'hit')}, used last {when(entry.used)}"
     )
     for name, (text, _) in each.arguments.items():
         yield f"  {name}: {text}"
@@ -399,33 +404,6 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def _short(key: bytes) -> str:
     return key.hex()[:_SHOWN]
-
-
-def _count(number: int, what: str) -> str:
-    """`1 hit`, `2 misses`."""
-    plural = f"{what}es" if what.endswith("s") else f"{what}s"
-    return f"{number:,} {what if number == 1 else plural}"
-
-
-def _bytes(size: float) -> str:
-    """`312 B`, `1.2 MiB`."""
-    units = ["GiB", "MiB", "KiB", "B"]
-    while size >= 1024 and len(units) > 1:
-        size /= 1024
-        units.pop()
-    return f"{size:.0f} B" if units[-1] == "B" else f"{size:.1f} {units[-1]}"
-
-
-def _age(seconds: float) -> str:
-    """`5s`, `12m`, `3h`, `9d`."""
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= length:
-            return f"{seconds // length:.0f}{unit}"
-    return f"{max(0.0, seconds):.0f}s"
-
-
-def _when(moment: float) -> str:
-    return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _rate(hits: int, misses: int) -> str:

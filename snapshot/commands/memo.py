@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from snapshot.commands import kept, printable, stores
 from snapshot.core.messages import say
 from snapshot.errors import MemoWarning, UsageError
+from snapshot.store import wording
 
 if TYPE_CHECKING:
     pass
@@ -112,7 +113,7 @@ def _run(options: argparse.Namespace, argv: list[str]) -> int:
         raise UsageError(
             f"--env {unnamed[0]!r} is no name of a variable: give NAME, not NAME=VALUE"
         )
-    ttl = None if options.ttl is None else stores.seconds(options.ttl)
+    ttl = None if options.ttl is None else wording.seconds(options.ttl)
     if ttl == 0:
         raise UsageError(f"--ttl {options.ttl}: nothing holds for no time; say --refresh")
     group = MemoizedGroup(NAME, store=options.store, size=options.size or SIZE)

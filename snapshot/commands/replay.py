@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from snapshot.commands import stores
 from snapshot.errors import UsageError
+from snapshot.store import wording
 
 if TYPE_CHECKING:
     from snapshot.replay.bulk import Verdict
@@ -215,7 +216,7 @@ def _all(
 
 
 def _seconds(options: argparse.Namespace) -> float | None:
-    return None if options.timeout is None else stores.seconds(options.timeout)
+    return None if options.timeout is None else wording.seconds(options.timeout)
 
 
 def _print_table(verdicts: list[Verdict]) -> None:

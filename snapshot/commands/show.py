@@ -10,8 +10,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from snapshot.commands import stores
-from snapshot.errors import StoreError
+from snapshot.replay import telling
 from snapshot.replay.executions import number_of
+from snapshot.store import wording
 
 if TYPE_CHECKING:
     from snapshot.store import Store
@@ -54,56 +55,22 @@ def _facts(store: Store, call: Call) -> dict[str, Any]:
         "children": [each.id for each in store.calls.find(parent=call.id)],
         "session": call.process.session,
         "process": call.process.facts,
-        "arguments": _values(store, call),
-        "after": None if call.after is None else _named(store, call, "after"),
-        "surroundings": _surroundings(store, call),
+        "arguments": telling.arguments(store, call),
+        "after": None if call.after is None else telling.arguments(store, call, after=True),
+        "surroundings": telling.surroundings(store, call),
         "result": None if call.result is None else store.calls.show(call.result).text,
         "exception": None if call.failure is None else call.failure.type,
         "traceback": None if call.failure is None else call.failure.traceback,
     }
 
 
-def _values(store: Store, call: Call) -> dict[str, str]:
-    return _named(store, call, "arguments")
-
-
-def _named(store: Store, call: Call, which: str) -> dict[str, str]:
-    from snapshot.store.showing import text_of
-
-    stored = getattr(call, which)
-    args, kwargs = store.calls.arguments(call, after=which == "after")
-    if stored is not None and not args and not kwargs:
-        shown = store.calls.show(stored)
-        return {} if shown.text == "((), {})" else {"?": shown.text}
-    names = [*call.function.facts["parameters"], *(f"*{n}" for n in range(len(args)))]
-    return {name: text_of(each) for name, each in zip(names, args, strict=False)} | {
-        name: text_of(each) for name, each in kwargs.items()
-    }
-
-
-def _surroundings(store: Store, call: Call) -> dict[str, str]:
-    from snapshot.store.showing import text_of
-
-    if call.surroundings is None:
-        return {}
-    try:
-        found: Any = store.calls.read(call.surroundings)
-    except (ValueError, StoreError):
-        found = None
-    if not isinstance(found, dict):
-        return {"?": store.calls.show(call.surroundings).text}
-    told = {name: text_of(each) for name, each in found.get("globals", {}).items()}
-    told |= {name: f"<{kind}, not stored>" for name, kind in found.get("named", {}).items()}
-    return told | {name: text_of(each) for name, each in found.get("cells", {}).items()}
-
-
 def _lines(store: Store, call: Call) -> list[str]:
     facts = _facts(store, call)
     process = call.process.facts
-    took = "still running" if call.duration is None else f"took {stores.duration(call.duration)}"
+    took = "still running" if call.duration is None else f"took {wording.duration(call.duration)}"
     lines = [
         f"call {call.id} of {call.function.key}, {facts['file']}:{facts['line']}",
-        f"  {stores.when(call)}, {took}",
+        f"  {wording.when(call.started)}, {took}",
         f"  process {process['pid']} on {process['host']}, Python {process['python']}, "
         f"thread {call.thread or '?'}, session {call.process.session}",
     ]

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from snapshot.commands import drop_output, printable
 from snapshot.errors import UsageError
 from snapshot.store import Store
 
-if TYPE_CHECKING:
-    from snapshot.store.calls import Call
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_LONG = 1e11  # seconds, or 3000 years: a database takes them in microseconds
 _NAMED = 20  # functions, in a message
 
 
@@ -93,76 +85,6 @@ def of_function(store: Store, function: str | None) -> list[int]:
             f"there are no calls of {function!r}; functions that have some: {shown}{more}"
         )
     return found
-
-
-def seconds(text: str) -> float:
-    """`90`, `90s`, `15m`, `12h`, `7d`, `2w`. Raises `UsageError`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text)
-    if found is None:
-        raise UsageError(f"{text!r} is no duration: write 45s, 15m, 12h, 7d or 2w")
-    value = float(found[1]) * _UNITS[found[2] or "s"]
-    if value > _LONG:
-        raise UsageError(f"{text!r} is too long")
-    return value
-
-
-def moment(text: str) -> float:
-    """Seconds since 1970: a duration before now, or a date. Raises `UsageError`."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        pass
-    try:
-        return time.time() - seconds(text)
-    except UsageError:
-        raise UsageError(
-            f"{text!r} is no time: write 2026-01-31, 2026-01-31T12:00, or 15m, 12h, 7d (ago)"
-        ) from None
-
-
-def when(call: Call) -> str:
-    """When it began, in the time of this place."""
-    try:
-        return datetime.fromtimestamp(call.started).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return "at no time that there is"
-
-
-def duration(value: float | None) -> str:
-    """`1.2 s`, `35 ms`, `7 µs`; nothing for a call that never ended."""
-    if value is None:
-        return ""
-    for factor, unit in ((1, "s"), (1e3, "ms")):
-        if value * factor >= 1:
-            return f"{value * factor:.3g} {unit}"
-    return f"{value * 1e6:.0f} µs"
-
-
-def so_many(count: int) -> str:
-    """`1 call`, `2 calls`."""
-    return "1 call" if count == 1 else f"{count} calls"
-
-
-def in_words(store: Store, call: Call) -> str:
-    """`add(1, 2, c=4)`."""
-    from snapshot.store.showing import text_of
-
-    args, kwargs = store.calls.arguments(call)
-    shown = [*map(text_of, args), *(f"{name}={text_of(each)}" for name, each in kwargs.items())]
-    if call.arguments is None:
-        shown = ["not stored"]
-    elif not shown and store.calls.show(call.arguments).text != "((), {})":
-        shown = ["…"]  # too large to be read, or damaged
-    return f"{call.function.key.partition(':')[2]}({', '.join(shown)})"
-
-
-def outcome(store: Store, call: Call) -> str:
-    """What came of it, in a few words."""
-    if call.failure is not None:
-        return f"! {call.failure.type}: {call.failure.text}"
-    if call.result is None:
-        return call.outcome.name
-    return store.calls.show(call.result).text
 
 
 def tell(*lines: str) -> None:
