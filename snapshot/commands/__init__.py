@@ -39,7 +39,7 @@ COMMANDS = (
         "replay",
         "run",
     ),
-    *("script", "show", "vacuum"),
+    *("script", "show", "vacuum", "web"),
 )
 
 _PROGRAMS = ("debug", "jupyter", "record", "repl", "run")

@@ -152,6 +152,10 @@ class Store:
                 "nothing of it is loaded unless you trust it (--trust)"
             )
 
+    def revision(self) -> str:
+        """Another text when anything was stored, counted or deleted; what it says means nothing."""
+        return self._database.revision()
+
     # Spools.
 
     @property

@@ -77,6 +77,10 @@ class Database(abc.ABC):
         """Whether anything can be stored, as far as that is known before."""
 
     @abc.abstractmethod
+    def revision(self) -> str:
+        """Another text whenever anything has changed, and perhaps at other times."""
+
+    @abc.abstractmethod
     def _check_new(self) -> None:
         """Before tables are made in it. Raises `StoreError` where it can be no store."""
 

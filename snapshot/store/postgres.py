@@ -113,6 +113,11 @@ class Postgres(Database):
         )
         return found is not None and bool(found[0])
 
+    def revision(self) -> str:
+        """That of the whole server: where much else is written, it changes all the time."""
+        ((last,),) = self.rows("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+        return str(last)
+
     def _check_new(self) -> None:
         found = self.row("SELECT current_setting('server_encoding')")
         if found is not None and found[0] not in _ENCODINGS:

@@ -120,6 +120,11 @@ class Sqlite(Database):
     def may_write(self) -> bool:
         return may_write(self._path)
 
+    def revision(self) -> str:
+        ((others,),) = self.rows("PRAGMA data_version")
+        ((ours,),) = self.rows("SELECT total_changes()")
+        return f"{others} {ours}"
+
     def _check_new(self) -> None:
         """Any file can be one."""
 

@@ -1,0 +1,1 @@
+"""The explorer: calls, heat, memo and live timelines in a browser."""

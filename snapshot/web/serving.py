@@ -1,0 +1,120 @@
+"""The server: where it listens, and how it begins and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import sys
+import threading
+import webbrowser
+
+import uvicorn
+
+from snapshot.errors import UsageError
+from snapshot.web.application import application
+from snapshot.web.site import Options, Site
+
+PORT = 8642
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, site: Site, address: str, *, browse: bool) -> None:
+        super().__init__(config)
+        self._site = site
+        self._address = address
+        self._browse = browse
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._address, flush=True)
+        if self._browse:
+            threading.Thread(target=webbrowser.open, args=(self._address,), daemon=True).start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._site.closing = True  # pages that wait for news would be waited for
+        await super().shutdown(sockets)
+
+
+def serve(
+    options: Options,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    path: str = "/",
+    browse: bool = False,
+) -> None:
+    """Serve the explorer until the process is told to end (SIGINT, SIGTERM).
+
+    The address with its token is printed on a line of its own when pages can be loaded.
+    port: None takes `PORT`, or any that is free where that is taken; 0 any. path: of the page that
+    the address leads to. browse: open it in a browser.
+
+    Raises `UsageError` where it cannot listen there.
+    """
+    listening = _listen(host, port)
+    with contextlib.closing(listening):
+        number = listening.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        local = _is_loopback(host)
+        site = Site(options)
+        if not local:
+            print(
+                f"snapshot: whoever reaches {shown}:{number} and sees what is sent there, which is "
+                "not encrypted, can do what you can do here",
+                file=sys.stderr,
+            )
+            if ipaddress.ip_address(host).is_unspecified:
+                shown = socket.gethostname()
+        address = f"http://{shown}:{number}{path}?token={site.keys.token}"
+        config = uvicorn.Config(
+            application(site, hosts=_names(host), any_address=not local, port=number),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
+        )
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                _Server(config, site, address, browse=browse).run([listening])
+        finally:
+            site.close()
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        raise UsageError(f"--host {host}: give an address, such as 127.0.0.1 or 0.0.0.0") from None
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        for each in (PORT, 0) if port is None else (port,):
+            try:
+                listening.bind((host, each))
+                listening.listen(512)
+                return listening
+            except OSError as error:
+                if port is None and each:
+                    continue
+                raise UsageError(
+                    f"cannot listen on {host}:{each}: {error.strerror}; give another --port, or "
+                    "none"
+                ) from None
+        raise AssertionError
+    except BaseException:
+        listening.close()
+        raise
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback
+
+
+def _names(host: str) -> set[str]:
+    """What requests may call this machine."""
+    names = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host}
+    return names if _is_loopback(host) else {*names, socket.gethostname(), socket.getfqdn()}

@@ -1,0 +1,53 @@
+"""The process of a job: does one task, tells of it, and ends.
+
+The task comes as JSON on standard input. What is told goes, a line of JSON each, to the descriptor
+whose number is the argument: how far it is, the result, or why there is none. Standard output and
+error are the task's own. A task is a function `work(details, tell)` of a module here, which returns
+its result.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from snapshot.core.process import die_with
+from snapshot.errors import SnapshotError
+
+# The modules that do them.
+TASKS = {"reanimate": "reanimating"}
+
+Tell = Callable[[int, int, str], None]
+
+
+def main() -> int:
+    """Do the task; 0 if it was done."""
+    die_with(os.getppid())
+    told = int(sys.argv[1])
+    os.set_inheritable(told, False)
+
+    def tell(**facts: Any) -> None:
+        with os.fdopen(os.dup(told), "w") as file:
+            file.write(json.dumps(facts) + "\n")
+
+    wanted = json.load(sys.stdin)
+    module = importlib.import_module(f"snapshot.web.{TASKS[wanted['task']]}")
+    try:
+        result = module.work(
+            wanted["details"],
+            lambda done, total, what: tell(done=done, total=total, what=what),
+        )
+    except SnapshotError as error:
+        tell(error=str(error))
+        return 1
+    sys.stdout.flush()
+    tell(result=result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

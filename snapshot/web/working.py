@@ -1,0 +1,44 @@
+"""The page of a job: what it writes, how far it is, what came of it."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from snapshot.web.jobs import Job
+from snapshot.web.pages import render, seen, site_of
+from snapshot.web.site import Site
+
+
+def revision(site: Site, name: str) -> str:
+    """Another text when there is something new of a job."""
+    job = site.jobs.get(name)
+    return "gone" if job is None else f"{job.revision}"
+
+
+def _job(request: Request) -> Job:
+    job = site_of(request).jobs.get(request.path_params["id"])
+    if job is None:
+        raise HTTPException(404)
+    return job
+
+
+def show(request: Request) -> Response:
+    """`GET /jobs/ID`."""
+    job = _job(request)
+    return render(request, "job.html", job=job, revision=str(job.revision))
+
+
+def end(request: Request) -> Response:
+    """`POST /jobs/ID/end`: kill it."""
+    job = _job(request)
+    site_of(request).jobs.end(job)
+    return seen(f"/jobs/{job.id}")
+
+
+ROUTES = [
+    Route("/jobs/{id}", show),
+    Route("/jobs/{id}/end", end, methods=["POST"]),
+]
