@@ -14,45 +14,24 @@ import psutil
 import pytest
 
 from snapshot.repl.kernel import spec
+from tests.browsing import chromium, in_a_browser, missing
 from tests.processes import Program, wait_gone
 
-TIMEOUT = 30_000  # ms
 EXAMPLE = Path(__file__).parent.parent / "examples" / "timeline.ipynb"
 NO_NEWS = "jupyterlab.NeverCheckForUpdate"
-NEEDED = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NEEDED)), None)
 
-
-def missing() -> str | None:
-    """What is not there that these tests need."""
-    try:
-        import jupyterlab  # noqa: F401
-        import playwright  # noqa: F401
-    except ImportError as error:
-        return f"there is no {error.name}: pip install -e '.[test]'"
-    return None if CHROMIUM else f"there is none of {', '.join(NEEDED)}"
-
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.skipif(sys.version_info[:2] != (3, 12), reason="a browser is tried on 3.12 alone"),
-]
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), in_a_browser]
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    """A page of a headless Chromium; where there is none, the test is skipped, but not under CI."""
-    if reason := missing():
+    """A page of a headless Chromium."""
+    if reason := missing("jupyterlab"):
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 1400, "height": 1400})
-        page.set_default_timeout(TIMEOUT)
+    with chromium(viewport={"width": 1400, "height": 1400}) as context:
+        page = context.new_page()
         yield page
         page.screenshot(path=tmp_path / "last.png")
-        chromium.close()
 
 
 @pytest.fixture
