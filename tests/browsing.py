@@ -127,7 +127,7 @@ class Explorer:
 
 @contextlib.contextmanager
 def explorer(
-    directory: Path, *arguments: str, env: Mapping[str, str | None] | None = None
+    directory: Path, *arguments: str, env: Mapping[str, str] | None = None
 ) -> Iterator[Explorer]:
     """`snapshot web` in that directory, on a port that is free."""
     for each in ("starlette", "uvicorn", "jinja2"):
