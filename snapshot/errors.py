@@ -142,6 +142,10 @@ class UnknownCall(StoreError, LookupError):
     """There is no recorded call of that id."""
 
 
+class AsideGone(StoreError, LookupError):
+    """Nothing is put aside under that id any more. Nothing was taken back."""
+
+
 class DamagedSpool(StoreError):
     """What a process has told for a store cannot be read. It is left as it is."""
 

@@ -30,10 +30,11 @@ from snapshot.replay.standins import Standins
 from snapshot.replay.surroundings import read_by
 from snapshot.replay.yields import Driven
 from snapshot.store import Store
-from snapshot.store.calls import Call, Function, Stored, storable
+from snapshot.store.calls import Call, Function, Stored
 from snapshot.store.events import Outcome
 from snapshot.store.functions import find, find_code
 from snapshot.store.objects import Placeholder
+from snapshot.store.searching import storable
 from snapshot.store.sources import source_of
 from snapshot.store.versions import version_of
 

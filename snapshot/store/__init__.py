@@ -14,16 +14,19 @@ from pathlib import Path
 from types import TracebackType
 
 from snapshot.errors import DamagedSpool, NoStore, NotTrusted, StoreError
-from snapshot.store import events, heat, sqlite
-from snapshot.store.calls import Calls, Writer
+from snapshot.store import events, heat, sqlite, users
+from snapshot.store.aside import Aside, Asides
+from snapshot.store.calls import Calls
 from snapshot.store.database import Database
 from snapshot.store.files import Files, Folder, Remote
+from snapshot.store.folding import Writer
 from snapshot.store.intake import Fold, Intake
 from snapshot.store.objects import Objects
 from snapshot.store.place import FOLDER, Place, place, private
 from snapshot.store.postgres import Postgres
 from snapshot.store.results import Results
 from snapshot.store.spool import Spool, sweep
+from snapshot.store.users import Going, User
 
 PATIENCE = 60.0  # seconds
 
@@ -62,6 +65,7 @@ class Store:
         self.calls = Calls(self._database, self.objects)
         self.results = Results(self._database, self.objects, self._may_load)
         self.heat = heat.Heat(self._database)
+        self._asides = Asides(self._database)
         self._intake = Intake(self._database, self.spools)
         self.folds(events.KIND, self.calls.fold)
         self.folds(heat.KIND, self.heat.fold)
@@ -236,18 +240,57 @@ class Store:
     # Its life.
 
     def delete(self, calls: Iterable[int]) -> int:
-        """Delete calls, and the objects that nobody else refers to; how many calls there were."""
+        """Delete calls, and the objects that nobody else refers to; how many calls there were.
+
+        As with `put_aside`, those go for good that were put aside too long ago.
+        """
         count = self.calls.delete(calls)
-        if count:
+        if self._asides.delete_old() or count:
             self._free((), sweep=False)
         return count
+
+    def put_aside(self, calls: Iterable[int]) -> Aside:
+        """Put calls where nobody sees them, so that for a while they can be taken back.
+
+        Until then nothing is freed to which they refer. Those go for good that were put aside more
+        than `aside.AS_LONG` ago, and the objects that nobody else refers to. Raises `UnknownCall`
+        where there is none of the calls, `StoreError`.
+        """
+        if self._asides.delete_old():
+            self._free((), sweep=False)
+        return self._asides.put(calls)
+
+    def asides(self) -> list[Aside]:
+        """The calls that can be taken back, those first that were put aside last."""
+        return self._asides.all()
+
+    def take_back(self, aside: int) -> int:
+        """Put calls back, under their ids; how many. Raises `AsideGone`, `StoreError`.
+
+        aside: the id of an `Aside`.
+        """
+        return self._asides.take_back(aside)
+
+    def would_free(self, calls: Iterable[int]) -> list[Going]:
+        """The values that would go with calls if these were deleted now, the largest first."""
+        return users.only_of(self._database, calls)
+
+    def users_of(self, digest: bytes, most: int | None = None) -> list[User]:
+        """Who refers to an object: calls, but for those put aside; what memo keeps; values that
+        have it as a buffer. Raises `UnknownObject`.
+
+        most: no more than so many.
+        """
+        return users.users_of(self._database, self.objects.id(digest), most)
 
     def vacuum(self, used: Iterable[int] = ()) -> int:
         """Free the objects that nobody refers to, and the room they took; how many that were.
 
         Files go that were being written when their process was killed, and those that are no
-        object's. What could not be done is in `undone`.
+        object's. Calls that were put aside keep theirs as long as they can be taken back; those
+        go that were put aside too long ago. What could not be done is in `undone`.
         """
+        self._asides.delete_old()
         sweep(self.spools)
         if self.place.url is None:  # else others may be elsewhere
             self._intake.forget_gone()

@@ -17,7 +17,9 @@ from typing import Any
 
 from snapshot.errors import CannotRead, StoreError
 from snapshot.store import Store, events
-from snapshot.store.calls import Call, Stored, Writer, storable
+from snapshot.store.calls import Call, Stored
+from snapshot.store.folding import Writer
+from snapshot.store.searching import storable
 from snapshot.store.spool import framed, framed_in
 
 _HEAD = b"snapshot: an archive of calls, version 1\n"

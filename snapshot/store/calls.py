@@ -1,35 +1,37 @@
-"""Calls: what is stored of each one, from the records of spools to what is read of it."""
+"""Calls: what is stored of each one, and what is read of it."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 from snapshot import pickling
-from snapshot.errors import DamagedSpool, StoreError, UnknownCall, UnknownObject
+from snapshot.errors import StoreError, UnknownCall
 from snapshot.pickling import Bytes, FindClass
-from snapshot.store import events
-from snapshot.store.database import Database, Refused
+from snapshot.store import folding, looking, searching
+from snapshot.store.database import Database
 from snapshot.store.events import Outcome
+from snapshot.store.looking import Brief, Session, Summary, listed, parts
 from snapshot.store.objects import Objects, Shown
+from snapshot.store.searching import Condition
 from snapshot.store.spool import Segment
 
-_AT_ONCE = 4000  # records that are in memory as what they say
-_READABLE = 1 << 20  # bytes up to which a pickle is read to be shown, at 2 MB a second
+Order = Literal["started", "duration", "function"]
 
-
-class Writer(NamedTuple):
-    """Somebody whose records come from no spool. path: where they come from."""
-
-    name: str
-    writer: str
-    path: Path
+# A call that has not ended comes before those that took no time. Keys are put in their order once,
+# not for each call.
+_ORDERS: dict[Order, tuple[str, tuple[str, ...]]] = {
+    "started": ("", ("calls.started", "calls.id")),
+    "duration": ("", ("COALESCE(calls.duration, -1)", "calls.started", "calls.id")),
+    "function": (
+        " JOIN (SELECT versions.id AS version, RANK() OVER (ORDER BY key) AS place FROM versions"
+        " JOIN functions ON functions.id = function) AS places ON places.version = calls.version",
+        ("places.place", "calls.started", "calls.id"),
+    ),
+}
 
 
 class Stored(NamedTuple):
@@ -99,6 +101,41 @@ class Call:
     failure: Failure | None
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A function as it was for some calls. digest: of what it would do.
+
+    function: with what was said of it last. first, last: when a call began, in seconds since 1970.
+    """
+
+    digest: bytes
+    function: Function
+    calls: int
+    first: float
+    last: float
+
+
+class Which(TypedDict, total=False):
+    """Which calls are meant; what is None, or is not given, is any.
+
+    function: a key, or the end of one: the name of a function, of its class and itself. since,
+    until: seconds since 1970. slower, faster: than so many seconds. session: the beginning of its
+    name. search: words, each of which is in the key of the function, in what was raised or in what
+    is shown of a large argument or result, in upper or lower case, or is in a small argument or
+    result as it is written here.
+    """
+
+    function: str | None
+    outcome: Outcome | None
+    since: float | None
+    until: float | None
+    slower: float | None
+    faster: float | None
+    session: str | None
+    parent: int | None
+    search: str | None
+
+
 _COLUMNS = (
     "calls.id, calls.version, calls.thread, calls.parent, calls.started, calls.duration,"
     " calls.outcome, calls.arguments, calls.arguments_object, calls.result, calls.result_object,"
@@ -133,56 +170,110 @@ class Calls:
     def find(
         self,
         *,
+        order: Order = "started",
+        newest: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+        **which: Unpack[Which],
+    ) -> Iterator[Call]:
+        """Calls, the oldest first; see `Which`.
+
+        order: by what else they come: by how long they took, those first that run still, or by
+        the keys of their functions. newest: the other way round: the newest, the longest or the
+        last key first. limit: no more than so many. offset: without so many before them.
+        """
+        beside, condition, values = self._where(**which)
+        join, columns = _ORDERS[order]
+        way = "DESC" if newest else "ASC"
+        some = self._database.words["all"] if limit is None else int(limit)
+        return self._in_order(
+            f"{beside}SELECT calls.id FROM calls{join}{condition}"
+            f" ORDER BY {', '.join(f'{each} {way}' for each in columns)}"
+            f" LIMIT {some} OFFSET {int(offset)}",
+            values,
+        )
+
+    def count(self, **which: Unpack[Which]) -> int:
+        """How many there are; see `Which`."""
+        beside, condition, values = self._where(**which)
+        found = self._database.row(f"{beside}SELECT COUNT(*) FROM calls{condition}", values)
+        return 0 if found is None else int(found[0])
+
+    def _where(
+        self,
+        *,
         function: str | None = None,
         outcome: Outcome | None = None,
         since: float | None = None,
         until: float | None = None,
         slower: float | None = None,
+        faster: float | None = None,
         session: str | None = None,
         parent: int | None = None,
-        newest: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[Call]:
-        """Calls, the oldest first.
-
-        function: a key, or the end of one: the name of a function, of its class and itself.
-        since, until: seconds since 1970. slower: than so many seconds. session: the beginning of
-        its name. newest: the newest first; limit: no more than so many.
-        """
-        conditions: list[str] = []
-        values: list[Any] = []
+        search: str | None = None,
+    ) -> tuple[str, str, list[Any]]:
+        """What stands before a SELECT and at its end, and the values of both."""
+        conditions: list[Condition] = []
         if function is not None:
-            versions = self._versions_of(function)
-            conditions.append(f"calls.version IN ({', '.join(map(str, versions)) or 'NULL'})")
+            versions = listed(self._versions_of(function))
+            conditions.append((f"calls.version IN ({versions})", []))
         if session is not None:
-            threads = self._threads_of(session)
-            conditions.append(f"calls.thread IN ({', '.join(map(str, threads)) or 'NULL'})")
+            threads = listed(self._threads_of(session))
+            conditions.append((f"calls.thread IN ({threads})", []))
         for condition, value in (
             ("calls.outcome = ?", None if outcome is None else int(outcome)),
             ("calls.started >= ?", None if since is None else int(since * 1e6)),
             ("calls.started < ?", None if until is None else int(until * 1e6)),
             ("calls.duration > ?", None if slower is None else int(slower * 1e6)),
+            ("calls.duration < ?", None if faster is None else int(faster * 1e6)),
             ("calls.parent = ?", parent),
         ):
             if value is not None:
-                conditions.append(condition)
-                values.append(value)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        way = "DESC" if newest else "ASC"
-        some = "" if limit is None else f" LIMIT {int(limit)}"
-        return self._found(f"{where} ORDER BY calls.started {way}, calls.id {way}{some}", values)
+                conditions.append((condition, [value]))
+        beside: list[Condition] = []
+        for n, word in enumerate(searching.words(search)):
+            objects, values = searching.in_text(self._database, "text", word)
+            beside.append(
+                (
+                    f"objects{n} AS MATERIALIZED"
+                    f" (SELECT id FROM objects WHERE type IS NOT NULL AND {objects})",
+                    values,
+                )
+            )
+            conditions.append(self._has(word, f"objects{n}"))
+        return (
+            f"WITH {', '.join(each for each, _ in beside)} " if beside else "",
+            f" WHERE {' AND '.join(each for each, _ in conditions)}" if conditions else "",
+            [value for _, values in (*beside, *conditions) for value in values],
+        )
 
-    def count(self) -> int:
-        """How many there are."""
-        found = self._database.row("SELECT COUNT(*) FROM calls")
-        return 0 if found is None else int(found[0])
+    def _has(self, word: str, objects: str) -> Condition:
+        """Whether a call has a word in it. objects: the name of a query for those that have it."""
+        folded = word.lower()
+        versions = [number for number, key in self._keys() if folded in key.lower()]
+        error, values = searching.either(
+            [searching.in_text(self._database, f"errors.{each}", word) for each in ("type", "text")]
+        )
+        return searching.either(
+            [
+                (f"calls.version IN ({listed(versions)})", []),
+                *(
+                    searching.in_bytes(self._database, f"calls.{each}", word)
+                    for each in ("arguments", "result")
+                ),
+                (f"calls.id IN (SELECT call FROM errors WHERE {error})", values),
+                *(
+                    (f"({each} IS NOT NULL AND {each} IN (SELECT id FROM {objects}))", [])
+                    for each in ("arguments_object", "result_object", "after")
+                ),
+            ]
+        )
 
     def ids(self, function: str | None = None) -> list[int]:
         """The ids of all calls, or of those of a function, the oldest first; see `find`."""
         where = ""
         if function is not None:
-            versions = ", ".join(map(str, self._versions_of(function)))
-            where = f"WHERE version IN ({versions or 'NULL'})"
+            where = f"WHERE version IN ({listed(self._versions_of(function))})"
         found = self._database.rows(f"SELECT id FROM calls {where} ORDER BY started, id")
         return [int(number) for (number,) in found]
 
@@ -193,6 +284,83 @@ class Calls:
             " WHERE versions.id IN (SELECT DISTINCT version FROM calls) ORDER BY key"
         )
         return [str(key) for (key,) in found]
+
+    def summaries(self) -> list[Summary]:
+        """What the calls of each function are, by their keys."""
+        return looking.summaries(self._database)
+
+    def versions(self, key: str) -> list[Version]:
+        """Those of a function that have calls, the newest first."""
+        rows = self._database.rows(
+            "SELECT version, COUNT(*), MIN(started), MAX(started) FROM calls"
+            f" WHERE version IN ({listed(self._exactly(key))}) GROUP BY version"
+            " ORDER BY MAX(started) DESC, version DESC"
+        )
+        found: dict[bytes, Version] = {}
+        for number, count, first, last in rows:
+            function = self._function(number)
+            new = Version(function.digest, function, int(count), first / 1e6, last / 1e6)
+            # What is said of a function, as where it stands, may change, and not what it does.
+            if (one := found.get(function.digest)) is not None:
+                new = Version(
+                    *(one.digest, one.function, one.calls + new.calls),
+                    *(min(one.first, new.first), max(one.last, new.last)),
+                )
+            found[function.digest] = new
+        return list(found.values())
+
+    def durations(self, key: str, bins: int = 40) -> list[tuple[float, float, int]]:
+        """How long the calls of a function took which have ended: from, to (in seconds), how many.
+
+        Each is as many times the one before it; one of 0 s counts as one of a microsecond. A single
+        one where they all took the same time. Raises `UsageError` where there are no bins.
+        """
+        return looking.durations(self._database, self._exactly(key), bins)
+
+    def sessions(self) -> list[Session]:
+        """Those that have calls, the newest first."""
+        return looking.sessions(self._database)
+
+    def ancestors(self, number: int) -> list[Brief]:
+        """The calls that have led to one, the outermost first, as far as they are there.
+
+        Raises `UnknownCall`.
+        """
+        return looking.ancestors(self._database, number)
+
+    def below(self, number: int, most: int = 2000) -> tuple[list[Brief], bool]:
+        """The calls that one has made, each followed by those that it has made, the oldest first.
+
+        Whether there are more than `most`: then those are left out that are furthest down.
+        """
+        return looking.below(self._database, number, most)
+
+    def neighbours(self, number: int) -> tuple[int | None, int | None]:
+        """The calls of the same function before one and after it, by when they began.
+
+        Raises `UnknownCall`.
+        """
+        call = self.get(number)
+        versions = listed(self._exactly(call.function.key))
+        found: list[int | None] = []
+        for than, way in (("<", "DESC"), (">", "ASC")):
+            row = self._database.row(
+                f"SELECT id FROM calls WHERE version IN ({versions}) AND (started, id) {than}"
+                " (SELECT started, id FROM calls WHERE id = ?)"
+                f" ORDER BY started {way}, id {way} LIMIT 1",
+                (number,),
+            )
+            found.append(None if row is None else int(row[0]))
+        return found[0], found[1]
+
+    def _in_order(self, numbers: str, values: Sequence[Any]) -> Iterator[Call]:
+        """The calls whose ids a query gives; those that were deleted meanwhile are left out."""
+        ids = [int(number) for (number,) in self._database.rows(numbers, values)]
+        for some in parts(ids):
+            found = {
+                each.id: each for each in self._found(f"WHERE calls.id IN ({listed(some)})", ())
+            }
+            yield from (found[number] for number in some if number in found)
 
     def _found(self, which: str, values: Sequence[Any]) -> Iterator[Call]:
         for row in self._database.rows(f"SELECT {_COLUMNS} {which}", values):
@@ -243,11 +411,19 @@ class Calls:
         return self._threads[thread]
 
     def _versions_of(self, function: str) -> list[int]:
-        found = self._database.rows(
-            "SELECT versions.id, key FROM versions"
-            " JOIN functions ON functions.id = versions.function"
-        )
-        return [int(number) for number, key in found if names(function, key)]
+        return [number for number, key in self._keys() if names(function, key)]
+
+    def _exactly(self, function: str) -> list[int]:
+        return [number for number, key in self._keys() if key == function]
+
+    def _keys(self) -> list[tuple[int, str]]:
+        """The versions of functions, with their keys."""
+        return [
+            (int(number), key)
+            for number, key in self._database.rows(
+                "SELECT versions.id, key FROM versions JOIN functions ON functions.id = function"
+            )
+        ]
 
     def _threads_of(self, session: str) -> list[int]:
         found = self._database.rows(
@@ -278,7 +454,7 @@ class Calls:
         if stored.object is not None:
             return self._objects.show(self._objects.digest(stored.object))
         assert stored.data is not None
-        return _shown(stored.data)
+        return folding.shown_of(stored.data)
 
     def read(self, stored: Stored) -> object:
         """The value with stand-ins for what only code could make; nothing is loaded.
@@ -291,7 +467,7 @@ class Calls:
             return showing.read(stored.data)
         assert stored.object is not None
         data, buffers = self._objects.pickle(self._objects.digest(stored.object))
-        if len(data) > _READABLE:
+        if len(data) > folding.READABLE:
             raise ValueError(f"{len(data)} bytes are too many to be read without loading them")
         return showing.read(data, buffers)
 
@@ -328,22 +504,21 @@ class Calls:
         return count
 
     def uses(self) -> set[int]:
-        """The ids of the objects that calls refer to."""
+        """The ids of the objects that calls refer to, also those that are put aside."""
         found: set[int] = set()
-        for column in ("arguments_object", "result_object", "after", "surroundings"):
-            rows = self._database.rows(
-                f"SELECT DISTINCT {column} FROM calls WHERE {column} IS NOT NULL"
-            )
-            found.update(int(number) for (number,) in rows)
+        for table in ("calls", "aside_calls"):
+            for column in ("arguments_object", "result_object", "after", "surroundings"):
+                rows = self._database.rows(
+                    f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL"
+                )
+                found.update(int(number) for (number,) in rows)
         return found
 
     # What is folded in.
 
-    def fold(self, segment: Segment | Writer, records: list[bytes]) -> None:
-        """Take in records of one spool file, in a transaction."""
-        for begin in range(0, len(records), _AT_ONCE):
-            part = records[begin : begin + _AT_ONCE]
-            _Folding(self._database, self._objects, segment).take(part)
+    def fold(self, segment: Segment | folding.Writer, records: list[bytes]) -> None:
+        """Take in records of one spool file, in a transaction. Raises `DamagedSpool`."""
+        folding.fold(self._database, self._objects, segment, records)
 
 
 def names(function: str, key: str) -> bool:
@@ -356,357 +531,3 @@ def _stored(data: Any, object_: int | None) -> Stored | None:
     if data is None and object_ is None:
         return None
     return Stored(None if data is None else bytes(data), object_)
-
-
-def _shown(data: bytes, buffers: Sequence[int] = ()) -> Shown:
-    from snapshot.store import showing
-
-    size = len(data) + sum(buffers)
-    if len(data) > _READABLE:
-        return Shown("?", f"<{len(data)} bytes>", size)
-    try:
-        value = showing.read(data, buffers)
-    except ValueError as error:
-        return Shown("?", f"<cannot be shown: {error}>", size)
-    return Shown(showing.type_of(value), showing.text_of(value), size)
-
-
-class _Folding:
-    """Takes in records of one writer."""
-
-    def __init__(self, database: Database, objects: Objects, segment: Segment | Writer) -> None:
-        self._database = database
-        self._objects = objects
-        self._segment = segment
-        self._process, self._parent, self._forked = self._find_process()
-        self._numbers: dict[tuple[str, int], int] = {}
-        self._held: set[int] = set()
-        self._ids: dict[bytes, int | None] = {}
-
-    def take(self, records: list[bytes]) -> None:
-        """Raises `DamagedSpool` where they tell of no calls."""
-        try:
-            self._take(records)
-        except (
-            *(ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError),
-            *(struct.error, Refused),
-        ) as error:
-            raise DamagedSpool(f"{self._segment.path} is damaged: {error}") from error
-
-    def _take(self, records: list[bytes]) -> None:
-        entered, left, later = self._read(records)
-        ids = self._ids_for(sorted(entered))
-        errors = self._insert(entered, left, ids) + self._complete(left, ids)
-        for each in later:
-            self._add_value(each, ids)
-        self._database.many(
-            "INSERT INTO errors (call, type, text, traceback) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
-            errors,
-        )
-        self._hold()
-        self._keep_last()
-
-    def _read(
-        self, records: list[bytes]
-    ) -> tuple[dict[int, events.Entered], dict[int, events.Left], list[events.Later]]:
-        """What is told of calls, by their numbers; all else is taken in at once."""
-        entered: dict[int, events.Entered] = {}
-        left: dict[int, events.Left] = {}
-        later: list[events.Later] = []
-        for record in records:
-            event = events.read(record)
-            if isinstance(event, events.Told) and event.what == "process":
-                self._tell_process(event.facts)
-            elif self._process is None:
-                raise self._missing()
-            elif isinstance(event, events.Entered):
-                entered[event.number] = event
-                self._store_first(event.arguments, event.surroundings)
-            elif isinstance(event, events.Left):
-                left[event.number] = event
-                self._store_first(event.result, event.after)
-            elif isinstance(event, events.Later):
-                later.append(event)
-            elif event.what == "function":
-                self._tell_function(event.facts)
-            elif event.what == "thread":
-                self._tell_thread(event.facts)
-        return entered, left, later
-
-    def _insert(
-        self,
-        entered: dict[int, events.Entered],
-        left: dict[int, events.Left],
-        ids: dict[int, int],
-    ) -> list[tuple[Any, ...]]:
-        """Make the calls that are new, and take their ends out of `left`; their errors."""
-        rows, errors = [], []
-        for number, event in entered.items():
-            end = left.pop(number, None)
-            ended = self._ended(end)
-            rows.append(
-                (
-                    ids[number],
-                    self._number("function", event.function),
-                    self._number("thread", event.thread),
-                    self._call(event.parent, ids),
-                    event.started,
-                    *ended[:2],
-                    *self._value(event.arguments),
-                    *ended[2:5],
-                    self._object(event.surroundings),
-                )
-            )
-            if end is not None and end.error is not None:
-                errors.append((ids[number], *_words(end.error)))
-        self._database.many(
-            "INSERT INTO calls (id, version, thread, parent, started, duration, outcome,"
-            " arguments, arguments_object, result, result_object, after, surroundings)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
-        return errors
-
-    def _complete(self, left: dict[int, events.Left], ids: dict[int, int]) -> list[tuple[Any, ...]]:
-        """Say how calls ended that were entered before; their errors."""
-        errors = []
-        for number, end in left.items():
-            if number <= self._forked:
-                continue  # a fork comes out of a call of the process that it was forked from, too
-            if (call := self._call(number, ids)) is None:
-                continue
-            self._database.rows(
-                "UPDATE calls SET duration = ?, outcome = ?, result = ?, result_object = ?,"
-                " after = ? WHERE id = ?",
-                (*self._ended(end), call),
-            )
-            there = self._database.row("SELECT 1 FROM calls WHERE id = ?", (call,))
-            if end.error is not None and there is not None:
-                errors.append((call, *_words(end.error)))
-        return errors
-
-    def _add_value(self, event: events.Later, ids: dict[int, int]) -> None:
-        """Add what was told of a call in the background: of any two of its values, in any order."""
-        if (call := self._call(event.number, ids)) is None:
-            return
-        column = event.what if event.what == "after" else f"{event.what}_object"
-        self._database.rows(
-            f"UPDATE calls SET {column} = ? WHERE id = ?", (self._object(event.value), call)
-        )
-        self._database.rows(
-            "UPDATE calls SET after = NULL WHERE id = ? AND after = arguments_object", (call,)
-        )
-
-    def _ended(self, end: events.Left | None) -> tuple[Any, ...]:
-        if end is None:
-            return None, int(Outcome.running), None, None, None
-        return end.duration, int(end.outcome), *self._value(end.result), self._object(end.after)
-
-    # Values.
-
-    def _store_first(self, *contents: bytes) -> None:
-        """Store what is told in full: an earlier call may refer to it, which ended later."""
-        for told in contents:
-            if told and told[:1] not in b"#&" and not _is_inline(told):
-                self._object(told)
-
-    def _value(self, told: bytes) -> tuple[bytes | None, int | None]:
-        return (_unframed(told), None) if _is_inline(told) else (None, self._object(told))
-
-    def _object(self, told: bytes) -> int | None:
-        if told in (b"", events.LATER):
-            return None
-        if told not in self._ids:
-            found = events.content(told)
-            assert found is not None
-            self._ids[told] = self._stored(found)
-        number = self._ids[told]
-        if number is not None:
-            self._held.add(number)
-        return number
-
-    def _stored(self, found: events.Content) -> int | None:
-        if found.digest is not None:
-            try:
-                return self._objects.id(found.digest)
-            except UnknownObject:  # it was deleted just as the writer began another file
-                return None
-        shown = storable(found.type or ""), storable(found.text or "")
-        if found.type is None:
-            as_shown = _shown(found.data)
-            shown = as_shown.type, as_shown.text
-        if found.parts:
-            return self._objects.keep(found.data, found.parts, *shown)
-        return self._objects.adopt(found.data, found.buffers, *shown)
-
-    def _hold(self) -> None:
-        name = self._segment.name
-        self._database.many(
-            "INSERT INTO held (spool, object) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            [(name, each) for each in self._held],
-        )
-
-    # Who and where.
-
-    def _find_process(self) -> tuple[int | None, int | None, int]:
-        found = self._database.row(
-            "SELECT processes.id, parents.id, processes.forked FROM processes"
-            " LEFT JOIN processes AS parents ON parents.writer = processes.parent"
-            " WHERE processes.writer = ?",
-            (self._segment.writer,),
-        )
-        return (None, None, 0) if found is None else (found[0], found[1], found[2])
-
-    def _tell_process(self, facts: dict[str, Any]) -> None:
-        session, parent, forked = facts.pop("session"), facts.pop("parent"), facts.pop("forked")
-        self._database.rows(
-            "INSERT INTO processes (writer, session, parent, forked, facts)"
-            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (self._segment.writer, session, parent, forked, json.dumps(facts)),
-        )
-        self._process, self._parent, self._forked = self._find_process()
-
-    def _tell_function(self, facts: dict[str, Any]) -> None:
-        number, key, digest = facts.pop("number"), facts.pop("key"), facts.pop("digest")
-        self._database.rows("INSERT INTO functions (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
-        row = (self._one("SELECT id FROM functions WHERE key = ?", key), bytes.fromhex(digest))
-        text = json.dumps(facts)
-        name = hashlib.sha256(text.encode()).digest()
-        self._database.rows(
-            "INSERT INTO versions (function, digest, facts_digest, facts) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
-            (*row, name, text),
-        )
-        version = self._one(
-            "SELECT id FROM versions WHERE function = ? AND digest = ? AND facts_digest = ?",
-            *row,
-            name,
-        )
-        self._tell_number("function", number, version)
-
-    def _tell_thread(self, facts: dict[str, Any]) -> None:
-        number = facts.pop("number")
-        found = self._database.row(
-            "INSERT INTO threads (process, facts) VALUES (?, ?) RETURNING id",
-            (self._process, json.dumps(facts)),
-        )
-        assert found is not None
-        self._tell_number("thread", number, found[0])
-
-    def _tell_number(self, what: str, number: int, id_: int) -> None:
-        self._numbers[what, number] = id_
-        self._database.rows(
-            "INSERT INTO numbers (process, what, number, id) VALUES (?, ?, ?, ?)",
-            (self._process, what, number, id_),
-        )
-
-    def _number(self, what: str, number: int) -> int:
-        if (what, number) not in self._numbers:
-            self._numbers[what, number] = self._one(
-                "SELECT id FROM numbers WHERE process = ? AND what = ? AND number = ?",
-                self._process,
-                what,
-                number,
-            )
-        return self._numbers[what, number]
-
-    def _one(self, sql: str, *values: Any) -> int:
-        found = self._database.row(sql, values)
-        if found is None:
-            raise self._missing()
-        return int(found[0])
-
-    def _missing(self) -> DamagedSpool:
-        return DamagedSpool(
-            f"{self._segment.path} refers to what is not in {self._database.name}: "
-            "an earlier spool file of its process is missing, or is damaged"
-        )
-
-    # Ids.
-
-    def _ids_for(self, numbers: list[int]) -> dict[int, int]:
-        """New ids, which never were another call's."""
-        if not numbers:
-            return {}
-        found = self._database.row("SELECT MAX(call + count) FROM ranges")
-        free = int(found[0]) if found is not None and found[0] is not None else 1
-        ids = {number: free + position for position, number in enumerate(numbers)}
-        begins = [n for n, number in enumerate(numbers) if not n or numbers[n - 1] != number - 1]
-        ranges = [
-            (self._process, numbers[begin], ids[numbers[begin]], end - begin)
-            for begin, end in zip(begins, [*begins[1:], len(numbers)], strict=True)
-        ]
-        self._database.many(
-            "INSERT INTO ranges (process, number, call, count) VALUES (?, ?, ?, ?)", ranges
-        )
-        return ids
-
-    def _call(self, number: int, ids: dict[int, int]) -> int | None:
-        """The id of the call that this process has given a number, or one it was forked from."""
-        if number in ids:
-            return ids[number]
-        if not number:
-            return None
-        process, parent, forked = self._process, self._parent, self._forked
-        while process is not None and number <= forked:
-            process = parent
-            found = self._database.row(
-                "SELECT parents.id, processes.forked FROM processes"
-                " LEFT JOIN processes AS parents ON parents.writer = processes.parent"
-                " WHERE processes.id = ?",
-                (process,),
-            )
-            parent, forked = (None, 0) if found is None else found
-        found = self._database.row(
-            "SELECT number, call, count FROM ranges WHERE process = ? AND number <= ?"
-            " ORDER BY number DESC LIMIT 1",
-            (process, number),
-        )
-        if found is None or number >= found[0] + found[2]:
-            return None
-        return int(found[1] + number - found[0])
-
-    def _keep_last(self) -> None:
-        """Of functions that want no more, only the last calls."""
-        for (what, _), version in self._numbers.items():
-            if what != "function":
-                continue
-            found = self._database.row(
-                "SELECT function, facts FROM versions WHERE id = ?", (version,)
-            )
-            assert found is not None
-            most = json.loads(found[1]).get("keep_last")
-            if most is None:
-                continue
-            going = self._database.rows(
-                "SELECT id FROM calls WHERE version IN"
-                " (SELECT id FROM versions WHERE function = ?) AND outcome != ?"
-                f" ORDER BY id DESC LIMIT {self._database.words['all']} OFFSET ?",
-                (found[0], int(Outcome.running), most),
-            )
-            self._database.many("DELETE FROM calls WHERE id = ?", going)
-            self._database.many("DELETE FROM errors WHERE call = ?", going)
-
-
-def _words(error: dict[str, str]) -> tuple[str, str, str]:
-    """As a database takes it: PostgreSQL has no place for a null character."""
-    kind, text, traceback = (storable(error[each]) for each in ("type", "text", "traceback"))
-    return kind, text, traceback
-
-
-def storable(text: str) -> str:
-    """A text as the words of an exception are stored."""
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-
-
-def _is_inline(told: bytes) -> bool:
-    """Whether a content is stored with the call itself: nothing refers to it."""
-    return told[:1] == b"\x80" and len(told) <= events.SMALL
-
-
-def _unframed(data: bytes) -> bytes:
-    """A pickle without its frame, which is there for those who read from a file."""
-    if data[:3] == b"\x80\x05\x95" and int.from_bytes(data[3:11], "little") == len(data) - 11:
-        return data[:2] + data[11:]
-    return data

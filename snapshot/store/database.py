@@ -32,10 +32,12 @@ class Database(abc.ABC):
     """One database, from any thread, and after a fork too.
 
     name: as it is told to people. patience: seconds to wait for others that write. words: what the
-    schema's types, and no limit, are called here.
+    schema's types, no limit, and what is found in something are called here. version: of the
+    schema, as it was found; of a store that cannot be written it may be an earlier one.
     """
 
     words: ClassVar[dict[str, str]]
+    version = 0
 
     def __init__(self, name: str, patience: float) -> None:
         self.name, self._patience = name, patience
@@ -87,6 +89,13 @@ class Database(abc.ABC):
     @abc.abstractmethod
     def _lock_schema(self) -> None:
         """In a transaction: let nobody else change the tables until it ends."""
+
+    @abc.abstractmethod
+    def has(self, text: str, part: str) -> tuple[str, str]:
+        """SQL for whether a text has a part in it, and what to give for that part.
+
+        The part is in lower case; the text may have ASCII letters of the other one.
+        """
 
     @abc.abstractmethod
     def rest(self) -> None:
@@ -155,6 +164,7 @@ class Database(abc.ABC):
         version = self._check(version)
         if version == 0 and not create:
             raise NoStore(f"there is no store {self.name}: record something first")
+        self.version = version
         if version == VERSION or not (create or self.may_write()):
             return
         if version == 0:
@@ -165,6 +175,7 @@ class Database(abc.ABC):
             for statement in (each for more in MIGRATIONS[version:] for each in more):
                 self.rows(statement.format(**self.words))
             self._set_version(VERSION)
+        self.version = VERSION
 
     def _check(self, version: int | None) -> int:
         if version is None:

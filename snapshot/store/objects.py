@@ -11,21 +11,50 @@ import hashlib
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import xxhash
 
 from snapshot import pickling
 from snapshot.errors import DamagedObject, DamagedStore, NotPicklable, UnknownObject
 from snapshot.pickling import FindClass, Guarded
+from snapshot.store import searching
 from snapshot.store.database import Database
 from snapshot.store.files import Files, Spooled
 
 # All that refers to objects.
-_REFERRING = (
-    *(("calls", each) for each in ("arguments_object", "result_object", "after", "surroundings")),
+REFERRING = (
+    *(
+        (table, column)
+        for table in ("calls", "aside_calls")
+        for column in ("arguments_object", "result_object", "after", "surroundings")
+    ),
     *(("buffers", "buffer"), ("held", "object"), ("results", "object"), ("states", "facts")),
 )
+
+# Of these, who is shown to use a value.
+_USING = (*REFERRING[:4], ("results", "object"), ("states", "facts"))
+
+# By what values come in a list: SQL for those that are beside them, and for their order.
+_ORDERS = {
+    "size": (
+        " LEFT JOIN (SELECT object, SUM(part.size) AS size FROM buffers"
+        " JOIN objects AS part ON part.id = buffer GROUP BY object) AS more"
+        " ON more.object = objects.id",
+        "objects.size + COALESCE(more.size, 0) DESC, objects.id",
+    ),
+    "type": ("", "type, text, objects.id"),
+    "uses": (
+        " LEFT JOIN (SELECT object, SUM(uses) AS uses FROM ("
+        + " UNION ALL ".join(
+            f"SELECT {column} AS object, COUNT(*) AS uses FROM {table}"
+            f" WHERE {column} IS NOT NULL GROUP BY {column}"
+            for table, column in _USING
+        )
+        + ") AS some GROUP BY object) AS used ON used.object = objects.id",
+        "COALESCE(used.uses, 0) DESC, objects.id",
+    ),
+}
 
 _IN_FILE = 1 << 18  # bytes from which on an object has a file of its own
 _DIGEST = 32  # bytes of SHA-256
@@ -91,6 +120,18 @@ class Shown:
     type: str
     text: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A value in a list. size: bytes, with its buffers. uses: how many calls, memo entries and
+    states of memoized functions refer to it."""
+
+    digest: bytes
+    type: str
+    text: str
+    size: int
+    uses: int
 
 
 def pack(value: object) -> Packed:
@@ -300,6 +341,64 @@ class Objects:
         type_, text, size = found
         return Shown(type_ or "bytes", text or "", int(size))
 
+    def count(self, search: str | None = None) -> int:
+        """How many values there are; see `listing`."""
+        where, values = self._where(search)
+        found = self._database.row(f"SELECT COUNT(*) FROM objects {where}", values)
+        return 0 if found is None else int(found[0])
+
+    def listing(
+        self,
+        *,
+        order: Literal["size", "type", "uses"] = "size",
+        search: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Listed]:
+        """Values, the largest first; nothing is loaded.
+
+        order: else by type and text, or those first that are used most. search: words, each of
+        which is in the type or the text, in upper or lower case. limit: no more than so many.
+        offset: without so many before them.
+        """
+        where, values = self._where(search)
+        join, by = _ORDERS[order]
+        some = self._database.words["all"] if limit is None else int(limit)
+        ids = self._database.rows(
+            f"SELECT objects.id FROM objects{join} {where} ORDER BY {by}"
+            f" LIMIT {some} OFFSET {int(offset)}",
+            values,
+        )
+        found = [self._listed(int(number)) for (number,) in ids]
+        return [each for each in found if each is not None]
+
+    def _where(self, search: str | None) -> searching.Condition:
+        """Values, for a buffer has no type."""
+        conditions: list[searching.Condition] = [("type IS NOT NULL", [])]
+        for word in searching.words(search):
+            columns = ("type", "text")
+            conditions.append(
+                searching.either(
+                    [searching.in_text(self._database, each, word) for each in columns]
+                )
+            )
+        return (
+            f"WHERE {' AND '.join(each for each, _ in conditions)}",
+            [value for _, values in conditions for value in values],
+        )
+
+    def _listed(self, number: int) -> Listed | None:
+        found = self._database.row("SELECT digest FROM objects WHERE id = ?", (number,))
+        if found is None:  # it was deleted meanwhile
+            return None
+        shown = self.show(bytes(found[0]))
+        counts = [
+            self._database.row(f"SELECT COUNT(*) FROM {table} WHERE {column} = ?", (number,))
+            for table, column in _USING
+        ]
+        uses = sum(int(each[0]) for each in counts if each is not None)
+        return Listed(bytes(found[0]), shown.type, shown.text, shown.size, uses)
+
     def trusted(self, data: bytes) -> bytes:
         """A pickle that this store has elsewhere, if it may be loaded. Raises `NotTrusted`."""
         self._may_load()
@@ -400,7 +499,7 @@ class Objects:
 
     def _release(self, number: int, files: set[bytes]) -> bool:
         """Whether an object went; the name of its file, if it had one, is added to `files`."""
-        for table, column in _REFERRING:
+        for table, column in REFERRING:
             sql = f"SELECT 1 FROM {table} WHERE {column} = ? LIMIT 1"
             if self._database.row(sql, (number,)) is not None:
                 return False

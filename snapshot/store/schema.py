@@ -6,7 +6,7 @@ version is refused by name.
 
 from __future__ import annotations
 
-# What is added by each version. `{id}` and `{bytes}` are words of the database's own.
+# What is added by each version. `{id}`, `{bytes}` and `{shown}` are words of the database's own.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # An object is named by the digest of its content. data: None where a file has it.
@@ -200,6 +200,47 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             last DOUBLE PRECISION NOT NULL,
             PRIMARY KEY (version, day, mode)
         )""",
+    ),
+    (
+        "CREATE INDEX calls_parent ON calls (parent) WHERE parent IS NOT NULL",
+        # Of values: all that a list of them has, so that it need not read past their data.
+        "CREATE INDEX objects_shown ON objects ({shown}) WHERE type IS NOT NULL",
+        # Calls that were put aside together, for a while in which they can be taken back. put:
+        # seconds since 1970. label: what they are, in words.
+        """CREATE TABLE asides (
+            id {id},
+            put DOUBLE PRECISION NOT NULL,
+            label TEXT NOT NULL
+        )""",
+        # These calls, under their ids, and what they raised: see `calls` and `errors`.
+        """CREATE TABLE aside_calls (
+            id {id},
+            aside BIGINT NOT NULL,
+            version BIGINT NOT NULL,
+            thread BIGINT NOT NULL,
+            parent BIGINT,
+            started BIGINT NOT NULL,
+            duration BIGINT,
+            outcome INTEGER NOT NULL,
+            arguments {bytes},
+            arguments_object BIGINT,
+            result {bytes},
+            result_object BIGINT,
+            after BIGINT,
+            surroundings BIGINT
+        )""",
+        """CREATE TABLE aside_errors (
+            call BIGINT PRIMARY KEY,
+            type TEXT NOT NULL,
+            text TEXT NOT NULL,
+            traceback TEXT NOT NULL
+        )""",
+        "CREATE INDEX aside_calls_of ON aside_calls (aside)",
+        *(
+            f"CREATE INDEX aside_calls_{column} ON aside_calls ({column})"
+            f" WHERE {column} IS NOT NULL"
+            for column in ("arguments_object", "result_object", "after", "surroundings")
+        ),
     ),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,13 @@ class Sqlite(Database):
     the locks. So no connection is open at a fork: it is closed before, and opened when needed.
     """
 
-    words: ClassVar = {"id": "INTEGER PRIMARY KEY", "bytes": "BLOB", "all": "-1"}
+    words: ClassVar = {
+        "id": "INTEGER PRIMARY KEY",
+        "bytes": "BLOB",
+        "all": "-1",
+        "shown": "type, text, size",
+        "in_bytes": "instr({}, ?) > 0",
+    }
 
     def __init__(self, path: Path, patience: float) -> None:
         super().__init__(str(path), patience)
@@ -124,6 +131,10 @@ class Sqlite(Database):
         ((others,),) = self.rows("PRAGMA data_version")
         ((ours,),) = self.rows("SELECT total_changes()")
         return f"{others} {ours}"
+
+    def has(self, text: str, part: str) -> tuple[str, str]:
+        # Twice as fast as INSTR of LOWER.
+        return f"{text} LIKE ? ESCAPE '!'", f"%{re.sub('[!%_]', r'!\g<0>', part)}%"
 
     def _check_new(self) -> None:
         """Any file can be one."""
