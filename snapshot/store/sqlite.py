@@ -134,7 +134,8 @@ class Sqlite(Database):
 
     def has(self, text: str, part: str) -> tuple[str, str]:
         # Twice as fast as INSTR of LOWER.
-        return f"{text} LIKE ? ESCAPE '!'", f"%{re.sub('[!%_]', r'!\g<0>', part)}%"
+        literal = re.sub("[!%_]", r"!\g<0>", part)
+        return f"{text} LIKE ? ESCAPE '!'", f"%{literal}%"
 
     def _check_new(self) -> None:
         """Any file can be one."""

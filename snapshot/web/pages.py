@@ -130,7 +130,7 @@ def _environment() -> jinja2.Environment:
         "number": lambda count: f"{count:,}",
         "quoted": lambda text: quote(text, safe=""),
         "coloured": coloured,
-        "lines": lambda text, kind="python": [*_lines(text, kind)],
+        "lines": lambda text, kind="python": [*_lines(text.rstrip("\n"), kind)],
     }
     return environment
 
