@@ -172,7 +172,7 @@ class Reanimation:
         """
         if stored is None:
             return None
-        find_class = self._standins if to_call else self._classes()
+        find_class = self._standins if to_call else self.classes()
         if stored in self._fetched:
             data, buffers = self._fetched[stored]  # a value may be loaded twice, and changed
             copies = [bytearray(each) for each in buffers]
@@ -181,9 +181,9 @@ class Reanimation:
 
     @functools.cached_property
     def _standins(self) -> Standins:
-        return Standins(self._classes())
+        return Standins(self.classes())
 
-    def _classes(self) -> FindClass | None:
+    def classes(self) -> FindClass | None:
         """Where an unpickler finds the classes of the program that has recorded."""
         if self._find_class is None and not self._is_our_program():
             with contextlib.suppress(CannotReanimate):
@@ -262,7 +262,7 @@ class Reanimation:
         facts = self.call.function.facts
         if self._known() is not None:
             return
-        self._find_path()
+        self.find_path()
         if self._module() is not None:
             return
         if "<" in self._key:
@@ -276,7 +276,7 @@ class Reanimation:
 
     def has_changed(self) -> bool:
         """Whether the function is another one now. Raises `CannotReanimate`."""
-        self._find_path()
+        self.find_path()
         return self._has_changed(self._function(self.loaded(self.call.surroundings) or {}))
 
     def _has_changed(self, function: FunctionType) -> bool:
@@ -300,7 +300,7 @@ class Reanimation:
 
         keep: what is done with each value that a generator yields.
         """
-        self._find_path()
+        self.find_path()
         overrides = dict(self._request.overrides or {})
         surroundings = self.loaded(self.call.surroundings, to_call=True)
         if not isinstance(surroundings, dict):
@@ -386,7 +386,8 @@ class Reanimation:
             with contextlib.suppress(OSError):  # the call may have removed it
                 os.chdir(before)
 
-    def _find_path(self) -> None:
+    def find_path(self) -> None:
+        """Have the modules of the process that has recorded among those that can be imported."""
         if (first := self._import_path) is not None and sys.path[:1] != [first]:
             sys.path.insert(0, first)
         folder = self.call.process.facts["folder"]
