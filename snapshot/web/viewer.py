@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import json
 import os
@@ -63,7 +64,7 @@ def answered(task: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _why(error: ForkError, timeout: float, memory: int) -> str:
+def _why(error: ForkError, timeout: float, memory: int | None) -> str:
     match error:
         case ForkTimeout():
             return f"loading it and looking at it took longer than {timeout:g} s"
@@ -103,6 +104,8 @@ def _looked_at(store: str, which: dict[str, Any], *, trust: bool, rows: int) -> 
                 wanted.fetch(opened)
             value = wanted.load()
         except SnapshotError as error:
+            if isinstance(error.__context__, OSError) and error.__context__.errno == errno.ENOMEM:
+                raise MemoryError from error  # a file of the store could not be mapped
             return failed(str(error))
         return views.seen(value, rows)
 

@@ -31,6 +31,9 @@ from snapshot.errors import UsageError
 Role = Literal["arguments", "after", "result", "surroundings"]
 Kind = Literal["table", "array", "image", "text", "tree", "placeholder", "failed"]
 
+# Where the system does not tell how much a process has for itself, nothing can be watched.
+MEMORY = "1G" if os.path.exists("/proc/self/smaps_rollup") else None
+
 _GRACE = 30.0  # seconds beyond its time that a process has to begin, and to tell what came of it
 _WHY = 300  # characters of what a process said before it ended without an answer
 
@@ -81,7 +84,7 @@ def view(
     *,
     trust: bool = False,
     timeout: float = 20,
-    memory: int | str = "1G",
+    memory: int | str | None = MEMORY,
     rows: int = 200,
 ) -> View:
     """Load a stored value in a process of its own, and say what it looks like.
@@ -91,7 +94,8 @@ def view(
     as there are processors work at a time, and others wait. It may be called from any thread.
 
     store_place: as `Store` takes it. trust: load it, whoever may have written it.
-    timeout: seconds for loading and looking. memory: bytes that this may take, or as "500M".
+    timeout: seconds for loading and looking. memory: bytes that this may take, or as "500M";
+        by default "1G", and on macOS None, without limit.
     rows: how many rows of a table are given.
 
     All that can go wrong with the value is a view of the kind `failed`. Raises `UsageError` where
