@@ -60,6 +60,7 @@ _DUMP = 4096  # bytes
 _DEPTH = 4
 _ITEMS = 100  # of one node
 _NODES = 3000  # of a tree
+_BITS = 1000  # of an integer that is shown in digits
 _PATIENCE = 0.5  # seconds for one `repr`
 _MADE_IN_PYTHON = 1 << 9  # a flag of a class
 
@@ -618,6 +619,8 @@ def _in_short(value: Any) -> str:
         return f"{value.dtype} of shape {value.shape}"
     if _of(value, "pandas", "DataFrame", "Series") or _of(value, "polars", "DataFrame", "Series"):
         return f"of shape {value.shape}"
+    if kind is int and value.bit_length() > _BITS:
+        return f"<int of {value.bit_length()} bits>"
     if issubclass(kind, tuple(_HOLDERS)) or dataclasses.is_dataclass(kind):
         return "" if kind is not Placeholder else _said(value)
     return _said(value)
