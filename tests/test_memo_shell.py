@@ -68,6 +68,32 @@ def memo(project: Path) -> Iterator[Memo]:
         yield Memo(project, stack)
 
 
+class Gate:
+    """A pipe with a name: who reads a line of it goes on when it is let through.
+
+    It is open at both ends here. So nobody waits in open(2), and whoever reads finds no end: with
+    an end for each line, a second reader can meet the end that was meant for the first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self._fd = os.open(path, os.O_RDWR)
+
+    def let_through(self) -> None:
+        """One of them, which may come later."""
+        os.write(self._fd, b"\n")
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """`../gate` for a command in the project."""
+    with contextlib.closing(Gate(tmp_path / "gate")) as gate:
+        yield gate
+
+
 def ok(result: Result, stdout: str = "", stderr: str = "") -> None:
     assert (result.stdout, result.stderr, result.code) == (stdout, stderr, 0), result
 
@@ -91,15 +117,14 @@ def test_output_and_status_are_given_again(memo: Memo) -> None:
     assert memo.runs == 1
 
 
-def test_the_order_of_both_streams_is_kept(memo: Memo, project: Path) -> None:
-    os.mkfifo(project.parent / "gate")
+def test_the_order_of_both_streams_is_kept(gate: Gate, project: Path) -> None:
     script = "echo one; read x < ../gate; echo two >&2; read x < ../gate; echo three"
     words = [str(SNAPSHOT), "memo", "--", "sh", "-c", script]
     joined = ["sh", "-c", '"$@" 2>&1', "sh", *words]
     with Program(joined, directory=project) as program:
         for each in ("one", "two"):
             program.wait_for(each)  # it is passed on at once
-            (project.parent / "gate").write_text("\n")
+            gate.let_through()
         assert program.finish().stdout == "one\ntwo\nthree\n" + UNWATCHED
     with Program(joined, directory=project) as program:
         assert program.finish().stdout == "one\ntwo\nthree\n"
@@ -444,23 +469,21 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="who waits is read from /proc")
-def test_eight_callers_run_it_once(memo: Memo, project: Path) -> None:
-    os.mkfifo(project.parent / "gate")
+def test_eight_callers_run_it_once(memo: Memo, gate: Gate) -> None:
     script = RAN + "echo started; read x < ../gate; echo done; echo made > file"
     words = ("--input", "pyproject.toml", "--", "sh", "-c", script)
     first = memo.start(*words)
     first.wait_for("started")
     others = [memo.start(*words) for _ in range(7)]
     wait_until(lambda: all(map(waits_for_lock, others)))
-    (project.parent / "gate").write_text("\n")
+    gate.let_through()
     for program in (first, *others):
         ok(program.finish(), "started\ndone\n")
     assert memo.runs == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="who waits is read from /proc")
-def test_another_caller_takes_over_from_one_that_is_killed(memo: Memo, project: Path) -> None:
-    os.mkfifo(project.parent / "gate")
+def test_another_caller_takes_over_from_one_that_is_killed(memo: Memo, gate: Gate) -> None:
     words = ("--", "sh", "-c", RAN + "echo pid $$; read x < ../gate; echo done")
     first = memo.start(*words)
     killed = int(first.wait_for(re.compile(r"pid (\d+)\n"))[1])
@@ -469,14 +492,13 @@ def test_another_caller_takes_over_from_one_that_is_killed(memo: Memo, project: 
     first.kill()
     wait_gone([killed, first.pid])  # the command ends with the one that ran it
     second.wait_for("pid")
-    (project.parent / "gate").write_text("\n")
+    gate.let_through()
     assert second.finish().stdout.endswith("\ndone\n")
     assert memo.runs == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="who waits is read from /proc")
-def test_who_waits_can_be_interrupted(memo: Memo, project: Path) -> None:
-    os.mkfifo(project.parent / "gate")
+def test_who_waits_can_be_interrupted(memo: Memo, gate: Gate) -> None:
     words = ("--", "sh", "-c", "echo started; read x < ../gate; echo done")
     first = memo.start(*words)
     first.wait_for("started")
@@ -485,7 +507,7 @@ def test_who_waits_can_be_interrupted(memo: Memo, project: Path) -> None:
     second.kill(signal.SIGINT)
     result = second.finish()
     assert (result.stderr, result.code) == ("snapshot memo: interrupted\n", 130)
-    (project.parent / "gate").write_text("\n")
+    gate.let_through()
     ok(first.finish(), "started\ndone\n", UNWATCHED)
 
 
@@ -563,13 +585,12 @@ def test_on_a_terminal(terminal: Terminal) -> None:
     assert "\x1b[1mbold" in terminal.raw()
 
 
-def test_it_can_be_suspended(terminal: Terminal, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "gate")
+def test_it_can_be_suspended(terminal: Terminal, gate: Gate) -> None:
     terminal.line("snapshot memo -- sh -c 'echo beg''un; read x < gate; echo do''ne'")
     terminal.wait_for("begun")
     terminal.suspend()
     terminal.resume()
-    (tmp_path / "gate").write_text("\n")
+    gate.let_through()
     terminal.wait_for("done")
     terminal.prompt()
     assert terminal.run("echo $?") == "0"
