@@ -83,7 +83,7 @@ class Program:
         self.pid = self._process.pid
         self._output = {"stdout": bytearray(), "stderr": bytearray()}
         self._unsent = b""
-        self._no_more = False
+        self._no_more = self._closed = False
         self._selector = selectors.DefaultSelector()
         for name in self._output:
             self._selector.register(self._stream(name), selectors.EVENT_READ, name)
@@ -159,6 +159,9 @@ class Program:
 
     def close(self) -> None:
         """Kill and reap the whole session; close the pipes."""
+        if self._closed:
+            return  # its number may be another one's by now
+        self._closed = True
         kill_session(self.pid)
         self._process.wait()
         self._selector.close()
@@ -339,6 +342,7 @@ def session_members(leader: int) -> list[psutil.Process]:
 
     An unreaped one is listed if its parent lives on; one that this process adopted is reaped.
     """
+    psutil.process_iter.cache_clear()  # of one that has another one's number it knows the other
     everyone = {process.pid: process for process in psutil.process_iter()}
     parents = {pid: _parent(process) for pid, process in everyone.items()}
     members = {pid for pid in everyone if _session(pid) == leader}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyte
 import pytest
 
@@ -270,6 +271,25 @@ def test_a_program_that_does_not_end_is_shown_and_killed_with_its_whole_session(
         assert re.search(rf"(?m)^{pid} \(parent \d+, \w+\): .*program\.py", str(caught.value))
     program.close()
     wait_gone(pids)
+
+
+def test_who_gets_the_number_of_one_that_ended_is_another(
+    start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = start("input()")
+    with monkeypatch.context() as patch:
+        # What psutil remembers is a process that had this number before.
+        patch.setattr(psutil.Process, "create_time", lambda _: 1.0)
+        patch.setattr(psutil.Process, "_get_ident", lambda each: (each.pid, 1.0))
+        psutil.process_iter.cache_clear()
+        assert program.pid in [each.pid for each in psutil.process_iter()]
+    program.close()
+    wait_gone([program.pid])
+    with start("input()") as other:
+        program.pid = other.pid
+        program.close()
+        other.send("\n")
+        assert other.finish().code == 0
 
 
 def test_gone_is_gone_only_when_it_is(start: Callable[..., Program]) -> None:
