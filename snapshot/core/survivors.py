@@ -48,8 +48,9 @@ def orphans_since(moment: float) -> list[Survivor]:
     if os.getppid() != 1:
         adopters.discard(os.getppid())
     found = []
-    for each in psutil.process_iter():
+    for pid in psutil.pids():
         try:
+            each = psutil.Process(pid)  # those of `process_iter` may be of one that had this number
             young = _started(each) >= moment - 0.02  # the kernel counts in ticks of 0.01 s
             if young and each.ppid() in adopters and os.getsid(each.pid) == session:
                 found.append((each.pid, each.name()))
