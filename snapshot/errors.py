@@ -57,6 +57,10 @@ class UnknownState(TimelineError, LookupError):
     """There is no frozen state of that number or name, or no such branch."""
 
 
+class UnknownSession(SnapshotError, LookupError):
+    """No session of that name runs, or it does not answer."""
+
+
 class DebuggerError(SnapshotError):
     """The debugger cannot do, or cannot go, as asked."""
 

@@ -306,12 +306,14 @@ def environment(directory: Path, extra: Mapping[str, str] | None = None) -> dict
         "PROMPT_TOOLKIT_NO_CPR": "1",
         "PYTHON_HISTORY": str(home / ".python_history"),
         **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in _KINDS},
+        "XDG_RUNTIME_DIR": str(home / "runtime"),
         **(extra or {}),
     }
 
 
 def _make_home(home: Path) -> None:
     (home / "cache").mkdir(parents=True)
+    (home / "runtime").mkdir(0o700)
     lasting = _CACHE / os.environ.get("PYTEST_XDIST_WORKER", "alone")
     for program in ("jedi", "matplotlib", "parso"):
         (lasting / program).mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def execute(options: argparse.Namespace) -> int:
     # First of all, while this process is small: what goes on is a child of it.
     from snapshot.core.timeline.starting import supervise
 
-    member = supervise()
+    member = supervise(kind="debugger")
     from snapshot.debugger.backwards import Pdb
     from snapshot.debugger.own import COMMAND, Own
     from snapshot.debugger.typed import read_no_further

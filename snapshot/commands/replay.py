@@ -108,7 +108,7 @@ def _debug(options: argparse.Namespace) -> int:
     # First of all, while this process is small: what goes on is a child of it.
     from snapshot.core.timeline.starting import supervise
 
-    member = supervise()
+    member = supervise(kind="debugger")
     from snapshot.debugger.backwards import Pdb
     from snapshot.debugger.typed import read_no_further
 

@@ -69,7 +69,7 @@ def _run_with_past(program: Program) -> int:
     # First of all, while this process is small: what goes on is a child of it.
     from snapshot.core.timeline.starting import supervise
 
-    member = supervise()
+    member = supervise(kind="debugger")
     from snapshot.debugger.backwards import Pdb
     from snapshot.repl import failure, launcher
 

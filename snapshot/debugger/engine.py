@@ -309,6 +309,7 @@ class Engine:
         traveller = self.traveller
         traveller.unmute()
         traveller.tell_where(event.time)
+        traveller.asks(event.time, str(event))
         self.moment, self._asked = event.time, True
         try:
             with _Keyboard():
@@ -379,6 +380,7 @@ class Engine:
                 self._tell_of_death(self.moment)
         traveller.unmute()
         traveller.tell_where(self.moment, ended=how)
+        traveller.asks(self.moment, f"the program {how}")
         try:
             with _Keyboard():
                 self._prompt.show_end(self.moment, error)

@@ -71,6 +71,7 @@ class Traveller:
         self.home: int | None = None
         self._beginning = 0
         self._here: tuple[int, int] | None = None  # the branch and the time of the last state
+        self._asked: tuple[int, str] | None = None  # when and where, while somebody is asked
         self._took = 0.0
         self._made = time.monotonic()
         self._looked = 0, self._made
@@ -110,8 +111,14 @@ class Traveller:
             self._took = self._made - began
         elif not prompted or any(each.time == now for each in self.chronicle.prompts(self.branch)):
             return False
-        self.chronicle.stopped(Stop(self.branch, now, self._member.at, prompted, place))
+        self._stopped(Stop(self.branch, now, self._member.at, prompted, place))
         return False
+
+    def _stopped(self, stop: Stop) -> None:
+        """A state was made, or somebody is asked where there was one."""
+        self.chronicle.stopped(stop)
+        facts = {"branch": stop.branch, "position": stop.time, "asked": stop.prompted}
+        self._member.tell("stop", state=stop.state, **facts)
 
     def leave(self, now: int, place: str) -> bool:
         """On an errand: make a state, for who has sent it; whether a copy of it has woken here."""
@@ -234,6 +241,25 @@ class Traveller:
         if not self.visiting:
             self.chronicle.reached(self.branch, now, self._member.branch, ended)
 
+    def asks(self, now: int, place: str) -> None:
+        """Somebody is asked, at that place."""
+        self._asked = now, place
+        self._tell_past()
+
+    def _tell_past(self) -> None:
+        """Those who look at the session see what there is now."""
+        courses = [
+            (
+                *(each.number, each.parent, each.root),
+                None if each.number == self.branch else each.past,
+                *(each.process, each.ended),
+            )
+            for each in self.chronicle.branches().values()
+            if not each.hidden or each.number == self.branch
+        ]
+        here = None if self._asked is None else (self.branch, *self._asked)
+        self._member.tell("courses", courses=courses, here=here)
+
     def go(
         self, branch: int, moment: int, *, drop: bool = False, sure: bool = False, **brought: Any
     ) -> None:
@@ -309,12 +335,14 @@ class Traveller:
                 self.chronicle.restore(self.branch)
             raise
         self.news = landing.brought
+        self._tell_past()
 
     def begin_branch(self, now: int) -> None:
         """What is done from here on has not been done before: it is a branch of its own."""
         self.branch = self.chronicle.begin(self.branch, now)
         self._here = None
         self.settle(now)
+        self._tell_past()
 
     def takes_the_place_of_a_visitor(self) -> bool:
         """Whether the one that has died was not the process of its branch, which is there still."""
@@ -372,6 +400,7 @@ class Traveller:
                 self.chronicle.forget(each.number)
             elif each.number != self.branch:
                 self.chronicle.become_past(each.number, line[each.number])
+        self._tell_past()
 
     def runs(self, statement: str) -> None:
         """What the user has typed is about to run: it is not this moment's fault if it kills."""
@@ -382,6 +411,8 @@ class Traveller:
         self.chronicle.leave(told)
         self.news = {**self.news, "back": ("state", self._member.at)}
         self._member.begun(place)
+        self._asked = None
+        self._tell_past()
 
     def is_here(self) -> bool:
         """Whether this process is one of the debugger's, and not a fork that the program made."""
@@ -437,7 +468,7 @@ class Traveller:
             raise DebuggerError(answer)
         if left is not None:
             state, (branch, time, place) = left
-            self.chronicle.stopped(Stop(branch, time, state, prompted=False, place=place))
+            self._stopped(Stop(branch, time, state, prompted=False, place=place))
         return Found(*answer)
 
 

@@ -16,4 +16,7 @@ All are children of the supervisor, which runs no code of the user's. Deciding i
     copies       what is put right in a copy, when it freezes and when it wakes
     member       a process of the timeline: freezes, travels, asks
     asking       what a frozen process is asked, answered in a copy of it
+    door         the socket for those who look from outside
+    telling      what they are told
+    past         the past of a program under the debugger, as they see it
 """

@@ -5,22 +5,24 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from snapshot.core import line, process, signals
 from snapshot.core.hosts.loops import RunningLoop
 from snapshot.core.moment import Moment
 from snapshot.core.randomness import Randomness
+from snapshot.core.sessions import Announced
 from snapshot.core.timeline.channel import Channel
 from snapshot.core.timeline.copies import Copy
 from snapshot.core.timeline.member import Member
 from snapshot.core.timeline.supervisor import Supervisor
 
 
-def supervise(cell: int = 1) -> Member:
+def supervise(cell: int = 1, kind: str = "repl") -> Member:
     """Fork; this process supervises from now on and never returns, the new one is live.
 
-    cell: the number of the first cell. Returns its part in the timeline. Raises `CannotFork`.
+    cell: the number of the first cell. kind: of session, see `sessions.Session`. Returns its part
+    in the timeline. Raises `CannotFork`.
     """
     process.adopt_orphans()
     ours, theirs = Channel.pair()
@@ -28,7 +30,7 @@ def supervise(cell: int = 1) -> Member:
     if child is not None:
         theirs.close()
         child.forget()
-        Supervisor(child.pid, ours, cell=cell).run()
+        Supervisor(child.pid, ours, cell=cell, announced=Announced.here(kind)).run()
     ours.close()
     return Member(theirs)
 
@@ -52,10 +54,10 @@ def supervise_anew(first: int) -> Member:
     if child is not None:
         os.set_inheritable(ours.fileno(), True)
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        process.become(
-            f"from {__name__} import go_on; go_on({child.pid}, {ours.fileno()}, {first})"
-        )
-        go_on(child.pid, ours.fileno(), first)
+        announced = Announced.here("ipython")
+        facts = child.pid, ours.fileno(), first, announced and tuple(announced)
+        process.become(f"from {__name__} import go_on; go_on(*{facts!r})")
+        go_on(*facts)
     ours.close()
     copy.replace(pid)
     return Member(theirs, first)
@@ -76,7 +78,7 @@ def supervise_experiment() -> Member:
     if child is not None:
         gc.freeze()  # nothing of the program's is deleted here, nor closes a descriptor
         child.forget()
-        go_on(child.pid, ours.fileno(), 0)
+        go_on(child.pid, ours.fileno(), 0, Announced.here("debugger"))
     ours.close()
     moment: Moment = line.here.moments[-1]
     moment.go_on_in_fork()
@@ -87,9 +89,14 @@ def supervise_experiment() -> Member:
     return Member(theirs)
 
 
-def go_on(pid: int, fd: int, first: int) -> NoReturn:
-    """Supervise the process `pid`, at the other end of the descriptor, and have nothing else."""
+def go_on(pid: int, fd: int, first: int, announced: tuple[Any, ...] | None) -> NoReturn:
+    """Supervise the process `pid`, at the other end of the descriptor, and have nothing else.
+
+    announced: an `Announced`, as a plain tuple.
+    """
     os.closerange(3, fd)
     os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
     os.set_inheritable(fd, False)
-    Supervisor(pid, Channel(fd), first).run()
+    Supervisor(
+        pid, Channel(fd), first, announced=None if announced is None else Announced(*announced)
+    ).run()

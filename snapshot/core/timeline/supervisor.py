@@ -7,6 +7,7 @@ is decided in `records` and `thinning`; here it is done to processes.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import resource
@@ -18,15 +19,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from snapshot.core import proc, process
+from snapshot.core import proc, process, sessions
 from snapshot.core.memory import anonymous_memory, machine, private_memory
 from snapshot.core.messages import say
 from snapshot.core.process import Exit
+from snapshot.core.sessions import Announced
 from snapshot.core.terminal import Terminal
 from snapshot.core.timeline.channel import Channel, close_all
+from snapshot.core.timeline.door import Door
 from snapshot.core.timeline.drawing import drawn
+from snapshot.core.timeline.past import Course, Past, Stop
 from snapshot.core.timeline.records import Branch, State, Timeline
 from snapshot.core.timeline.tasks import Futures, Task
+from snapshot.core.timeline.telling import told
 from snapshot.core.timeline.thinning import Budget, superfluous
 from snapshot.errors import SnapshotError, TimelineError, UnknownState, UsageError
 
@@ -38,6 +43,9 @@ _TIGHT = 20  # states are given up when less than a twentieth of the memory is f
 _WEIGHED = 20  # times as long as it took to weigh all states, they are not weighed again
 _DRAWN = 0.1  # seconds after a cell in which its prompt is drawn, and nothing is measured
 _UNKNOWN = (4 << 30, 4 << 30)  # bytes that are free and that there are, if nobody can tell
+_PIECE = 1 << 20  # bytes of what a future has written that are told at once to those who look
+# What a process says, and nothing has changed.
+_QUESTIONS = {"ask", "await", "drawn", "news", "output", "state", "states", "task", "tasks"}
 
 
 @dataclass(eq=False)
@@ -61,8 +69,16 @@ class _Process:
 class Supervisor:
     """All processes of a timeline, by what they say and how they end."""
 
-    def __init__(self, pid: int, channel: Channel, first: int = 0, cell: int | None = None) -> None:
-        """first: the number of the first state. cell: that of the cell which comes next."""
+    def __init__(
+        self,
+        pid: int,
+        channel: Channel,
+        first: int = 0,
+        cell: int | None = None,
+        announced: Announced | None = None,
+    ) -> None:
+        """first: the number of the first state. cell: that of the cell which comes next. announced:
+        what those who look from outside are told of the session; None if nobody is to find it."""
         self._timeline = Timeline()
         self._timeline.begin(pid, first)
         if cell is not None:
@@ -81,6 +97,10 @@ class Supervisor:
         self._weigh_at = 0.0  # not before that time
         self._unmeasured = False  # whether there is a state whose memory is not known
         self._measure_at: float | None = None  # unless a cell has begun before
+        self._announced = announced
+        self._door = Door(self._answer_outside)
+        self._revision = 0  # another one when there is something new to be seen from outside
+        self._past: Past | None = None
 
     def run(self) -> NoReturn:
         """Until the live process has ended; then this one ends as it did."""
@@ -93,12 +113,16 @@ class Supervisor:
             signal.signal(number, self._end_all)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if self._announced is not None:
+            self._door.open()
         while True:
             for fd in self._ready():
-                self._read(fd)
+                if not self._door.serve(fd):
+                    self._read(fd)
             self._reap()
             if self._measure_at is not None and time.monotonic() >= self._measure_at:
                 self._measure_what_is_new()
+            self._door.answer_those_who_wait()
 
     def _ready(self) -> list[int]:
         poll = select.poll()
@@ -108,6 +132,7 @@ class Supervisor:
                 poll.register(each.channel, select.POLLIN)
         for fd in self._futures.descriptors():
             poll.register(fd, select.POLLIN)
+        self._door.register(poll)
         left = None if self._measure_at is None else self._measure_at - time.monotonic()
         return [fd for fd, _ in poll.poll(None if left is None else max(0, 1000 * left))]
 
@@ -118,6 +143,7 @@ class Supervisor:
             return
         if fd in self._futures.descriptors():
             if (number := self._futures.read(fd)) is not None:
+                self._revision += 1
                 self._news(("output", number))
             return
         for each in list(self._processes.values()):
@@ -135,6 +161,7 @@ class Supervisor:
         if message is None:
             return False
         (number, verb, facts), descriptors = message
+        self._revision += verb not in _QUESTIONS
         try:
             handler: Callable[..., Any] = getattr(self, f"_on_{verb}")
             answer = handler(speaker, number, descriptors, **facts)
@@ -228,6 +255,7 @@ class Supervisor:
 
     def _measure_what_is_new(self) -> None:
         self._unmeasured, self._measure_at = False, None
+        self._revision += 1
         for state in self._timeline.frozen():
             if state.memory is None:
                 self._measure(state)
@@ -483,6 +511,69 @@ class Supervisor:
         if pid in self._asked:
             _kill(pid)
 
+    # Of a debugger: what its past is, for those who look.
+
+    def _on_stop(
+        self,
+        speaker: _Process,
+        number: int,
+        fds: list[int],
+        state: int,
+        branch: int,
+        position: int,
+        asked: bool,
+    ) -> None:
+        """A state was made there."""
+        self._past = self._past or Past()
+        self._past.stops[state] = Stop(branch, position, asked)
+
+    def _on_courses(
+        self,
+        speaker: _Process,
+        number: int,
+        fds: list[int],
+        courses: list[tuple[Any, ...]],
+        here: tuple[int, int, str] | None,
+    ) -> None:
+        """All branches of the past; and where somebody is asked, or None: it goes on from there."""
+        self._past = self._past or Past()
+        self._past.courses = {each[0]: Course(*each) for each in courses}
+        self._past.runs = here is None
+        if here is not None:
+            self._past.branch, self._past.position, self._past.line = here
+
+    # Who looks from outside.
+
+    def _answer_outside(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """None as long as there is nothing new."""
+        if request["ask"] == "output":
+            return self._tell_output(request["future"], request["since"])
+        if request["ask"] != "session":
+            raise UsageError(f"{request['ask']!r} is no question")
+        if request.get("since") == self._revision:
+            return None
+        assert self._announced is not None
+        is_idle = self._timeline.cell is None and self._measure_at is None
+        if is_idle and any(each.memory is None for each in self._timeline.frozen()):
+            self._measure_at = time.monotonic()  # and that is something new, then
+        tasks, name = self._futures.all(), self._door.name
+        session = told(self._announced, name, self._revision, self._timeline, tasks, self._past)
+        return {"session": sessions.encoded(session)}
+
+    def _tell_output(self, number: Any, since: int) -> dict[str, Any]:
+        try:
+            state = self._futures.find(number)
+        except SnapshotError as error:
+            return {"error": str(error)}
+        end, data = self._futures.output(number).since(max(0, since))
+        begin = end - len(data)
+        piece = data[:_PIECE]
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        last = begin + len(piece) == end and state.status != "running"
+        text = decoder.decode(piece, last)
+        kept, _ = decoder.getstate()  # of a character whose rest is to come
+        return {"output": [begin + len(piece) - len(kept), text]}
+
     # Futures.
 
     def _on_started(
@@ -635,6 +726,7 @@ class Supervisor:
                 os.kill(pid, signal.SIGCONT)
 
     def _ended(self, pid: int, how: Exit) -> None:
+        self._revision += 1
         one = self._processes.get(pid)
         if pid in self._asked:
             self._asked.discard(pid)
@@ -704,6 +796,7 @@ class Supervisor:
 
     def _end_others(self) -> None:
         """States and futures are killed; the tips of branches end in order."""
+        self._door.close()
         tips = []
         others = [one for one in self._processes.values() if one is not self._live]
         for one in others:

@@ -21,7 +21,7 @@ def main() -> int:
         near.close()
         os.setpgid(0, 0)  # an interrupt is for this group, which the broker is not in
         streams.take_place()
-        member = supervise()
+        member = supervise(kind="jupyter")
         from snapshot.repl.kernel import worker
 
         return worker.run(far, member, outlet)

@@ -69,7 +69,7 @@ def _fork(kernel: Any, number: int) -> Any:
             os.setpgid(0, 0)
             _part_from_connections()
             streams.take_place()
-            worker.adopt(kernel, far, supervise(number), outlet, copy)
+            worker.adopt(kernel, far, supervise(number, "jupyter"), outlet, copy)
     finally:
         copy.go_on()
     far.close()
