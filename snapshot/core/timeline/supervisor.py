@@ -43,7 +43,7 @@ _TIGHT = 20  # states are given up when less than a twentieth of the memory is f
 _WEIGHED = 20  # times as long as it took to weigh all states, they are not weighed again
 _DRAWN = 0.1  # seconds after a cell in which its prompt is drawn, and nothing is measured
 _UNKNOWN = (4 << 30, 4 << 30)  # bytes that are free and that there are, if nobody can tell
-_PIECE = 1 << 20  # bytes of what a future has written that are told at once to those who look
+_PIECE = 1 << 18  # bytes of what a future has written that are told at once to those who look
 # What a process says, and nothing has changed.
 _QUESTIONS = {"ask", "await", "drawn", "news", "output", "state", "states", "task", "tasks"}
 
@@ -565,14 +565,11 @@ class Supervisor:
             state = self._futures.find(number)
         except SnapshotError as error:
             return {"error": str(error)}
-        end, data = self._futures.output(number).since(max(0, since))
-        begin = end - len(data)
-        piece = data[:_PIECE]
+        end, data = self._futures.output(number).since(max(0, since), _PIECE)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        last = begin + len(piece) == end and state.status != "running"
-        text = decoder.decode(piece, last)
+        text = decoder.decode(data, final=state.status != "running" and len(data) < _PIECE)
         kept, _ = decoder.getstate()  # of a character whose rest is to come
-        return {"output": [begin + len(piece) - len(kept), text]}
+        return {"output": [end - len(kept), text]}
 
     # Futures.
 

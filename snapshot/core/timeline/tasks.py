@@ -75,12 +75,16 @@ class Output:
             ended = "killed" if how.signal else "exited"
             self._status, self._how = "cancelled" if self.cancelled else ended, how
 
-    def since(self, position: int) -> tuple[int, bytes]:
-        """What was written from there on, counted from the beginning, and where that ends."""
+    def since(self, position: int, most: int = _MOST) -> tuple[int, bytes]:
+        """What was written from there on, counted from the beginning, and where that ends.
+
+        most: bytes of it.
+        """
         while self.fd >= 0 and self.read():
             continue
-        end = self._dropped + len(self._kept)
-        return end, bytes(self._kept[max(0, position - self._dropped) :])
+        begin = max(0, position - self._dropped)
+        data = bytes(self._kept[begin : begin + most])
+        return self._dropped + min(begin, len(self._kept)) + len(data), data
 
     def task(self, number: int, line: str, began: float) -> Task:
         last = bytes(self._kept[-200:]).rstrip().rpartition(b"\n")[2].decode(errors="replace")
