@@ -19,6 +19,7 @@ from jupyter_core.utils import ensure_event_loop
 from snapshot.repl.kernel import spec
 from tests.notebooks import Notebook, plain
 from tests.processes import Program, Result, wait_gone
+from tests.test_sessions import until
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -664,3 +665,24 @@ def test_nbclient_runs_the_example(tmp_path: Path) -> None:
     error = outputs["crash"][-1]
     assert (error["output_type"], error["ename"]) == ("error", "ProcessEnded")
     assert outputs["there"][-1]["data"]["text/plain"] == ["True"]
+
+
+def sees(it: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks from outside sees the notebook."""
+    it.run("seen = 5")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(it.directory / "home" / "runtime"))
+    session = until(lambda now: now.states[-1].line == "seen = 5")
+    assert session.kind == "jupyter"
+    assert it.value("__import__('os').getppid()") == str(session.pid)
+
+
+def test_who_looks_from_outside_sees_it(
+    notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sees(notebook, monkeypatch)
+
+
+def test_who_looks_from_outside_sees_the_extension(
+    extended: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sees(extended, monkeypatch)

@@ -314,6 +314,44 @@ def test_an_experiment_that_has_ended_is_no_session(open_terminal: Open) -> None
     assert sessions.running() == []
 
 
+def test_a_program_whose_past_comes_when_it_is_wanted(open_terminal: Open) -> None:
+    terminal = open_terminal(rows=40, columns=160)
+    it = Debugging(terminal, "x = 1\nprint(input())\ny = 1 / 0\n", command="stty -g")
+    terminal.line("snapshot run p.py")
+    session = until(lambda now: [each.name for each in now.states] == ["the beginning"])
+    assert (session.kind, session.program) == ("debugger", "snapshot run p.py")
+    assert session.cell is not None
+    terminal.line("")
+    terminal.wait_for("debug it there, in an experiment?")
+    it.say("y", "back")
+    session = the_one()
+    assert session.cell is None
+    assert session.here.line == "the program was ended by ZeroDivisionError"
+    assert (session.states[0].name, session.states[0].position) == ("the beginning", None)
+    assert session.states[-1].position == session.here.position
+    terminal.line("q")
+    terminal.wait_for("debug it once more?")
+    terminal.line("n")
+    terminal.prompt()
+    assert sessions.running() == []
+
+
+def test_a_test_under_the_debugger(open_terminal: Open) -> None:
+    source = "def test_it():\n    x = 1\n    assert x == 2\n"
+    terminal = open_terminal(rows=40, columns=160)
+    it = Debugging(terminal, source, command="pytest -p no:cacheprovider --snapshot --pdb p.py")
+    session = the_one()
+    assert (session.kind, session.program) == (
+        "debugger",
+        "pytest -p no:cacheprovider --snapshot --pdb p.py",
+    )
+    assert session.here.line == "the program was ended by AssertionError"
+    it.say("back")
+    assert the_one().here.line == session.states[-2].line
+    it.say("q")
+    assert sessions.running() == []
+
+
 # Who is told.
 
 

@@ -79,6 +79,7 @@ class Traveller:
         self.output = Output()
         self._shield = Shield()
         self.world.stands_for = self.output.stands_for
+        self._tell_past()
 
     # States.
 

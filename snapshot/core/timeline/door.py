@@ -108,14 +108,14 @@ class Door:
         try:
             fd, _ = self._listener._accept()  # type: ignore[attr-defined]
             client = _Client(_end(fd))
+            self._clients[client.end.fileno()] = client
+            peer = client.end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError:  # no descriptor is free: it would be asked for again and again
             self.close()
             return
-        self._clients[client.end.fileno()] = client
-        rights = client.end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        if _CREDENTIALS.unpack(rights)[1] != os.geteuid():
+        if _CREDENTIALS.unpack(peer)[1] != os.geteuid():
             self._drop(client)
         elif len(self._clients) > _MOST_CLIENTS:
             self._drop(next(iter(self._clients.values())))
