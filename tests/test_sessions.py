@@ -495,10 +495,10 @@ try:
     end.connect({name!r})
 except PermissionError as error:
     sys.exit(type(error).__name__)
-end.sendall(b'{{"version": 1, "ask": "session"}}\\n')
 try:
+    end.sendall(b'{{"version": 1, "ask": "session"}}\\n')
     print(len(end.recv(100)))
-except ConnectionResetError:
+except (BrokenPipeError, ConnectionResetError):
     print(0)
 """
 
