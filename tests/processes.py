@@ -297,6 +297,7 @@ def environment(directory: Path, extra: Mapping[str, str] | None = None) -> dict
     home = directory / "home"
     if not home.exists():
         _make_home(home)
+    (home / "runtime").mkdir(0o700, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
     return {
         **kept,
@@ -313,7 +314,6 @@ def environment(directory: Path, extra: Mapping[str, str] | None = None) -> dict
 
 def _make_home(home: Path) -> None:
     (home / "cache").mkdir(parents=True)
-    (home / "runtime").mkdir(0o700)
     lasting = _CACHE / os.environ.get("PYTEST_XDIST_WORKER", "alone")
     for program in ("jedi", "matplotlib", "parso"):
         (lasting / program).mkdir(parents=True, exist_ok=True)
