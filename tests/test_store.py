@@ -39,7 +39,7 @@ from snapshot.store.objects import Placeholder, pack
 from snapshot.store.place import place
 from snapshot.store.schema import VERSION
 from snapshot.store.spool import Segment, Spool
-from tests import postgres
+from tests import stores
 from tests.processes import Program, Result
 
 LARGE = np.arange(1 << 17, dtype=np.int64)  # 1 MiB
@@ -48,14 +48,10 @@ LARGE = np.arange(1 << 17, dtype=np.int64)  # 1 MiB
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[str | None]:
     """One for all of these tests, which is there before the first of them begins."""
-    if postgres.binaries() is None:
-        yield None
-        return
-    with postgres.server() as url:
-        yield url
+    yield from stores.servers()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=stores.KINDS)
 def where(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -63,17 +59,7 @@ def where(
     server: str | None,
 ) -> str:
     """The place of a store that is not there yet."""
-    monkeypatch.chdir(tmp_path)
-    if request.param == "sqlite":
-        return str(tmp_path / "store.db")
-    postgres.require()
-    assert server is not None
-    import psycopg
-
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS snapshot CASCADE")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))  # as for its programs
-    return server
+    return stores.place(request.param, tmp_path, monkeypatch, server)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def summaries(database: Database) -> list[Summary]:
         "SELECT key, SUM(calls), SUM(raised), SUM(total), MAX(longest), MIN(first), MAX(last) FROM"
         " (SELECT version, COUNT(*) AS calls, COUNT(CASE WHEN outcome = ? THEN 1 END) AS raised,"
         " COALESCE(SUM(duration), 0) AS total, COALESCE(MAX(duration), 0) AS longest,"
-        " MIN(started) AS first, MAX(started) AS last FROM calls GROUP BY version) AS some"
+        " MIN(started) AS first, MAX(started) AS last FROM calls GROUP BY version) AS sums"
         " JOIN versions ON versions.id = version JOIN functions ON functions.id = function"
         " GROUP BY key",
         (int(Outcome.raised),),
@@ -110,7 +110,7 @@ def sessions(database: Database) -> list[Session]:
     rows = database.rows(
         "SELECT session, COUNT(DISTINCT process), SUM(calls), MIN(first), MAX(last),"
         " MIN(process) FROM (SELECT thread, COUNT(*) AS calls, MIN(started) AS first,"
-        " MAX(started) AS last FROM calls GROUP BY thread) AS some"
+        " MAX(started) AS last FROM calls GROUP BY thread) AS sums"
         " JOIN threads ON threads.id = thread JOIN processes ON processes.id = process"
         " GROUP BY session"
     )

@@ -51,7 +51,7 @@ _ORDERS = {
             f" WHERE {column} IS NOT NULL GROUP BY {column}"
             for table, column in _USING
         )
-        + ") AS some GROUP BY object) AS used ON used.object = objects.id",
+        + ") AS sums GROUP BY object) AS used ON used.object = objects.id",
         "COALESCE(used.uses, 0) DESC, objects.id",
     ),
 }

@@ -133,9 +133,8 @@ class Sqlite(Database):
         return f"{others} {ours}"
 
     def has(self, text: str, part: str) -> tuple[str, str]:
-        # Twice as fast as INSTR of LOWER.
-        literal = re.sub("[!%_]", r"!\g<0>", part)
-        return f"{text} LIKE ? ESCAPE '!'", f"%{literal}%"
+        literal = re.sub("([!%_])", r"!\1", part)
+        return f"{text} LIKE ? ESCAPE '!'", f"%{literal}%"  # twice as fast as INSTR of LOWER
 
     def _check_new(self) -> None:
         """Any file can be one."""
