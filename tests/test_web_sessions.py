@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snapshot.core import sessions
-from tests.browsing import Explorer, explorer, in_a_browser, person
+from tests.browsing import explorer, in_a_browser, person
 from tests.debugging import Debugging
 from tests.repl import Repl
 from tests.terminal import Terminal
@@ -23,10 +23,6 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found = tmp_path / "home" / "runtime"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(found))
     return found
-
-
-def opened(tmp_path: Path, runtime: Path) -> Explorer:
-    return explorer(tmp_path, env={"XDG_RUNTIME_DIR": str(runtime)})  # type: ignore[return-value]
 
 
 def test_nobody_runs(tmp_path: Path, runtime: Path) -> None:
@@ -77,8 +73,9 @@ def test_a_prompt_is_followed(open_terminal: Open, tmp_path: Path, runtime: Path
 
         (session,) = sessions.running()
         page.goto(f"{server.origin}/sessions/{session.id}")
-        repl.terminal.send("exit()\r")
-        page.get_by_text("there is no page").wait_for()
+        repl.terminal.line("exit()")
+        page.get_by_text("This session has ended").wait_for()
+        assert server.get(f"/sessions/{session.id}").status == 404
 
 
 @in_a_browser
@@ -88,7 +85,7 @@ def test_a_debugger_is_followed(open_terminal: Open, tmp_path: Path, runtime: Pa
         explorer(tmp_path, env={"XDG_RUNTIME_DIR": str(runtime)}) as server,
         person(server, viewport={"width": 360, "height": 800}, color_scheme="dark") as someone,
     ):
-        debugging = Debugging(open_terminal, "x = 1\nx = 2\nx = 3\n")
+        debugging = Debugging(open_terminal(rows=40, columns=160), "x = 1\nx = 2\nx = 3\n")
         page = someone.page
         someone.goto("/sessions")
         page.locator(".session h2 a").click()

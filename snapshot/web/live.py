@@ -20,6 +20,7 @@ _STEP = 0.4  # seconds between two looks, for all who wait
 _ALIVE = 15.0  # seconds after which something is sent, for who wants to know whether we are there
 
 Revision = Callable[[Site, str], str]
+GONE = "gone"  # the revision of what is there no more
 
 
 class Topics:
@@ -44,7 +45,10 @@ class Topics:
         return found
 
     async def events(self, request: Request) -> StreamingResponse:
-        """`GET /events?of=TOPIC`: an event whenever it has changed since `since`, and goes on."""
+        """`GET /events?of=TOPIC`: an event whenever it has changed since `since`, and goes on.
+
+        Of what is there no more, there is an event `gone`, the last one.
+        """
         topic = request.query_params.get("of", "")
         if topic not in self:
             return StreamingResponse(iter(()), 404)
@@ -62,6 +66,9 @@ class Topics:
         yield "retry: 1000\n\n"
         while not site.closing:
             found = await run_in_threadpool(self.revision, site, topic)
+            if found == GONE:
+                yield "event: gone\ndata:\n\n"
+                return
             if found != last:
                 last, said = found, time.monotonic()
                 yield f"data: {found}\n\n"

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from snapshot.core import sessions
 from snapshot.core.sessions import Future, Session, State
 from snapshot.errors import SnapshotError, UnknownSession
+from snapshot.web.live import GONE
 from snapshot.web.pages import render
 from snapshot.web.site import Site
 
@@ -52,7 +53,7 @@ def revision(site: Site, name: str) -> str:
     try:
         return str(sessions.look(name).revision)
     except UnknownSession:
-        return "gone"
+        return GONE
 
 
 def show(request: Request) -> Response:

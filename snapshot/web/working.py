@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from snapshot.web.jobs import Job
+from snapshot.web.live import GONE
 from snapshot.web.pages import render, seen, site_of
 from snapshot.web.site import Site
 
@@ -15,7 +16,7 @@ from snapshot.web.site import Site
 def revision(site: Site, name: str) -> str:
     """Another text when there is something new of a job."""
     job = site.jobs.get(name)
-    return "gone" if job is None else f"{job.revision}"
+    return GONE if job is None else f"{job.revision}"
 
 
 def _job(request: Request) -> Job:

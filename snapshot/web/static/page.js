@@ -63,6 +63,10 @@ function start() {
   if (document.querySelector("[data-over]")) return;
   source = new EventSource(where);
   source.onmessage = refresh;
+  source.addEventListener("gone", () => {
+    stop();
+    document.getElementById("gone")?.removeAttribute("hidden");
+  });
 }
 
 function stop() {
