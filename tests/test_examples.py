@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.processes import Result
+from tests.processes import Program, Result
 from tests.sessions import play
 from tests.terminal import Terminal
 
@@ -48,6 +50,28 @@ TYPED = {"inside_pdb.py", "travel.py"}
 
 def test_no_example_is_forgotten() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == PRINTS.keys() | TYPED
+    folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
+    assert folders - {"__pycache__"} == {"shop"}
+
+
+def test_the_shop(tmp_path: Path) -> None:
+    """What it does is recorded, kept and counted, for `snapshot web` to show."""
+    shop = shutil.copytree(
+        EXAMPLES / "shop", tmp_path / "shop", ignore=shutil.ignore_patterns(".snapshot")
+    )
+
+    def told(*words: str) -> str:
+        command = [sys.executable, "-m", "snapshot", *words]
+        with Program(command, directory=shop) as program:
+            result = program.finish(30)
+        assert result.code == 0, result
+        return result.stdout
+
+    assert told("heat", "run", "day.py") == "21 orders, 19 refused; out of cup, kettle\n"
+    (last,) = told("calls", "--exception", "--limit", "1").splitlines()
+    assert last.endswith("OutOfStock: 3 x cup were ordered, and 0 are there")
+    assert "shop.prices:forecast" in told("memo", "ls")
+    assert "shop.mail:newsletter" in told("heat", "fetch", "--cold")
 
 
 @pytest.mark.parametrize("name", PRINTS)

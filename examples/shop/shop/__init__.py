@@ -1,0 +1,1 @@
+"""A small shop: orders are priced, taxed and taken from the stock."""
