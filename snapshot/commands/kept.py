@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from snapshot.commands import is_terminal, printable, stores
 from snapshot.errors import StoreError, UsageError
+from snapshot.memo import keeping
 from snapshot.store import Store, wording
 from snapshot.store.wording import age, so_many, when
 
@@ -81,7 +82,7 @@ def _ls(store: Store, options: argparse.Namespace) -> int:
 
 
 def _list_functions(store: Store, options: argparse.Namespace) -> int:
-    found = [each for each in store.results.functions() if each.entries or each.hits + each.misses]
+    found = keeping.in_use(store.results)
     if options.json:
         _tell_json([asdict(each) for each in found])
         return 0
@@ -106,41 +107,28 @@ def _list_functions(store: Store, options: argparse.Namespace) -> int:
 
 def _stats(store: Store, options: argparse.Namespace) -> int:
     """Say what each group of functions holds, and how much time that has saved."""
-    groups: dict[str, list[Memoized]] = {}
-    for each in store.results.functions():
-        groups.setdefault(each.group, []).append(each)
-    rows = [_sums(name, each) for name, each in sorted(groups.items())]
+    functions = store.results.functions()
+    rows = keeping.groups(functions)
     if options.json:
-        _tell_json(rows)
+        _tell_json([{"group": each.name} | asdict(each) for each in rows])
         return 0
     if not rows:
         stores.tell("nothing is memoized")
         return 0
     if len(rows) > 1:
-        rows.append(_sums("all", [each for several in groups.values() for each in several]))
+        rows.append(keeping.Sums.of("all", functions))
     _table(
         (">functions", ">entries", ">size", ">hits", ">misses", ">hit rate", ">saved", "group"),
         (
             (
-                *(str(each["functions"]), str(each["entries"]), wording.size(each["size"])),
-                *(str(each["hits"]), str(each["misses"]), _rate(each["hits"], each["misses"])),
-                *(wording.duration(each["saved"]), each["group"]),
+                *(str(each.functions), str(each.entries), wording.size(each.size)),
+                *(str(each.hits), str(each.misses), _rate(each)),
+                *(wording.duration(each.saved), each.name),
             )
             for each in rows
         ),
     )
     return 0
-
-
-def _sums(group: str, functions: list[Memoized]) -> dict[str, Any]:
-    return {
-        "group": group,
-        "functions": len(functions),
-        **{
-            name: sum(getattr(each, name) for each in functions)
-            for name in ("entries", "size", "hits", "misses", "saved")
-        },
-    }
 
 
 def _explain(store: Store, options: argparse.Namespace) -> int:
@@ -193,7 +181,8 @@ def _differences(results: Results, name: str, then: bytes | None, now: bytes | N
 
     if then is None or now is None or then == now:
         return []
-    return [*differing_states(results, name, then, results.facts(name, now) or {})]
+    found = differing_states(results.facts(name, then), results.facts(name, now) or {})
+    return [line for each in found for line in each.lines()]
 
 
 def _evict(store: Store, options: argparse.Namespace) -> int:
@@ -253,17 +242,11 @@ def _drop(store: Store, entries: Iterable[Listed], verb: str, *, dry_run: bool) 
         size = wording.size(sum(each.entry.size for each in entries))
         stores.tell(f"would {verb} {so_many(len(entries), 'result')}, {size}")
         return 0
-    gone, freed = store.results.forget(each.key for each in entries)
-    store.release(freed)
+    gone = keeping.evict(store, entries)
     size = wording.size(sum(each.size for each in gone))
     stores.tell(f"{verb.removesuffix('e')}ed {so_many(len(gone), 'result')}, {size}")
-    if elsewhere := sum(each.elsewhere for each in entries):
-        stores.say(
-            [
-                f"{so_many(elsewhere, 'result')} of these stay in the obj_store of their group, "
-                "and are found there again: delete them there"
-            ]
-        )
+    if (staying := keeping.staying(entries)) is not None:
+        stores.say([staying])
     return 0
 
 
@@ -285,9 +268,7 @@ def _verify(store: Store, options: argparse.Namespace) -> int:
     elsewhere = sum(each.elsewhere for each in entries)
     dropped = 0
     if options.drop:
-        gone, freed = results.forget(each.key for each, _ in damaged)
-        store.release(freed)
-        dropped = len(gone)
+        dropped = len(keeping.evict(store, [each for each, _ in damaged]))
     if options.json:
         _tell_json(
             {
@@ -406,8 +387,9 @@ def _short(key: bytes) -> str:
     return key.hex()[:_SHOWN]
 
 
-def _rate(hits: int, misses: int) -> str:
-    return f"{hits / (hits + misses):.0%}" if hits + misses else ""
+def _rate(each: keeping.Sums) -> str:
+    rate = keeping.rate(each)
+    return "" if rate is None else f"{rate:.0%}"
 
 
 SUBCOMMANDS: dict[str, Callable[[Store, argparse.Namespace], int]] = {

@@ -5,16 +5,19 @@ from __future__ import annotations
 import difflib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from snapshot.memo.group import MemoizedGroup
 from snapshot.store.results import Listed, Results
+
+if TYPE_CHECKING:
+    from snapshot.memo.group import MemoizedGroup
 
 _NEAR = 1000  # entries, the last used ones, among which the nearest one is looked for
 
 Facts = Mapping[str, Any]
+Arguments = Mapping[str, Sequence[str]]  # of each its text and its digest, by its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,25 @@ class Explanation:
         return str(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which two entries, or two states of a function, differ.
+
+    what: `argument`, `function`, `value`, `package`, … name: of it, empty where there is but one.
+    told: what it was then and is now, in words. code: that of a source, as the lines of a diff.
+    """
+
+    what: str
+    name: str
+    told: str
+    code: tuple[str, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """All of it, indented."""
+        yield "  " + f"{self.what} {self.name}".rstrip() + f": {self.told}".rstrip()
+        yield from (f"    {each}" for each in self.code)
+
+
 def explain(function: Any, /, *args: Any, **kwargs: Any) -> Explanation:
     """Why a call of a memoized function with these arguments would hit, or miss: `f.explain(…)`."""
     found: Explanation = function.explain(*args, **kwargs)
@@ -43,7 +65,7 @@ def explanation(
     state: bytes,
     key: bytes,
     facts: Callable[[], Facts],
-    arguments: Mapping[str, tuple[str, str]],
+    arguments: Arguments,
 ) -> Explanation:
     """Of a call by its key. name, state, facts: of the function as it is now.
 
@@ -58,12 +80,30 @@ def explanation(
             return Explanation(True, (*_of_hit(name, each), *unfollowed))
     if not entries:
         return Explanation(False, (f"{name}: a miss: nothing is kept of it", *unfollowed))
-    nearest = max(entries, key=lambda each: (*_likeness(each, state, arguments), each.entry.used))
+    near = _nearest(entries, state, arguments)
+    found = [*differing_arguments(near.arguments, arguments)]
+    if near.state != state:
+        found += differing_states(results.facts(name, near.state), facts())
     lines = [f"{name}: a miss: the nearest of {len(entries)} entries differs in"]
-    lines += _differing_arguments(nearest.arguments, arguments)
-    if nearest.state != state:
-        lines += differing_states(results, name, nearest.state, facts())
+    lines += [line for each in found for line in each.lines()]
     return Explanation(False, (*lines, *unfollowed))
+
+
+def nearest_before(results: Results, each: Listed) -> Listed | None:
+    """Of the entries of the function that were stored before this one, that which differs least.
+
+    Which tells why this one was not found, and had to be computed. None if there is none left.
+    """
+    entries = results.listing(each.function, before=each.entry.created, limit=_NEAR)
+    return _nearest(entries, each.state, each.arguments) if entries else None
+
+
+def differing_entries(results: Results, then: Listed, now: Listed) -> Iterator[Difference]:
+    """In what two entries of a function differ."""
+    yield from differing_arguments(then.arguments, now.arguments)
+    if then.state != now.state:
+        before, after = (results.facts(each.function, each.state) for each in (then, now))
+        yield from differing_states(before, after)
 
 
 def _of_hit(name: str, each: Listed) -> Iterator[str]:
@@ -72,59 +112,60 @@ def _of_hit(name: str, each: Listed) -> Iterator[str]:
     yield f"{name}: a hit: stored {when}, took {entry.cost:.3g} s, {entry.size:,} bytes"
 
 
-def _likeness(
-    each: Listed, state: bytes, arguments: Mapping[str, tuple[str, str]]
-) -> tuple[int, bool]:
+def _nearest(entries: Iterable[Listed], state: bytes, arguments: Arguments) -> Listed:
+    return max(entries, key=lambda each: (*_likeness(each, state, arguments), each.entry.used))
+
+
+def _likeness(each: Listed, state: bytes, arguments: Arguments) -> tuple[int, bool]:
     same = sum(
         each.arguments.get(name, ["", ""])[1] == digest for name, (_, digest) in arguments.items()
     )
     return same, each.state == state
 
 
-def _differing_arguments(
-    then: Mapping[str, list[str]], now: Mapping[str, tuple[str, str]]
-) -> Iterator[str]:
+def differing_arguments(then: Arguments, now: Arguments) -> Iterator[Difference]:
+    """Those of two calls that are not the same."""
     for name in {**then, **now}:
         before, after = then.get(name), now.get(name)
         if before is None or after is None:
             what = "is new" if before is None else "is no parameter any more"
-            yield f"  argument {name}: it {what}"
+            yield Difference("argument", name, f"it {what}")
         elif before[1] != after[1]:
-            same = before[0] == after[0]
-            yield f"  argument {name}: {before[0]} then, {after[0]} now" + (
-                " (they look the same: their types, or what is not shown, differ)" if same else ""
-            )
+            told = f"{before[0]} then, {after[0]} now"
+            if before[0] == after[0]:
+                told += " (they look the same: their types, or what is not shown, differ)"
+            yield Difference("argument", name, told)
 
 
-def differing_states(results: Results, name: str, then: bytes, now: Facts) -> Iterator[str]:
-    """What has changed between a state of a function and now, in indented lines."""
-    before = results.facts(name, then)
-    if before is None:
-        yield "  the function: what it was then is not known"
+def differing_states(before: Facts | None, now: Facts | None) -> Iterator[Difference]:
+    """What has changed between two states of a function; None is one that is not known."""
+    if before is None or now is None:
+        which = "then" if before is None else "now"
+        yield Difference("the function", "", f"what it was {which} is not known")
         return
     for what, key in (("function", "functions"), ("value", "values")):
         old, new = before.get(key, {}), now.get(key, {})
         for each in sorted({*old, *new}):
             if each not in old or each not in new:
-                yield f"  {what} {each}: {'is reached now' if each in new else 'was reached then'}"
+                told = "is reached now" if each in new else "was reached then"
+                yield Difference(what, each, told)
             elif old[each][0] != new[each][0]:
-                yield from _differing(what, each, old[each][1], new[each][1])
+                yield _differing(what, each, old[each][1], new[each][1])
     old, new = before.get("packages", {}), now.get("packages", {})
     for each in sorted({*old, *new}):
         if old.get(each) != new.get(each):
-            yield f"  package {each}: {old.get(each) or 'none'} then, {new.get(each) or 'none'} now"
+            told = f"{old.get(each) or 'none'} then, {new.get(each) or 'none'} now"
+            yield Difference("package", each, told)
     for each in ("python", "system state", "function state"):
         if before.get(each) != now.get(each):
-            yield f"  {each}: {before.get(each)} then, {now.get(each)} now"
+            yield Difference(each, "", f"{before.get(each)} then, {now.get(each)} now")
 
 
-def _differing(what: str, name: str, old: str | None, new: str | None) -> Iterator[str]:
+def _differing(what: str, name: str, old: str | None, new: str | None) -> Difference:
     if what == "value":
-        yield f"  value {name}: {old} then, {new} now"
-        return
-    yield f"  {what} {name}:"
+        return Difference(what, name, f"{old} then, {new} now")
     if old is None or new is None or old == new:
-        yield "    its code (the source of one of the two is not known, or is the same)"
-        return
+        told = "its code (the source of one of the two is not known, or is the same)"
+        return Difference(what, name, told)
     changed = difflib.unified_diff(old.splitlines(), new.splitlines(), "then", "now", lineterm="")
-    yield from (f"    {each}" for each in changed)
+    return Difference(what, name, "", tuple(changed))

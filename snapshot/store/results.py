@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import xxhash
 
@@ -19,7 +19,8 @@ from snapshot.errors import DamagedObject, DamagedStore, StoreError, UnknownObje
 from snapshot.pickling import Bytes
 from snapshot.store.database import Database, Row
 from snapshot.store.events import SMALL
-from snapshot.store.objects import Objects, Packed
+from snapshot.store.folding import shown_of
+from snapshot.store.objects import Objects, Packed, Shown, digest_of
 
 _CHECKSUM = 8  # bytes
 _TIMES = struct.Struct("<dd")
@@ -78,6 +79,19 @@ class Listed:
     arguments: dict[str, list[str]]
     entry: Entry
     elsewhere: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A result as it is shown, without loading it.
+
+    raised: it is an exception. shown: None where it is in another store. digest: of the object
+    that has it, None where it is too small to be one.
+    """
+
+    raised: bool
+    shown: Shown | None
+    digest: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,25 +551,74 @@ class Results:
 
     def entries(self, function: str | None = None) -> Iterator[Listed]:
         """Those of a function, or all, the last used first."""
-        sql = (
-            "SELECT key, name, digest, states.id = memoized.state, arguments, results.size, cost,"
-            " created, results.used, results.hits, data FROM results"
-            " JOIN states ON states.id = results.state JOIN memoized ON memoized.id = function"
-        )
         where = "" if function is None else " WHERE name = ?"
         rows = self._database.rows(
-            f"{sql}{where} ORDER BY results.used DESC", () if function is None else (function,)
+            f"{_LIST}{where} ORDER BY results.used DESC", () if function is None else (function,)
         )
-        for key, name, digest, current, arguments, *entry, data in rows:
-            size, cost, created, used, hits = entry
-            yield Listed(
-                *(bytes(key), name, bytes(digest), bool(current), _read(arguments)),
-                Entry(size, cost, created, used, hits),
-                bytes(data)[_CHECKSUM + 1 : _CHECKSUM + 2] == _ELSEWHERE,
-            )
+        yield from map(_listed, rows)
+
+    def count(self, function: str, state: bytes | None = None) -> int:
+        """How many entries a function has; state: in that one."""
+        where, values = _of(function, state)
+        row = self._database.row(f"SELECT COUNT(*) FROM {_ENTRIES} WHERE {where}", values)
+        return 0 if row is None else int(row[0])
+
+    def listing(
+        self,
+        function: str,
+        *,
+        state: bytes | None = None,
+        before: float | None = None,
+        order: Literal["used", "created", "size", "cost", "hits"] = "used",
+        down: bool = True,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Listed]:
+        """Entries of a function, by one of their figures, the largest or the latest first.
+
+        state: those in that one alone. before: those alone that were stored before that, in
+        seconds since 1970. down: False turns the order round. limit, offset: no more than so many,
+        without so many before them.
+        """
+        where, values = _of(function, state)
+        if before is not None:
+            where, values = f"{where} AND results.created < ?", (*values, before)
+        by = f"ORDER BY results.{order} {'DESC' if down else 'ASC'}, key"
+        some = self._database.words["all"] if limit is None else int(limit)
+        # What is in the entries is read of those alone that are listed.
+        rows = self._database.rows(
+            f"{_LIST} WHERE key IN (SELECT key FROM {_ENTRIES} WHERE {where} {by}"
+            f" LIMIT {some} OFFSET {int(offset)}) {by}",
+            values,
+        )
+        return [*map(_listed, rows)]
+
+    def entry(self, key: bytes) -> Listed | None:
+        """The one with that key, None if there is none."""
+        row = self._database.row(f"{_LIST} WHERE key = ?", (key,))
+        return None if row is None else _listed(row)
+
+    def show(self, key: bytes) -> Kept | None:
+        """What is shown of a result, None if there is none.
+
+        Raises `UnknownObject` where the object is gone that has it.
+        """
+        row = self._database.row(_FIND, (key,))
+        if row is None:
+            return None
+        content = row[0][_CHECKSUM:] if isinstance(row[0], bytes) else b""
+        raised, where = content[:1] == _RAISED, content[1:2]
+        if where == _ELSEWHERE:
+            return Kept(raised, None, None)
+        if where == _OBJECT:
+            return Kept(raised, self._objects.show(content[2:]), content[2:])
+        return Kept(raised, shown_of(content[2:]), None)
 
     def facts(self, function: str, state: bytes) -> dict[str, Any] | None:
-        """What is known of a state of a function; None if it is unknown."""
+        """What is known of a state of a function; None if it is unknown.
+
+        Whoever may have written it, as it is only read. Raises `DamagedObject`, `UnknownObject`.
+        """
         row = self._database.row(
             "SELECT facts FROM states JOIN memoized ON memoized.id = function"
             " WHERE name = ? AND digest = ?",
@@ -563,9 +626,41 @@ class Results:
         )
         if row is None or row[0] is None:
             return None
-        data, _ = self._objects.fetch(self._objects.digest(row[0]))
+        digest = self._objects.digest(row[0])
+        data, _ = self._objects.pickle(digest)
+        if digest_of(data) != digest:
+            raise DamagedObject(
+                f"object {digest.hex()} of {self._database.name} is damaged: its content is not "
+                "what its name says",
+                digest=digest,
+            )
         found: dict[str, Any] = json.loads(pickling.load(data, find_class=_no_class))
         return found
+
+
+_ENTRIES = (
+    "results JOIN states ON states.id = results.state JOIN memoized ON memoized.id = function"
+)
+_LIST = (
+    "SELECT key, name, digest, states.id = memoized.state, arguments, results.size, cost, created,"
+    f" results.used, results.hits, data FROM {_ENTRIES}"
+)
+
+
+def _listed(row: Row) -> Listed:
+    key, name, digest, current, arguments, size, cost, created, used, hits, data = row
+    return Listed(
+        *(bytes(key), name, bytes(digest), bool(current), _read(arguments)),
+        Entry(size, cost, created, used, hits),
+        bytes(data)[_CHECKSUM + 1 : _CHECKSUM + 2] == _ELSEWHERE,
+    )
+
+
+def _of(function: str, state: bytes | None) -> _Statement:
+    """Which entries: of a function, and in a state if one is given."""
+    if state is None:
+        return "name = ?", (function,)
+    return "name = ? AND digest = ?", (function, state)
 
 
 def _read(arguments: str) -> dict[str, list[str]]:
