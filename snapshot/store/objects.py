@@ -134,6 +134,16 @@ class Listed:
     uses: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Values of one type. size: bytes of all of them, with their buffers, of which one that
+    several share counts with each."""
+
+    type: str
+    count: int
+    size: int
+
+
 def pack(value: object) -> Packed:
     """Pickle a value. What cannot be pickled becomes a `Placeholder`."""
     try:
@@ -371,6 +381,47 @@ class Objects:
         )
         found = [self._listed(int(number)) for (number,) in ids]
         return [each for each in found if each is not None]
+
+    def kinds(self) -> list[Kind]:
+        """The types of the values, those first that take most."""
+        rows = self._database.rows(
+            "SELECT type, SUM(count), SUM(size) FROM ("
+            "SELECT type, COUNT(*) AS count, SUM(size) AS size FROM objects"
+            " WHERE type IS NOT NULL GROUP BY type UNION ALL"
+            " SELECT objects.type, 0, SUM(part.size) FROM buffers"
+            " JOIN objects ON objects.id = object JOIN objects AS part ON part.id = buffer"
+            " WHERE objects.type IS NOT NULL GROUP BY objects.type"
+            ") AS sums GROUP BY type ORDER BY SUM(size) DESC, type"
+        )
+        return [Kind(type_, int(count), int(size)) for type_, count, size in rows]
+
+    def size(self) -> int:
+        """Bytes of all values and buffers, each of which is stored once."""
+        found = self._database.row("SELECT COALESCE(SUM(size), 0) FROM objects")
+        return 0 if found is None else int(found[0])
+
+    def buffers(self, digest: bytes) -> list[tuple[bytes, int]]:
+        """Digest and size in bytes of each buffer of a value, in their order."""
+        rows = self._database.rows(
+            "SELECT part.digest, part.size FROM objects JOIN buffers ON object = objects.id"
+            " JOIN objects AS part ON part.id = buffer WHERE objects.digest = ? ORDER BY position",
+            (digest,),
+        )
+        return [(bytes(part), int(size)) for part, size in rows]
+
+    def unused(self) -> tuple[int, int]:
+        """How many values and buffers nobody refers to, and their bytes."""
+        used = " UNION ".join(
+            f"SELECT {column} AS id FROM {table} WHERE {column} IS NOT NULL"
+            for table, column in REFERRING
+            if table != "buffers"
+        )
+        found = self._database.row(
+            f"WITH used AS ({used}) SELECT COUNT(*), COALESCE(SUM(size), 0) FROM objects"
+            " WHERE id NOT IN (SELECT id FROM used) AND id NOT IN"
+            " (SELECT buffer FROM buffers WHERE object IN (SELECT id FROM used))"
+        )
+        return (0, 0) if found is None else (int(found[0]), int(found[1]))
 
     def _where(self, search: str | None) -> searching.Condition:
         """Values, for a buffer has no type."""

@@ -331,6 +331,7 @@ def _show_entry(request: Request, name: str, key: str) -> Response:
             kept = results.show(entry.key)
         except StoreError as error:
             damage = str(error)
+        trusted = store.trusted
     return render(
         request,
         "memo_entry.html",
@@ -338,6 +339,7 @@ def _show_entry(request: Request, name: str, key: str) -> Response:
         entry=entry,
         kept=kept,
         damage=damage,
+        trusted=trusted,
         wanted=wanted,
         other=other,
         then=then,

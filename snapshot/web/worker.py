@@ -19,7 +19,7 @@ from snapshot.core.process import die_with
 from snapshot.errors import SnapshotError
 
 # The modules that do them.
-TASKS = {"reanimate": "reanimating"}
+TASKS = {"reanimate": "reanimating", "vacuum": "vacuuming"}
 
 Tell = Callable[[int, int, str], None]
 
