@@ -27,6 +27,7 @@ _TIMES = struct.Struct("<dd")
 _INLINE, _OBJECT, _ELSEWHERE = b"i", b"o", b"e"  # where a result is
 _RETURNED, _RAISED = b"r", b"x"
 _DIGEST = 32
+_TEXT = 200  # characters of what is shown of a state
 _ROW = 256  # bytes that a row takes here with its indexes, beside what is in it
 _TRUSTED = 0.5  # seconds for which a store is trusted that was found to be nobody else's
 _LATELY = 60.0  # seconds
@@ -258,7 +259,8 @@ class Results:
 
             def make() -> _Statement:
                 told = json.dumps(facts(), sort_keys=True)
-                number = self._objects.keep(pickle.dumps(told, 5), (), "str", None)
+                shown = f"<a state of {name}>"[:_TEXT]
+                number = self._objects.keep(pickle.dumps(told, 5), (), "str", shown)
                 return (
                     "INSERT INTO states (function, digest, facts, used, count, size)"
                     " VALUES (?, ?, ?, ?, 0, 0)",
