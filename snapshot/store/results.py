@@ -586,13 +586,14 @@ class Results:
         if before is not None:
             where, values = f"{where} AND results.created < ?", (*values, before)
         by = f"ORDER BY results.{order} {'DESC' if down else 'ASC'}, key"
-        some = self._database.words["all"] if limit is None else int(limit)
-        # What is in the entries is read of those alone that are listed.
-        rows = self._database.rows(
-            f"{_LIST} WHERE key IN (SELECT key FROM {_ENTRIES} WHERE {where} {by}"
-            f" LIMIT {some} OFFSET {int(offset)}) {by}",
-            values,
-        )
+        if limit is not None or offset:
+            # What is in the entries is read of those alone that are listed.
+            some = self._database.words["all"] if limit is None else int(limit)
+            where = (
+                f"key IN (SELECT key FROM {_ENTRIES} WHERE {where} {by}"
+                f" LIMIT {some} OFFSET {int(offset)})"
+            )
+        rows = self._database.rows(f"{_LIST} WHERE {where} {by}", values)
         return [*map(_listed, rows)]
 
     def entry(self, key: bytes) -> Listed | None:
