@@ -317,6 +317,16 @@ def test_what_is_damaged_spoils_no_page(own: Path, other: Explorer) -> None:
     assert "is not known" in other.get(f"{PRICE}/state/{each.state.hex()}").text
 
 
+def test_what_others_may_have_written_is_told_and_not_looked_at(own: Path) -> None:
+    """What differs is a text, which needs no trust; a value is not to be loaded."""
+    (own / ".snapshot" / "store.db").chmod(0o666)
+    with explorer(own) as server:
+        assert "function shop:half" in rows(server.get(PRICE).text)[2]
+        text = server.get(page_of(entries(own, "shop:table")[0])).text
+        assert "numpy.ndarray" in text
+        assert 'action="/view"' not in text
+
+
 # Evicting.
 
 
