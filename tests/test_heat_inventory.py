@@ -308,7 +308,7 @@ def test_what_is_ignored(tmp_path: Path) -> None:
         ('[ignore]\nfiles = "x"', r"has 'x' as files in \[ignore\]: give a list of texts"),
         ("[ignore]\nkeys = [1]", r"has \[1\] as keys in \[ignore\]: give a list of texts"),
         ("[ignore]\nkey = []", r"has 'key' in \[ignore\], where only files and keys can be"),
-        ("[ignored]", r"has 'ignored', which is neither \[ignore\] nor \[include\]"),
+        ("[ignored]", r"has 'ignored', which is neither name nor \[ignore\] nor \[include\]"),
     ],
 )
 def test_a_damaged_root_marker(tmp_path: Path, text: str, said: str) -> None:
@@ -350,6 +350,23 @@ def test_files_that_do_not_parse_are_skipped(tmp_path: Path) -> None:
     assert [each.path for each in inventory.skipped] == ["bad.py", "deep.py", "latin.py", "null.py"]
     assert inventory.skipped[0].reason.startswith("does not parse: line 1: ")
     assert functions_in(tmp_path).skipped == inventory.skipped
+
+
+def test_a_file_that_a_package_of_its_name_hides(tmp_path: Path) -> None:
+    (tmp_path / rootmarker.NAME).touch()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "__init__.py").write_text("def f(): pass\n")
+    (tmp_path / "a.py").write_text("def f(): pass\ndef g(): pass\n")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b.py").write_text("def f(): pass\n")
+    inventory = functions_in(tmp_path)
+    assert [(each.key, each.path) for each in inventory] == [
+        ("a:f", "a/__init__.py"),
+        ("b:f", "b.py"),
+    ]
+    (skipped,) = inventory.skipped
+    assert skipped.path == "a.py"
+    assert skipped.reason == "is hidden by a/__init__.py, which Python imports as a"
 
 
 def test_what_is_kept_goes_by_content(tmp_path: Path) -> None:

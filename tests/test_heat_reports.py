@@ -8,13 +8,14 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from argparse import ArgumentParser
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from snapshot.commands import heat
 from snapshot.errors import NoStore, StoreTooNew, UsageError
 from snapshot.heat import reports, treemap
 from snapshot.heat.treemap import Node
@@ -49,11 +50,8 @@ def root(tmp_path: Path, python: Run) -> Path:
 
 
 def asked(name: str, root: Path, *words: str) -> int:
-    parser = ArgumentParser()
-    getattr(reports, f"add_arguments_{name}")(parser)
-    options = parser.parse_args([*words, "--root", str(root)])
-    status: int = getattr(reports, f"execute_{name}")(options)
-    return status
+    options = Namespace(words=[name, *words, "--root", str(root)])
+    return heat.execute(options)
 
 
 def fetched(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
@@ -119,7 +117,7 @@ def test_coldness(root: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--since", "yesterday"], "'yesterday' is no date: write 2026-01-31"),
+        (["--since", "yesterday"], "'yesterday' is no time: write 2026-01-31"),
         (["--percentile", "P0"], "'P0' is no percentile: write P10"),
     ],
 )

@@ -215,6 +215,24 @@ def test_what_is_outside_of_the_application(tmp_path: Path) -> None:
     assert stops(tmp_path, "m:N.make_it") == ["m.py:13 beginning of a name"]
 
 
+def test_what_cannot_be_read_may_use_it(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "m.py": "def f(): pass\ndef g(): pass\nclass C:\n    def h(self): pass\n",
+            "old.py": "import m\nprint m.f()\nprint m.C().h()\n",
+            "tests/test_old.py": "from m import f\nexec 'f'\nf()\n",
+        },
+    )
+    said = "the name, in a file that does not parse"
+    everywhere = [f"{place} {said}" for place in ("old.py:2", "tests/test_old.py:1")]
+    everywhere += [f"tests/test_old.py:{line} {said}" for line in (2, 3)]
+    assert stops(tmp_path, "m:f") == everywhere
+    assert stops(tmp_path, "m:C.h") == [f"old.py:3 {said}"]
+    assert stops(tmp_path, "m:g") == []
+    assert [*planned(tmp_path, "m:f", force=True).changes] == ["m.py"]
+
+
 def test_a_caller_counts_unless_it_goes_too(tmp_path: Path) -> None:
     write(tmp_path, {"m.py": "def f(): pass\ndef g(): f()\nx = 1\n"})
     assert stops(tmp_path, "m:f") == ["m.py:2 name"]

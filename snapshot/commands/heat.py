@@ -19,25 +19,24 @@ may be empty, and says what is ignored.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snapshot.commands import COMMANDS, stores
+from snapshot.commands.heat_inventory import add_root, inventory_of, progress
 from snapshot.errors import UsageError
 
 if TYPE_CHECKING:
     from snapshot.heat.inventory import Inventory
-    from snapshot.heat.removal import Coldness, Removal
-
-USAGE = "run|fetch|map|restore|files|srcs|cache|ignore|rm|undo|connect ..."
+    from snapshot.heat.removal import Removal
 
 _REPORTS = ("fetch", "map", "restore")
+
+USAGE = "run|fetch|map|restore|files|srcs|cache|ignore|rm|undo|connect ..."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,15 +58,16 @@ def execute(options: argparse.Namespace) -> int:
 
         add, do = heat_run.add_arguments, heat_run.execute
     elif name in _REPORTS:
-        reports: Any = importlib.import_module("snapshot.heat.reports")
-        add = getattr(reports, f"add_arguments_{name}")
-        do = getattr(reports, f"execute_{name}")
+        from snapshot.commands import heat_reports
+
+        add, do = heat_reports.SUBCOMMANDS[name]
     elif name in _SUBCOMMANDS:
         add, do = _SUBCOMMANDS[name]
     else:
         raise UsageError(f"{name!r} is none of {known}")
     options.prog = f"snapshot heat {name}"
     parser = argparse.ArgumentParser(options.prog, description=do.__doc__, allow_abbrev=False)
+    add_root(parser)
     add(parser)
     parser.parse_args(rest, options)
     status: int = do(options)
@@ -85,39 +85,11 @@ def _add_nothing(parser: argparse.ArgumentParser) -> None:
     """It has no arguments."""
 
 
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A line on a terminal, for what is done step by step, perhaps several times."""
-    bars: list[stores.Progress] = []
-
-    def step(number: int, total: int) -> None:
-        if not number:
-            bars[:] = [stores.Progress(total, what)]
-        bars[0].step()
-
-    try:
-        yield step
-    finally:
-        for each in bars:
-            each.close()
-
-
-def _inventory() -> Inventory:
-    """That of the application here; what could not be read, and globs for nothing, are said."""
-    from snapshot.heat.inventory import functions_in
-
-    with _progress("files are read") as step:
-        inventory = functions_in(progress=step)
-    stores.say(inventory.marker.unmatched())
-    stores.say(f"{each.path} {each.reason}: skipped" for each in inventory.skipped)
-    return inventory
-
-
 def _files(options: argparse.Namespace) -> int:
     """List the files whose functions are counted."""
     from snapshot.heat import rootmarker
 
-    marker = rootmarker.find()
+    marker = rootmarker.find(options.root)
     stores.say(marker.unmatched())
     paths = marker.paths()
     if options.format == "json":
@@ -129,7 +101,7 @@ def _files(options: argparse.Namespace) -> int:
 
 def _srcs(options: argparse.Namespace) -> int:
     """List the functions that are counted, and where they are."""
-    inventory = _inventory()
+    inventory = inventory_of(options.root)
     if options.format == "json":
         facts = [asdict(each) | {"name": inventory.name_of(each)} for each in inventory]
         stores.tell(json.dumps(facts, indent=2))
@@ -147,10 +119,10 @@ def _cache(options: argparse.Namespace) -> int:
     from snapshot.heat import inventory, rootmarker
 
     if options.action == "clear":
-        there = inventory.clear_cache(rootmarker.find().root)
+        there = inventory.clear_cache(rootmarker.find(options.root).root)
         stores.tell("what was kept is forgotten" if there else "nothing was kept")
         return 0
-    found = _inventory()
+    found = inventory_of(options.root)
     stores.tell(f"{len(found)} functions in {len(found.modules)} files of {found.root}")
     return 0
 
@@ -166,7 +138,7 @@ def _ignore(options: argparse.Namespace) -> int:
     """Add functions to those that are neither counted nor listed, in the root marker."""
     from snapshot.heat import rootmarker
 
-    inventory = _inventory()
+    inventory = inventory_of(options.root)
     for key in options.keys:
         if not inventory.matching(key):
             inventory.find(key)  # which tells what is like it
@@ -202,15 +174,16 @@ def _rm(options: argparse.Namespace) -> int:
     """
     from snapshot.heat import undo
     from snapshot.heat.removal import plan
+    from snapshot.heat.reports import coldness
 
-    inventory = _inventory()
+    inventory = inventory_of(options.root)
     functions = list(dict.fromkeys(inventory.find(each) for each in options.keys))
     names = [inventory.name_of(each) for each in functions]
-    with _progress("files are searched") as step:
+    with progress("files are searched") as step:
         removal = plan(
             inventory,
             functions,
-            is_cold=_coldness(inventory, options.store),
+            is_cold=coldness(inventory.root, options.store),
             force=options.force,
             progress=step,
         )
@@ -226,15 +199,6 @@ def _rm(options: argparse.Namespace) -> int:
     undo.write(inventory.root, removal.changes, names)
     stores.tell(f"removed {', '.join(names)}: `snapshot heat undo` puts it back")
     return 0
-
-
-def _coldness(inventory: Inventory, store: str | None) -> Coldness:
-    try:
-        reports: Any = importlib.import_module("snapshot.heat.reports")
-    except ModuleNotFoundError:
-        return lambda _: None
-    cold: Coldness = reports.coldness(inventory.root, store)
-    return cold
 
 
 def _tell_stops(inventory: Inventory, removal: Removal) -> None:
@@ -262,7 +226,7 @@ def _undo(options: argparse.Namespace) -> int:
     """Put back what was removed last, unless its files have been changed since."""
     from snapshot.heat import rootmarker, undo
 
-    names, files = undo.undo(rootmarker.find().root)
+    names, files = undo.undo(rootmarker.find(options.root).root)
     stores.tell(f"put back {', '.join(names)}, in {', '.join(files)}")
     return 0
 

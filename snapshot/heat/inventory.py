@@ -6,6 +6,8 @@ its path from the root, as if the root were on `sys.path`: folders without `__in
 namespace packages, a `src` that is no package itself is left away unless the root has the same
 name, too, and where the root is inside a package the packages above it count.
 
+A file beside a package of its name is skipped: Python does not import it.
+
 Several functions of one key, as overloads, setters and redefinitions are, are told apart by the
 line of their `def`: `KEY@line`. Functions of one key that begin in one line, as lambdas may, cannot
 be told apart, and are one.
@@ -257,6 +259,11 @@ def _inventory(marker: RootMarker, files: dict[str, Any]) -> Inventory:
     skipped: list[Skipped] = []
     modules: dict[str, str] = {}
     for path, (_, problem, own_classes, own) in files.items():
+        if (package := f"{path.removesuffix('.py')}/__init__.py") in files:
+            module = module_of(marker.root, package)
+            reason = f"is hidden by {package}, which Python imports as {module}"
+            skipped.append(Skipped(path, reason))
+            continue
         module = modules[path] = module_of(marker.root, path)
         if problem:
             skipped.append(Skipped(path, problem))

@@ -15,6 +15,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from snapshot.heat.inventory import Function, Inventory, module_of, parsed
 
 ALL = "__all__"
 IMPORT = "import"
+UNREAD = "cannot be read, and may use it"
+UNPARSED = "the name, in a file that does not parse"
 
 _WORDS = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
 _AS = re.compile(rb"([\w\x80-\xff]+)\s+as\s+([\w\x80-\xff]+)")
@@ -55,7 +58,8 @@ class _Import(NamedTuple):
 
 
 class _Mention(NamedTuple):
-    """A name in a text: kind is name, attribute, string, the beginning of a name, or `__all__`.
+    """A name in a text: kind is name, attribute, string, the beginning of a name, `__all__`, or
+    that it stands in a file that does not parse.
 
     scope: the one that binds a plain name. through: what an attribute is asked of: "self" for self,
     cls and super(), "foreign" for what the application does not have, else "".
@@ -86,7 +90,8 @@ def references_to(
     """All references to each of some functions, imports included, in the order of their places.
 
     What stands in the function itself does not count. together: nor does what stands in another of
-    them, as they are removed together. A file that does not parse has none.
+    them, as they are removed together. Of a file that does not parse each line with the name is
+    one, and one that cannot be read leads to all.
     """
     search = _Search(inventory, functions, together=together)
     search.read(progress)
@@ -105,13 +110,14 @@ class _Search:
         # By the last part of the name, so that many functions take not much longer than one.
         self._mentions: dict[str, list[tuple[_File, _Mention]]] = defaultdict(list)
         self._imports: dict[str, list[tuple[_File, _Import]]] = defaultdict(list)
+        self._unread: list[Reference] = []
         self._together = functions if together else ()
         self._families = _Families(inventory)
         self._settings = _settings(inventory)
 
     def read(self, progress: Callable[[int, int], None] | None) -> None:
         """Look into all files."""
-        texts = {path: data for path in self._paths if (data := self._content(path))}
+        texts = dict(self._texts())
         names = self._all_names(texts)
         own = {each.partition("/")[0].removesuffix(".py") for each in texts}
         own |= {each.partition(".")[0] for each in self._inventory.modules.values()}
@@ -121,16 +127,19 @@ class _Search:
             if progress is not None:
                 progress(number, len(texts))
             if _STAR.search(data) or not wanted.isdisjoint(_WORDS.findall(data)):
-                with contextlib.suppress(SyntaxError, ValueError, RecursionError):
-                    file = _File(path, module_of(self._inventory.root, path))
+                file = _File(path, module_of(self._inventory.root, path))
+                try:
                     _Reader(file, names, own).read(parsed(data))
-                    self._take(file)
+                except (SyntaxError, ValueError, RecursionError, MemoryError):
+                    file = _File(path, file.module, mentions=list(_words(data, wanted)))
+                self._take(file)
 
-    def _content(self, path: str) -> bytes:
-        try:
-            return (self._inventory.root / path).read_bytes()
-        except OSError:
-            return b""
+    def _texts(self) -> Iterator[tuple[str, bytes]]:
+        for path in self._paths:
+            try:
+                yield path, (self._inventory.root / path).read_bytes()
+            except OSError:
+                self._unread.append(Reference(path, 1, UNREAD))
 
     def _all_names(self, texts: Mapping[str, bytes]) -> set[str]:
         """The names of the functions, and those that `as` may give to them."""
@@ -154,7 +163,7 @@ class _Search:
         """All references to a function."""
         if function.kind == "lambda":
             return []
-        found = {*self._settings(function), *self._families.references(function)}
+        found = {*self._settings(function), *self._families.references(function), *self._unread}
         found.update(self._in_texts(function))
         here = Reference(function.path, function.line, "", function.name)
         why = [*([function.reached] if function.reached else []), *self._families.why(function)]
@@ -187,6 +196,8 @@ class _Search:
                 led = (file.path, each.scope, each.name) in visible
             elif each.kind == ALL:
                 led = (file.path, "", each.name) in visible
+            elif each.kind == UNPARSED:
+                led = each.name in names and not in_function
             elif in_function or each.through == "foreign":
                 led = False
             elif each.kind == "attribute":
@@ -221,6 +232,13 @@ class _Search:
                     if each.name != "*":
                         imports[Reference(file.path, each.line, IMPORT, name)] = None
         return places, visible, list(imports)
+
+
+def _words(data: bytes, wanted: AbstractSet[bytes]) -> Iterator[_Mention]:
+    """The wanted names of a file that does not parse."""
+    for number, line in enumerate(data.split(b"\n"), 1):
+        for each in wanted & {*_WORDS.findall(line)}:
+            yield _Mention(each.decode("utf-8", "replace"), number, UNPARSED)
 
 
 def _beginnings(name: str) -> set[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from snapshot.errors import CannotRead, UsageError
 from snapshot.heat.inventory import Function, Inventory
-from snapshot.heat.references import ALL, IMPORT, Reference, references_to
+from snapshot.heat.references import ALL, IMPORT, UNPARSED, UNREAD, Reference, references_to
 from snapshot.heat.writing import optional
 
 if TYPE_CHECKING:
@@ -110,9 +110,9 @@ def _warm(inventory: Inventory, function: Function, is_cold: Coldness) -> Iterab
 def _mark(
     wanted: dict[str, _Wanted], inventory: Inventory, function: Function, reference: Reference
 ) -> None:
-    if not reference.path.endswith(".py") or (
-        (reference.path, reference.line) == (function.path, function.line)
-    ):
+    can_be_edited = reference.path.endswith(".py") and reference.kind not in (UNREAD, UNPARSED)
+    here = (function.path, function.line)
+    if not can_be_edited or (reference.path, reference.line) == here:
         return
     edits = wanted[reference.path]
     if reference.kind == ALL:

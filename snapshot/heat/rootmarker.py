@@ -1,5 +1,7 @@
 """The root marker: a TOML file at the root of an application, which says what belongs to it.
 
+    name = "shop"                        # of the application in a store; else that of the folder
+
     [ignore]
     files = ["scripts/*.py", "legacy"]   # globs of files and folders, from the root
     keys = ["app.views:debug_*"]         # keys of functions, or patterns of them
@@ -38,13 +40,19 @@ class RootMarker:
     """What a root marker says.
 
     path: the file. files, keys: those to ignore. included: globs of files that are taken though
-    they are left out by themselves.
+    they are left out by themselves. named: the name that the application is given, if any.
     """
 
     path: Path
     files: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     included: tuple[str, ...] = ()
+    named: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name by which a store knows the application; by default that of its folder."""
+        return self.named or self.root.resolve().name or "/"
 
     @property
     def root(self) -> Path:
@@ -121,9 +129,13 @@ def read(path: Path) -> RootMarker:
         text = " ".join(str(error).split())
         raise CannotRead(f"{path} is no TOML, correct it: {text}") from None
     known = {"ignore": ("files", "keys"), "include": ("files",)}
+    named = content.pop("name", "")
+    if not isinstance(named, str):
+        raise CannotRead(f"{path} has {named!r} as name: give a text")
     for table, entries in content.items():
         if table not in known:
-            raise CannotRead(f"{path} has {table!r}, which is neither [ignore] nor [include]")
+            expected = "which is neither name nor [ignore] nor [include]"
+            raise CannotRead(f"{path} has {table!r}, {expected}")
         if not isinstance(entries, dict):
             raise CannotRead(f"{path} has {table} as no table: write [{table}]")
         for name in entries:
@@ -135,6 +147,7 @@ def read(path: Path) -> RootMarker:
         _texts(path, content, "ignore", "files"),
         _texts(path, content, "ignore", "keys"),
         _texts(path, content, "include", "files"),
+        named.strip(),
     )
 
 

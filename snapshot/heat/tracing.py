@@ -112,6 +112,7 @@ class _Scope:
         self._inventory = inventory
         self._root = os.path.realpath(inventory.marker.root)
         self._paths: dict[str, str | None] = {}
+        self._skipped = {each.path for each in inventory.skipped} - inventory.modules.keys()
         ignored = inventory.ignored
         self._ignored = {(each.path, each.first_line, each.qualname) for each in ignored}
 
@@ -138,6 +139,7 @@ class _Scope:
             real = os.path.realpath(file) if file else ""
             if real.startswith(self._root + os.sep) and self._inventory.marker.takes(real):
                 path = os.path.relpath(real, self._root).replace(os.sep, "/")
+                path = None if path in self._skipped else path
             self._paths[file] = path
             return path
 
@@ -174,7 +176,7 @@ class _Tracing:
         self._scope = _Scope(self._inventory)
         name = deployment or os.environ.get(DEPLOYMENT) or revision(marker.root)
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        origin = Origin(application(marker.root), name, version)
+        origin = Origin(marker.name, name, version)
         self._sender = Sender(store_of(marker.root, store), origin)
         self._counting = Counting(self._admit, every=mode == "counts")
         self._published = self._ended = False
@@ -399,11 +401,6 @@ class _Ticker:
 
 def _is_main() -> bool:
     return threading.current_thread() is threading.main_thread()
-
-
-def application(root: Path) -> str:
-    """The name by which a store knows an application: that of its folder."""
-    return root.resolve().name
 
 
 def store_of(root: Path, where: str | os.PathLike[str] | None) -> Any:
