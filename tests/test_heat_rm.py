@@ -215,6 +215,56 @@ def test_what_is_outside_of_the_application(tmp_path: Path) -> None:
     assert stops(tmp_path, "m:N.make_it") == ["m.py:13 beginning of a name"]
 
 
+ANOTHER: dict[str, str] = {
+    "other definition": "if 1:\n    def f(): pass\nelse:\n    def f(): return 1\n",
+    "import": "import sys\ntry:\n    from fast import f\nexcept ImportError:\n    def f(): pass\n",
+    "value": "f = None\n\n\nwith open('x'):\n    def f(): pass\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANOTHER)
+def test_imports_stay_while_the_name_is_bound(tmp_path: Path, name: str) -> None:
+    text = ANOTHER[name]
+    write(tmp_path, {"m.py": text, "pkg/__init__.py": "from m import f\n__all__ = ['f']\n"})
+    line = max(number for number, each in enumerate(text.splitlines(), 1) if "def f" in each)
+    key = f"m:f@{line}" if text.count("def f") > 1 else "m:f"
+    removal = planned(tmp_path, key, force=True)
+    assert [*removal.changes] == ["m.py"]
+    write(tmp_path, {"n.py": "[g for g in ()]\ndef g(): pass\n", "o.py": "from n import g\n"})
+    assert [*planned(tmp_path, "n:g").changes] == ["n.py", "o.py"]
+
+
+def test_the_setter_of_a_property(tmp_path: Path) -> None:
+    text = (
+        "class C:\n    @property\n    def x(self): return 1\n    @x.setter\n"
+        "    def x(self, value): pass\n"
+    )
+    write(tmp_path, {"m.py": text, "n.py": "def g(c):\n    c.x = c.y = 1\n    c.z = 2\n"})
+    assert stops(tmp_path, "m:C.x@5") == ["n.py:2 assignment"]
+    write(tmp_path, {"n.py": "from m import C\nmatch 1:\n    case C(x=1): pass\n"})
+    assert stops(tmp_path, "m:C.x@5") == ["n.py:3 attribute"]
+    write(
+        tmp_path,
+        {"n.py": "def g(c):\n    c.plain = 1\n", "o.py": "class D:\n def plain(self): 1\n"},
+    )
+    assert stops(tmp_path, "o:D.plain") == []
+
+
+def test_names_that_are_put_together(tmp_path: Path) -> None:
+    made = [
+        *("f'{x}_view'", "'%s_view' % x", "x + '_view'", "'{}_view'.format(x)"),
+        *("f'get_{x}'", "'get_%s' % x", "'get_' + x", "'get_{0.y}'.format(x)", "f'get_{x}_view'"),
+        *("'%(x)s_view' % x",),
+    ]
+    text = "class N:\n    def get_my_view(self): pass\n"
+    for each in made:
+        write(tmp_path, {"m.py": text, "n.py": f"def g(x):\n    return {each}\n"})
+        assert stops(tmp_path, "m:N.get_my_view"), each
+    for each in ("f'{x}_other'", "'%s_viewed' % x", "f'{x}_my_views'", "'got_%s' % x"):
+        write(tmp_path, {"n.py": f"def g(x):\n    return {each}\n"})
+        assert not stops(tmp_path, "m:N.get_my_view"), each
+
+
 def test_what_cannot_be_read_may_use_it(tmp_path: Path) -> None:
     write(
         tmp_path,

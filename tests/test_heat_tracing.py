@@ -234,6 +234,47 @@ def test_a_root_marker_that_is_no_toml(python: Run, application: Path) -> None:
     assert "is no TOML" in result.stderr
 
 
+def test_a_store_that_cannot_be_written_is_told(python: Run, application: Path) -> None:
+    (application / ".snapshot").write_text("no folder")
+    done = python("from snapshot.heat import tracing\ntracing.start()\nprint('goes on')")
+    assert (done.code, done.stdout) == (0, "goes on\n")
+    assert done.stderr.startswith(
+        "snapshot: what runs cannot be stored for now, and is tried again: "
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_files_that_are_links(
+    python: Run, application: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (application / "own.py").write_text("def f(): pass\n")
+    (application / "link.py").symlink_to("own.py")
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "far.py").write_text("def f(): pass\n")
+    (application / "far.py").symlink_to(outside / "far.py")
+    (outside / "near.py").symlink_to(application / "own.py")
+    source = f"""
+from snapshot.heat import tracing
+tracing.start({str(application)!r})
+import link, far
+link.f(), far.f()
+"""
+    assert python(source).code == 0
+    hits = {each.key: each.hits for each in reports.known(functions_in(application), None)}
+    assert (hits["link:f"], hits["far:f"], hits["own:f"]) == (1, 1, 0)
+    near = f"""
+import sys
+sys.path.insert(0, {str(outside)!r})
+from snapshot.heat import tracing
+tracing.start({str(application)!r})
+import near
+near.f()
+"""
+    assert python(near).code == 0
+    hits = {each.key: each.hits for each in reports.known(functions_in(application), None)}
+    assert hits["own:f"] == 1
+
+
 def test_what_is_ignored_is_not_traced(python: Run, application: Path) -> None:
     (application / "snapshot.rootmarker").write_text('[ignore]\nkeys = ["*:debug_*"]\n')
     result = python(

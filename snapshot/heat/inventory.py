@@ -44,7 +44,7 @@ _INLINED = sys.version_info >= (3, 12)  # comprehensions, but generators
 # By their names, called by a framework.
 _TESTS = re.compile(r"(test|pytest)_\w+|(set|tear)[dD]own|(setup|teardown)_\w+")
 _HOOKS = re.compile(
-    r"(visit|depart|leave|handle|do|on)_\w+|generic_visit|(set|tear)(Up|Down)(Class)?"
+    r"(visit|depart|leave|handle|do|on)_\w+|_[a-z]\w*_|generic_visit|(set|tear)(Up|Down)(Class)?"
     r"|asyncSetUp|asyncTearDown"
 )
 _DUNDER = re.compile(r"__\w+__")

@@ -23,15 +23,21 @@ from snapshot.heat.inventory import Function, Inventory, module_of, parsed
 
 ALL = "__all__"
 IMPORT = "import"
+ASSIGNMENT = "assignment"
+BEGINNING = "beginning of a name"
+END = "end of a name"
 UNREAD = "cannot be read, and may use it"
 UNPARSED = "the name, in a file that does not parse"
 
 _WORDS = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
 _AS = re.compile(rb"([\w\x80-\xff]+)\s+as\s+([\w\x80-\xff]+)")
+_PLACES = re.compile(rb"%(?:\(\w*\))?[a-z]")  # for what is put into a text
+_PERCENT = re.compile(_PLACES.pattern.decode())
+_BRACES = re.compile(r"\{[^{}]*\}")
 _STAR = re.compile(rb"import\s*\*")
 _SETTINGS = ("pyproject.toml", "setup.cfg", "setup.py")
 _LOCALS = "<locals>"
-_SHORTEST = 3  # letters of the beginning of a name that is put together when the program runs
+_SHORTEST = 3  # letters of a part of a name that is put together when the program runs
 
 
 class Reference(NamedTuple):
@@ -58,8 +64,8 @@ class _Import(NamedTuple):
 
 
 class _Mention(NamedTuple):
-    """A name in a text: kind is name, attribute, string, the beginning of a name, `__all__`, or
-    that it stands in a file that does not parse.
+    """A name in a text: kind is name, attribute, string, the beginning or the end of a name,
+    assignment to an attribute, `__all__`, or that it stands in a file that does not parse.
 
     scope: the one that binds a plain name. through: what an attribute is asked of: "self" for self,
     cls and super(), "foreign" for what the application does not have, else "".
@@ -98,6 +104,53 @@ def references_to(
     return {each: search.of(each) for each in functions}
 
 
+def bound_anyway(inventory: Inventory, functions: Sequence[Function]) -> set[Function]:
+    """Those whose names their modules have, too, when they are gone: another definition for another
+    platform, or an import that they stand in for."""
+    gone = {(each.path, each.line) for each in functions}
+    found = set()
+    for each in functions:
+        if "." not in each.qualname:
+            try:
+                tree = parsed((inventory.root / each.path).read_bytes())
+            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+            lines = {line for path, line in gone if path == each.path}
+            if each.name in set(_bound(tree.body, lines)):
+                found.add(each)
+    return found
+
+
+def _bound(body: Iterable[ast.AST], gone: AbstractSet[int]) -> Iterator[str]:
+    """The names that statements bind, but functions that begin in some lines."""
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                if node.lineno not in gone:
+                    yield node.name
+            case ast.Import() | ast.ImportFrom():
+                yield from (each.asname or each.name.partition(".")[0] for each in node.names)
+            case ast.Assign(targets=targets):
+                yield from _targets(targets)
+            case ast.AnnAssign(target=target, value=ast.expr()) | ast.For(target=target):
+                yield from _targets([target])
+        for _, value in ast.iter_fields(node):
+            if (
+                isinstance(value, list)
+                and value
+                and isinstance(value[0], ast.stmt | ast.ExceptHandler | ast.match_case)
+                and not isinstance(node, _SCOPES)
+            ):
+                yield from _bound(value, gone)
+
+
+def _targets(targets: Iterable[ast.expr]) -> Iterator[str]:
+    for each in targets:
+        for node in ast.walk(each):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                yield node.id
+
+
 class _Search:
     """The files that have the names of some functions, and what they say."""
 
@@ -121,17 +174,17 @@ class _Search:
         names = self._all_names(texts)
         own = {each.partition("/")[0].removesuffix(".py") for each in texts}
         own |= {each.partition(".")[0] for each in self._inventory.modules.values()}
-        beginnings = {each for name in names for each in _beginnings(name)}
-        wanted = {each.encode() for each in names | beginnings}
+        parts = {each for name in names for each in _beginnings(name) | _ends(name)}
+        wanted = {each.encode() for each in names | parts}
         for number, (path, data) in enumerate(texts.items()):
             if progress is not None:
                 progress(number, len(texts))
-            if _STAR.search(data) or not wanted.isdisjoint(_WORDS.findall(data)):
+            if _STAR.search(data) or not wanted.isdisjoint(_words(data)):
                 file = _File(path, module_of(self._inventory.root, path))
                 try:
                     _Reader(file, names, own).read(parsed(data))
                 except (SyntaxError, ValueError, RecursionError, MemoryError):
-                    file = _File(path, file.module, mentions=list(_words(data, wanted)))
+                    file = _File(path, file.module, mentions=list(_unparsed(data, wanted)))
                 self._take(file)
 
     def _texts(self) -> Iterator[tuple[str, bytes]]:
@@ -190,7 +243,8 @@ class _Search:
             whole = f"{function.module}.{function.qualname}"
             dotted |= {whole, function.key, function.qualname}
         in_function = parent.endswith(_LOCALS)
-        known = names | {name for *_, name in visible} | _beginnings(function.name)
+        beginnings, ends = _beginnings(function.name), _ends(function.name)
+        known = names | {name for *_, name in visible} | beginnings | ends
         for file, each in [both for name in known for both in self._mentions.get(name, ())]:
             if each.kind == "name":
                 led = (file.path, each.scope, each.name) in visible
@@ -200,12 +254,14 @@ class _Search:
                 led = each.name in names and not in_function
             elif in_function or each.through == "foreign":
                 led = False
+            elif each.kind == ASSIGNMENT:
+                led = function.kind == "property" and each.name in names
             elif each.kind == "attribute":
                 led = each.name in names and bool(parent or not each.through)
             elif each.kind == "string":
                 led = each.name == function.name or each.name in dotted
             else:
-                led = each.name in _beginnings(function.name)
+                led = each.name in (beginnings if each.kind == BEGINNING else ends)
             if led:
                 yield Reference(file.path, each.line, each.kind, each.name)
 
@@ -234,17 +290,27 @@ class _Search:
         return places, visible, list(imports)
 
 
-def _words(data: bytes, wanted: AbstractSet[bytes]) -> Iterator[_Mention]:
+def _words(data: bytes) -> list[bytes]:
+    return _WORDS.findall(_PLACES.sub(b" ", data))
+
+
+def _unparsed(data: bytes, wanted: AbstractSet[bytes]) -> Iterator[_Mention]:
     """The wanted names of a file that does not parse."""
     for number, line in enumerate(data.split(b"\n"), 1):
-        for each in wanted & {*_WORDS.findall(line)}:
+        for each in wanted & {*_words(line)}:
             yield _Mention(each.decode("utf-8", "replace"), number, UNPARSED)
 
 
 def _beginnings(name: str) -> set[str]:
     """`visit_` of `visit_Name`: what is written where a name is put together."""
     places = [place for place, letter in enumerate(name, 1) if letter == "_"]
-    return {name[:place] for place in places if place >= _SHORTEST}
+    return {name[:place] for place in places if _SHORTEST <= place < len(name)}
+
+
+def _ends(name: str) -> set[str]:
+    """`_handler` of `get_handler`."""
+    places = [place for place, letter in enumerate(name) if letter == "_"]
+    return {name[place:] for place in places if 0 < place <= len(name) - _SHORTEST}
 
 
 def _is_module(written: str, module: str) -> bool:
@@ -315,18 +381,24 @@ class _Reader:
         match node:
             case ast.Name(id=name, ctx=ast.Load() | ast.Del()) if name in self._names:
                 self._add(name, node, "name", scope)
-            case ast.Attribute(attr=name, ctx=ast.Load() | ast.Del()) if name in self._names:
+            case ast.Attribute(attr=name) if name in self._names:
+                kind = ASSIGNMENT if isinstance(node.ctx, ast.Store) else "attribute"
                 line = node.end_lineno or node.lineno
-                self._found.append(
-                    _Mention(name, line, "attribute", scope, self._through(node.value))
-                )
+                self._found.append(_Mention(name, line, kind, scope, self._through(node.value)))
+            case ast.MatchClass(kwd_attrs=names):
+                for name in self._names.intersection(names):
+                    self._found.append(_Mention(name, node.lineno, "attribute", scope))
             case ast.Constant(value=str(text)) if node not in self._exports:
                 if text in self._names or re.split(r"[.:]", text)[-1] in self._names:
                     self._add(text, node, "string", scope)
-            case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Add() | ast.Mod()):
-                self._add_beginning(text, node, scope)
-            case ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]):
-                self._add_beginning(text, node, scope)
+            case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Mod()):
+                self._add_parts(_PERCENT.split(text), node, scope)
+            case ast.BinOp(op=ast.Add()):
+                self._add_parts([_constant(node.left), _constant(node.right)], node, scope)
+            case ast.JoinedStr(values=values) if values:
+                self._add_parts([_constant(values[0]), _constant(values[-1])], node, scope)
+            case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(text)), attr="format")):
+                self._add_parts(_BRACES.split(text), node, scope)
             case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
                 self._add_exports(value)
             case ast.AnnAssign(target=ast.Name(id="__all__"), value=ast.expr() as value):
@@ -340,10 +412,13 @@ class _Reader:
     def _add(self, name: str, node: ast.expr, kind: str, scope: str) -> None:
         self._found.append(_Mention(name, node.lineno, kind, scope))
 
-    def _add_beginning(self, text: str, node: ast.expr, scope: str) -> None:
-        beginning = text.partition("%")[0] if isinstance(node, ast.BinOp) else text
-        if len(beginning) >= _SHORTEST and beginning.isidentifier() and beginning.endswith("_"):
-            self._add(beginning, node, "beginning of a name", scope)
+    def _add_parts(self, parts: Sequence[str], node: ast.expr, scope: str) -> None:
+        """What a text that is put together begins and ends with."""
+        first, last = parts[0], parts[-1]
+        if len(first) >= _SHORTEST and first.isidentifier() and first.endswith("_"):
+            self._add(first, node, BEGINNING, scope)
+        if len(last) >= _SHORTEST and last.isidentifier() and last.startswith("_"):
+            self._add(last, node, END, scope)
 
     def _add_exports(self, value: ast.expr) -> None:
         for each in ast.walk(value):
@@ -376,6 +451,11 @@ class _Reader:
         return ""
 
 
+def _constant(node: ast.expr) -> str:
+    """The text that it is, if any."""
+    return str(node.value) if isinstance(node, ast.Constant) else ""
+
+
 def _outside(scope: str) -> str:
     """The scope around one: `f.<locals>` is around `f.<locals>.C`, nothing around `f.<locals>`."""
     return scope.removesuffix(f".{_LOCALS}").rpartition(".")[0]
@@ -406,7 +486,7 @@ _TELLING = frozenset(
     {
         *(ast.Name, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Global),
         *(ast.ExceptHandler, ast.Import, ast.ImportFrom, ast.Attribute, ast.Constant, ast.BinOp),
-        *(ast.JoinedStr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Call),
+        *(ast.JoinedStr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Call, ast.MatchClass),
     }
 )
 

@@ -1,8 +1,9 @@
 """Removal: functions are taken out of the text of an application, and nothing else of it changes.
 
 What is removed is the definition with its decorators and the comments right above it, and imports
-of it. What else leads to it stops the removal unless it is forced; then it is taken out of
-`__all__`, and a comment above each of the other places says what they miss.
+of it, unless its module has another one of that name. What else leads to it stops the removal
+unless it is forced; then it is taken out of `__all__`, and a comment above each of the other places
+says what they miss.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from typing import TYPE_CHECKING
 
 from snapshot.errors import CannotRead, UsageError
 from snapshot.heat.inventory import Function, Inventory
-from snapshot.heat.references import ALL, IMPORT, UNPARSED, UNREAD, Reference, references_to
+from snapshot.heat.references import (
+    ALL,
+    IMPORT,
+    UNPARSED,
+    UNREAD,
+    Reference,
+    bound_anyway,
+    references_to,
+)
 from snapshot.heat.writing import optional
 
 if TYPE_CHECKING:
@@ -86,14 +95,16 @@ def plan(
     found = references_to(inventory, functions, together=True, progress=progress)
     stops = [(each, stop) for each in functions for stop in _warm(inventory, each, is_cold)]
     wanted: dict[str, _Wanted] = defaultdict(_Wanted)
+    bound = bound_anyway(inventory, functions)
     for function in functions:
         wanted[function.path].functions[function.line] = function.name
         for reference in found[function]:
             if reference.kind == IMPORT:
-                wanted[reference.path].imports.add((reference.line, reference.name))
+                if function not in bound:
+                    wanted[reference.path].imports.add((reference.line, reference.name))
             else:
                 stops.append((function, reference))
-                if force:
+                if force and not (function in bound and reference.kind == ALL):
                     _mark(wanted, inventory, function, reference)
     changes = {path: _changed(inventory, path, each) for path, each in sorted(wanted.items())}
     different = {path: both for path, both in changes.items() if both[0] != both[1]}

@@ -105,7 +105,9 @@ def opened(marker: RootMarker, where: Where) -> Iterator[Store]:
     place = store_of(marker.root, where)
     there = place.url is not None or place.path.exists()
     waiting = place.folder.exists()  # a process that could write no more than its spool
-    with Store(place, create=waiting and not there) as store:
+    if not there and not waiting:
+        raise NoStore(f"there is no store {place.path}: trace first, by `snapshot heat run`")
+    with Store(place, create=not there) as store:
         for line in store.catch_up():
             say(f"snapshot: {line}")
         yield store

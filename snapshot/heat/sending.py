@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterable
 
-from snapshot.errors import StoreError
 from snapshot.store import Store, heat
 from snapshot.store.heat import Origin, Seen, Sum
 from snapshot.store.place import Place
@@ -107,11 +106,9 @@ class Sender:
         if self._place.url is None and not self._place.path.exists():
             Store(self._place, create=True).close()
 
-    def fold_at_end(self) -> None:
-        """As far as that is due, and was possible before: an end is not to wait for a server."""
-        if self._is_much() and self._reachable:
-            with contextlib.suppress(StoreError, OSError):
-                self.fold()
+    def is_due_at_end(self) -> bool:
+        """Whether it is, where it was possible before: an end is not to wait for a server."""
+        return self._is_much() and self._reachable
 
 
 def revision(root: str | os.PathLike[str]) -> str:

@@ -135,13 +135,21 @@ class _Scope:
         try:
             return self._paths[file]
         except KeyError:
-            path = None
-            real = os.path.realpath(file) if file else ""
-            if real.startswith(self._root + os.sep) and self._inventory.marker.takes(real):
-                path = os.path.relpath(real, self._root).replace(os.sep, "/")
-                path = None if path in self._skipped else path
+            # A link in the application is a file of its own; one from elsewhere leads to one.
+            folder, name = os.path.split(file)
+            path = self._from_root(os.path.join(os.path.realpath(folder), name)) if file else None
+            if file and path is None:
+                path = self._from_root(os.path.realpath(file))
             self._paths[file] = path
             return path
+
+    def _from_root(self, file: str) -> str | None:
+        if not file.startswith(self._root + os.sep) or not self._inventory.marker.takes(
+            relative := os.path.relpath(file, self._root)
+        ):
+            return None
+        path = relative.replace(os.sep, "/")
+        return None if path in self._skipped else path
 
     def _ignores(self, code: CodeType, path: str, module: str) -> bool:
         if (path, code.co_firstlineno, code.co_qualname) in self._ignored:
@@ -179,7 +187,7 @@ class _Tracing:
         origin = Origin(marker.name, name, version)
         self._sender = Sender(store_of(marker.root, store), origin)
         self._counting = Counting(self._admit, every=mode == "counts")
-        self._published = self._ended = False
+        self._published = self._ended = self._told = False
         self._leaving: dict[str, Callable[..., Any]] = {}
         self._begin()
 
@@ -262,7 +270,8 @@ class _Tracing:
             if self._sums:
                 self._sender.send(self._mode, list(self._sums.values()))
                 self._sums.clear()
-        except (StoreError, OSError):
+        except (StoreError, OSError) as error:
+            self._tell(error)
             self._wait = min(2 * self._wait, _PATIENCE)
             self._not_before = time.monotonic() + self._wait
             return False
@@ -291,8 +300,19 @@ class _Tracing:
             if now >= self._not_before and (is_news or now - self._written >= _WRITE):
                 self._write()
         if self._sender.is_due():
-            with contextlib.suppress(StoreError, OSError):
-                self._sender.fold()
+            self._fold()
+
+    def _fold(self) -> None:
+        try:
+            self._sender.fold()
+        except (StoreError, OSError) as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        """The first time that a store cannot be written."""
+        if not self._told:
+            self._told = True
+            say(f"snapshot: what runs cannot be stored for now, and is tried again: {error}")
 
     def _finish(self) -> None:
         """Write all there is, as far as another thread lets us."""
@@ -340,7 +360,8 @@ class _Tracing:
         self._finish()
         self._ended = True
         self._counting.restart()
-        self._sender.fold_at_end()
+        if self._sender.is_due_at_end():
+            self._fold()
 
     def _leave_in_order(self) -> None:
         """Where the process, or its program, ends at once, or by SIGTERM, write before."""
