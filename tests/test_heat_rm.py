@@ -70,6 +70,10 @@ def removed(root: Path, text: str | bytes, key: str = "m:f") -> bytes:
         (b"try:\n  def f(): pass\nexcept OSError: 1\n", b"try:\n  pass\nexcept OSError: 1\n"),
         (b"a = 1; b\nasync def f(x):\n    await x\nc = (1,\n  2)\n", b"a = 1; b\nc = (1,\n  2)\n"),
         (b"def f():\n    pass\n# of g\ndef g():\n    pass\n", b"# of g\ndef g():\n    pass\n"),
+        (b"#!x\n\n# of f\ndef f(): 1\n\ny=1\n", b"#!x\n\ny=1\n"),
+        (b"#!x\n# ours\ndef f(): 1\n\ny=1\n", b"#!x\n# ours\n\ny=1\n"),
+        (b"# ours\n\nimport a\ndef f(): 1\n", b"# ours\n\nimport a\n"),
+        (b"x = 1\n\x0c\ndef f():\n    1\n\x0c\ny = 2\n", b"x = 1\n\x0c\ny = 2\n"),
         (b"def f():\n    return f()\nx = '''\n  f\r\n'''\n", b"x = '''\n  f\r\n'''\n"),
     ],
 )  # fmt: skip
@@ -248,6 +252,32 @@ def test_the_setter_of_a_property(tmp_path: Path) -> None:
         {"n.py": "def g(c):\n    c.plain = 1\n", "o.py": "class D:\n def plain(self): 1\n"},
     )
     assert stops(tmp_path, "o:D.plain") == []
+
+
+def test_overloads_go_with_what_they_are_of(tmp_path: Path) -> None:
+    text = (
+        "from typing import overload\n@overload\ndef f(x: int) -> int: ...\n"
+        "@overload\ndef f(x: str) -> str: ...\ndef f(x): return x\n"
+    )
+    write(tmp_path, {"m.py": text})
+    reason = "an overload, which is there for type checkers"
+    assert stops(tmp_path, "m:f@6") == ["m.py:6 overloads of it would stay"]
+    assert stops(tmp_path, "m:f@3") == [f"m.py:3 {reason}"]
+    assert stops(tmp_path, "m:f@6", "m:f@3") == [
+        "m.py:6 overloads of it would stay",
+        f"m.py:3 {reason}",
+    ]
+    removal = planned(tmp_path, "m:f@3", "m:f@5", "m:f@6")
+    assert not removal.stops
+    assert after(removal, "m.py") == "from typing import overload\n"
+
+
+def test_whatever_exports_it(tmp_path: Path) -> None:
+    text = "__all__ = []\n__all__ += ['f']\n__all__.append('f')\n__all__.extend(['f', 'g'])\n"
+    write(tmp_path, {"m.py": f"{text}def f(): pass\ndef g(): pass\n"})
+    assert after(planned(tmp_path, "m:f", force=True), "m.py") == (
+        "__all__ = []\n__all__ += []\n__all__.extend(['g'])\ndef g(): pass\n"
+    )
 
 
 def test_names_that_are_put_together(tmp_path: Path) -> None:

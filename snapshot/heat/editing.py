@@ -112,6 +112,12 @@ class _Editor(cst.CSTTransformer):
             return False
         return (self._line(value), value.evaluated_value) in self._edits.exports
 
+    def leave_Expr(self, original_node: cst.Expr, updated_node: cst.Expr) -> cst.Expr:
+        match original_node.value:  # __all__.append("f")
+            case cst.Call(args=[cst.Arg(value=only)]) if self._is_export(only):
+                self._gone.add(original_node)
+        return updated_node
+
     def leave_SimpleStatementLine(
         self,
         original_node: cst.SimpleStatementLine,
@@ -163,7 +169,10 @@ class _Editor(cst.CSTTransformer):
             kept = []
         if not body and isinstance(original, cst.IndentedBlock):
             body, kept = [cst.SimpleStatementLine([cst.Pass()], leading_lines=kept)], []
-        return updated.with_changes(body=body, footer=[*kept, *updated.footer])
+        changed = updated.with_changes(body=body, footer=[*kept, *updated.footer])
+        if isinstance(original, cst.Module) and original.body[0] in self._gone:
+            return changed.with_changes(header=_header(original.body[0], updated.header))
+        return changed
 
 
 def _places(
@@ -196,6 +205,18 @@ def _others(node: Any) -> list[cst.EmptyLine]:
     lines = _leading(node)
     if not isinstance(node, cst.FunctionDef):
         return lines if any(each.comment for each in lines) else []
+    return _without_own(lines)
+
+
+def _header(first: Any, lines: Sequence[cst.EmptyLine]) -> Sequence[cst.EmptyLine]:
+    """What stands above the first statement of a file, which goes; where no blank line is between,
+    all of it is the file's own."""
+    if not isinstance(first, cst.FunctionDef):
+        return lines
+    return _without_own([*lines]) or lines
+
+
+def _without_own(lines: list[cst.EmptyLine]) -> list[cst.EmptyLine]:
     while lines and lines[-1].comment:
         lines.pop()
     while lines and not lines[-1].comment:

@@ -25,7 +25,7 @@ import os
 import re
 import sys
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ import xxhash
 from snapshot.errors import FunctionNotFound, UsageError
 from snapshot.heat.rootmarker import RootMarker, find
 from snapshot.heat.writing import home, replace
+
+OVERLOAD = "an overload, which is there for type checkers"
 
 _CACHE = "inventory.json"
 _FORMAT = [2, *sys.version_info[:2]]
@@ -127,6 +129,7 @@ class Inventory:
         self.modules = modules
         self._count = Counter(each.key for each in functions)
         self._by_place: dict[tuple[str, int, str], Function] | None = None
+        self._by_key: dict[str, list[Function]] | None = None
 
     def __iter__(self) -> Iterator[Function]:
         return iter(self.functions)
@@ -147,14 +150,21 @@ class Inventory:
             }
         return self._by_place.get((path, first_line, qualname))
 
+    def of_key(self, key: str) -> list[Function]:
+        """All functions of a key; ignored ones, too."""
+        if self._by_key is None:
+            self._by_key = defaultdict(list)
+            for each in (*self.functions, *self.ignored):
+                self._by_key[each.key].append(each)
+        return self._by_key.get(key, [])
+
     def find(self, key: str) -> Function:
         """The one function of a key, or of `KEY@line`; ignored ones, too.
 
         Raises `UsageError` where there are several, and for a class; `FunctionNotFound`.
         """
         bare, _, line = key.partition("@")
-        everything = [*self.functions, *self.ignored]
-        found = [each for each in everything if each.key == bare]
+        found = self.of_key(bare)
         chosen = [each for each in found if not line or str(each.line) == line]
         if len(chosen) == 1:
             return chosen[0]
@@ -521,7 +531,7 @@ def _reached(node: ast.FunctionDef | ast.AsyncFunctionDef, within: str) -> str:
     """Why it may be called by what is not in the text of the application."""
     names = [decorator_name(each) for each in node.decorator_list]
     if any(each.rpartition(".")[2] == "overload" for each in names):
-        return "an overload, which is there for type checkers"
+        return OVERLOAD
     for each in names:
         if each.rpartition(".")[2] not in _PLAIN:
             return f"@{each} may register it"

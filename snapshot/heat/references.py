@@ -19,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from snapshot.heat.inventory import Function, Inventory, module_of, parsed
+from snapshot.heat.inventory import OVERLOAD, Function, Inventory, module_of, parsed
 
 ALL = "__all__"
 IMPORT = "import"
@@ -219,9 +219,18 @@ class _Search:
         found = {*self._settings(function), *self._families.references(function), *self._unread}
         found.update(self._in_texts(function))
         here = Reference(function.path, function.line, "", function.name)
-        why = [*([function.reached] if function.reached else []), *self._families.why(function)]
+        why = [*self._why(function), *self._families.why(function)]
         outside = [each for each in found if not self._inside(each, function)]
         return sorted([*outside, *(here._replace(kind=each) for each in why)])
+
+    def _why(self, function: Function) -> Iterator[str]:
+        """What the function itself says; overloads and what they are of only go together."""
+        others = [each for each in self._inventory.of_key(function.key) if each != function]
+        stay = any(each not in self._together for each in others)
+        if function.reached and (function.reached != OVERLOAD or stay):
+            yield function.reached
+        elif any(each.reached == OVERLOAD and each not in self._together for each in others):
+            yield "overloads of it would stay"
 
     def _inside(self, reference: Reference, function: Function) -> bool:
         """Whether it stands in the function, or in another one that goes with it."""
