@@ -14,18 +14,19 @@ from typing import NamedTuple
 _WIDTH, _HEIGHT = 1200.0, 800.0
 _HEAD = 16.0  # of the line with a name, above what is inside
 _GAP = 1.0
+_LEGEND = 24.0  # its height, above the map
 _LETTER = 6.4  # width of one
 _WARMTHS = 5
 
 _STYLE = """
   svg { --paper: #fff; --ink: #1b1f24; --line: #fff; --frame: #eceff3; --unknown: #dfe3e8;
-    --h0: #b9d3f0; --h1: #ffe9b8; --h2: #ffd37a; --h3: #fdae55; --h4: #f4813f; --h5: #e0532f;
+    --h0: #b9d3f0; --h1: #ffe9b8; --h2: #ffd37a; --h3: #fdae55; --h4: #f4813f; --h5: #e8633f;
     font: 11px system-ui, sans-serif; background: var(--paper); }
   @media (prefers-color-scheme: dark) { svg { --paper: #14171b; --ink: #eef1f5; --line: #14171b;
     --frame: #22272e; --unknown: #3a4048;
     --h0: #24476e; --h1: #5b4a1c; --h2: #7d5f16; --h3: #985a14; --h4: #ab4b17; --h5: #b93a1d; } }
   text { fill: var(--ink); pointer-events: none; }
-  rect { stroke: var(--line); stroke-width: 1; }
+  rect { stroke: var(--line); stroke-width: 0.6; }
   .frame { fill: var(--frame); } .unknown { fill: var(--unknown); }
   .h0 { fill: var(--h0); } .h1 { fill: var(--h1); } .h2 { fill: var(--h2); }
   .h3 { fill: var(--h3); } .h4 { fill: var(--h4); } .h5 { fill: var(--h5); }
@@ -82,8 +83,9 @@ def html(root: Node) -> str:
         '<meta name="viewport" content="width=device-width">'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{title}</title>\n<style>body {{ margin: 1rem; font: 14px system-ui, sans-serif; }}"
-        f" svg {{ width: 100%; height: auto; }}</style></head>\n<body><h1>{title}</h1>\n"
-        f"{svg(root)}</body></html>\n"
+        f" h1 {{ font-size: 1.25rem; }} main {{ overflow-x: auto; }}"
+        f" svg {{ width: 100%; min-width: 60rem; height: auto; }}</style></head>\n"
+        f"<body><h1>{title}</h1>\n<main>{svg(root)}</main></body></html>\n"
     )
 
 
@@ -91,10 +93,10 @@ def svg(root: Node) -> str:
     """The treemap alone."""
     most = max((each.hits or 0 for each in root.leaves()), default=0)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT + 24:g}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_LEGEND + _HEIGHT:g}"'
         f' role="img"><title>{escape(root.title)}</title><style>{_STYLE}</style>\n',
-        *_drawn(root, _Box(0.0, 0.0, _WIDTH, _HEIGHT), most),
         *_legend(),
+        *_drawn(root, _Box(0.0, _LEGEND, _WIDTH, _HEIGHT), most),
         "</svg>\n",
     ]
     return "".join(parts)
@@ -119,7 +121,8 @@ def _label(name: str, box: _Box) -> str:
     room = int((box.width - 6) / _LETTER)
     if room < 3:
         return ""
-    shown = name if len(name) <= room else f"{name[: room - 1]}…"
+    last = name if len(name) <= room else name.rpartition(".")[2]  # that of its class says less
+    shown = last if len(last) <= room else f"{last[: room - 1]}…"
     return f'<text x="{box.x + 3:.1f}" y="{box.y + 12:.1f}">{escape(shown)}</text>'
 
 
@@ -137,8 +140,8 @@ def _legend() -> Iterator[str]:
     told += [(f"h{each}", "") for each in range(2, _WARMTHS)] + [(f"h{_WARMTHS}", "ran most")]
     x = 4.0
     for kind, text in told:
-        yield f'<rect class="{kind}" x="{x:.0f}" y="{_HEIGHT + 6:g}" width="12" height="12"/>'
-        yield f'<text x="{x + 16:.0f}" y="{_HEIGHT + 16:g}">{text}</text>'
+        yield f'<rect class="{kind}" x="{x:.0f}" y="6" width="12" height="12"/>'
+        yield f'<text x="{x + 16:.0f}" y="16">{text}</text>'
         x += 20 + len(text) * _LETTER + (8 if text else 0)
 
 
