@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 
 from snapshot.commands import heat
-from snapshot.errors import NoStore, StoreTooNew, UsageError
+from snapshot.errors import CannotRead, NoStore, StoreTooNew, UsageError
 from snapshot.heat import reports, treemap
 from snapshot.heat.treemap import Node
 from snapshot.store import Store
 from tests.libraries import require
 from tests.packages import sources_of
 from tests.processes import Result, environment
+from tests.terminal import Terminal
 
 Run = Callable[..., Result]
 
@@ -124,6 +125,67 @@ def test_coldness(root: Path) -> None:
 def test_mistakes(root: Path, words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         asked("fetch", root, *words)
+
+
+def test_how_far_it_is_is_shown_on_a_terminal(tmp_path: Path, terminal: Terminal) -> None:
+    (tmp_path / "snapshot.rootmarker").touch()
+    for number in range(60):
+        (tmp_path / f"m{number}.py").write_text(f"def f{number}(): pass\n")
+    terminal.line("snapshot heat run m0.py; snapshot heat fetch --format json > out; echo DO''NE")
+    terminal.wait_for("DONE")
+    shown = terminal.transcript()
+    assert "█ 60/60 files are read" in shown
+    assert "█ 60/60 files are searched" in shown
+    assert "files are" not in terminal.screen()
+    assert len(json.loads((tmp_path / "out").read_text())) == 60
+
+
+def test_since_is_a_duration_as_well(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {each["hits"] for each in fetched(root, capsys, "--hot", "--since", "1h")} == {1, 2}
+    assert fetched(root, capsys, "--hot", "--since", "0s") == []
+
+
+def test_an_application_is_known_by_its_name(
+    root: Path, capsys: pytest.CaptureFixture[str], python: Run
+) -> None:
+    marker = root / "snapshot.rootmarker"
+    marker.write_text('name = "shop"\n')
+    assert not fetched(root, capsys, "--hot")
+    asked("fetch", root)
+    assert f"nothing is known of shop: trace it, by `snapshot heat run`; there are {root.name}" in (
+        capsys.readouterr().err
+    )
+    assert python(SOURCE).code == 0
+    assert len(fetched(root, capsys, "--hot")) == 2
+    with Store(root / ".snapshot" / "store.db") as store:
+        assert store.heat.applications() == sorted([root.name, "shop"])
+    marker.write_text("name = 3\n")
+    with pytest.raises(CannotRead, match="has 3 as name: give a text"):
+        asked("fetch", root)
+
+
+def test_two_versions_at_once(root: Path, capsys: pytest.CaptureFixture[str], python: Run) -> None:
+    """As while a deployment rolls: each publishes what it has, in turn."""
+    source, old = root / "pack" / "module.py", (root / "pack" / "module.py").read_text()
+    more = "def once(): fresh()\ndef fresh(): pass\ndef cold(): pass\n"
+    new = old.replace("def once(): pass\n", more).replace("never", "never_more")
+    for text in (old, new, old, new, old):
+        source.write_text(text)
+        assert python(SOURCE).code == 0
+
+    def told(text: str) -> dict[str, tuple[int | None, str]]:
+        source.write_text(text)
+        rows = fetched(root, capsys, "--all")
+        return {each["key"].partition(":")[2]: (each["hits"], each["drift"]) for each in rows}
+
+    assert told(new) == {
+        **{"often": (12, ""), "once": (6, "changed"), "fresh": (2, ""), "cold": (0, "")},
+        **{"never_more": (0, ""), "never": (0, "gone")},
+    }
+    assert told(old) == {
+        **{"often": (12, ""), "once": (6, ""), "never": (0, "")},
+        **{"fresh": (2, "gone"), "cold": (0, "archived"), "never_more": (0, "archived")},
+    }
 
 
 def test_without_a_store(tmp_path: Path) -> None:
