@@ -432,6 +432,45 @@ def test_the_files_of_many_short_processes_do_not_pile_up(python: Run, applicati
     assert known(application)["f"].hits == 100
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_that_are_spawned(python: Run, application: Path, method: str) -> None:
+    (application / "lib.py").write_text(
+        "import concurrent.futures, multiprocessing, sys\n"
+        "def worker(number): pass\ndef pooled(number): pass\ndef cold(): pass\n"
+        "def grandparent():\n    context = multiprocessing.get_context(sys.argv[1])\n"
+        "    child = context.Process(target=grandchild)\n    child.start()\n    child.join()\n"
+        "def grandchild(): pass\n"
+    )
+    (application / "program.py").write_text(
+        textwrap.dedent(
+            """
+            import concurrent.futures, multiprocessing, sys
+            import lib
+            from snapshot.heat import tracing
+
+            if __name__ == "__main__":
+                tracing.start(mode="counts")
+                context = multiprocessing.get_context(sys.argv[1])
+                with context.Pool(2) as pool:
+                    pool.map(lib.worker, range(10))
+                with concurrent.futures.ProcessPoolExecutor(2, context) as pool:
+                    list(pool.map(lib.pooled, range(10)))
+                child = context.Process(target=lib.grandparent)
+                child.start()
+                child.join()
+                tracing.stop()
+                child = context.Process(target=lib.cold)
+                child.start()
+                child.join()
+            """
+        )
+    )
+    result = python(application / "program.py", method)
+    assert (result.code, result.stderr) == (0, ""), result
+    hits = {name: each.hits for name, each in known(application).items()}
+    assert hits == {"worker": 10, "pooled": 10, "grandparent": 1, "grandchild": 1, "cold": 0}
+
+
 def test_threads_lose_no_call(python: Run, application: Path) -> None:
     result = python(
         traced(

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.process import current_process
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ _PATIENCE = 20.0  # seconds, after which a store that failed is tried again at t
 _SOON = 2.0  # seconds that a fork waits for our thread, and an end for another thread's writing
 _OPTIMIZED = 0x1  # flag of a code object: it is a function's, and not a class's or a module's
 _INNER = frozenset({"<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"})
+_OURS = "snapshot.heat"  # among what multiprocessing gives to a process
 _LEAVING = ("_exit", "execv", "execve")  # of os: what ends a process, or its program, at once
 
 _tracing: _Tracing | None = None
@@ -55,7 +57,8 @@ def start(
     store: str | os.PathLike[str] | None = None,
     deployment: str | None = None,
 ) -> bool:
-    """Trace the functions of the application from here on, in this process and its forks.
+    """Trace the functions of the application from here on, in this process, its forks, and the
+    processes that multiprocessing spawns.
 
     Returns whether that is so. It never raises for what is missing outside of the program: that is
     told in one line on standard error, and the program goes on.
@@ -185,7 +188,9 @@ class _Tracing:
         name = deployment or os.environ.get(DEPLOYMENT) or revision(marker.root)
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         origin = Origin(marker.name, name, version)
-        self._sender = Sender(store_of(marker.root, store), origin)
+        where = store_of(marker.root, store)
+        self._sender = Sender(where, origin)
+        self._spawned = _Spawned(str(marker.root), mode, str(where.url or where.path), name)
         self._counting = Counting(self._admit, every=mode == "counts")
         self._published = self._ended = self._told = False
         self._leaving: dict[str, Callable[..., Any]] = {}
@@ -210,6 +215,7 @@ class _Tracing:
             after_in_child=self._forked,
         )
         self._leave_in_order()
+        _inherited()[_OURS] = self._spawned
         self._wake()
 
     def stop(self) -> None:
@@ -219,6 +225,7 @@ class _Tracing:
         self._counting.stop()
         self._finish()
         atexit.unregister(self._end)
+        _inherited().pop(_OURS, None)
         for name, leave in self._leaving.items():
             if getattr(getattr(os, name), "__wrapped__", None) is leave:
                 setattr(os, name, leave)
@@ -385,6 +392,28 @@ class _Tracing:
             self._finish()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+class _Spawned:
+    """What a process that multiprocessing spawns is given: when it is unpickled there, it begins to
+    trace as this one does."""
+
+    def __init__(self, root: str, mode: str, store: str, deployment: str) -> None:
+        self._asked = (root, mode, store, deployment)
+
+    def __reduce__(self) -> tuple[Callable[..., _Spawned], tuple[str, ...]]:
+        return _begin_spawned, self._asked
+
+
+def _inherited() -> dict[str, object]:
+    """What multiprocessing copies to each process that this one makes."""
+    config: dict[str, object] = current_process()._config  # type: ignore[attr-defined]
+    return config
+
+
+def _begin_spawned(root: str, mode: str, store: str, deployment: str) -> _Spawned:
+    start(root, mode, store=store, deployment=deployment)
+    return _Spawned(root, mode, store, deployment)
 
 
 class _Ticker:
