@@ -671,6 +671,23 @@ def test_several_hosts_share_a_server(python: Run, application: Path) -> None:
     assert [rows[each].hits for each in "abc"] == [1, 1, 0]
 
 
+def test_a_server_that_comes_later(
+    python: Run, application: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres.require()
+    monkeypatch.setenv("XDG_STATE_HOME", str(application / "state"))
+    (application / "module.py").write_text("def a(): pass\n")
+    link = application / "socket"
+    url = f"postgresql://postgres@/postgres?host={link}"
+    env = {"SNAPSHOT_STORE": url, "XDG_STATE_HOME": str(application / "state")}
+    result = python(traced("import module\nmodule.a()\n"), env=env)
+    assert result.code == 0
+    assert result.stderr.startswith("snapshot: what runs cannot be stored for now"), result
+    with postgres.server() as there:
+        link.symlink_to(there.partition("host=")[2])
+        assert known(application, url)["a"].hits == 1
+
+
 def test_gunicorn(start: Start, application: Path) -> None:
     require("gunicorn")
     (application / "web.py").write_text(

@@ -106,8 +106,8 @@ def opened(marker: RootMarker, where: Where) -> Iterator[Store]:
     there = place.url is not None or place.path.exists()
     waiting = place.folder.exists()  # a process that could write no more than its spool
     if not there and not waiting:
-        raise NoStore(f"there is no store {place.path}: trace first, by `snapshot heat run`")
-    with Store(place, create=not there) as store:
+        raise NoStore(f"there is no store {place}: trace first, by `snapshot heat run`")
+    with Store(place, create=waiting) as store:
         for line in store.catch_up():
             say(f"snapshot: {line}")
         yield store
