@@ -474,10 +474,12 @@ def test_the_diff_is_shown_first_and_it_asks(tmp_path: Path) -> None:
 
 
 def test_at_a_terminal(tmp_path: Path, terminal: Terminal) -> None:
-    write(tmp_path, {"m.py": "def f(): pass\nx = 1\n"})
+    more = {f"m{number}.py": "from m import f\n" for number in range(4)}
+    write(tmp_path, {"m.py": "def f(): pass\nx = 1\n", **more})
     terminal.line("snapshot heat rm m:f --force")
     terminal.wait_for("remove m:f? [y/N]")
     assert "-def f(): pass" in terminal.transcript()
+    assert terminal.transcript().count("5/5 files are searched, or edited") == 2
     terminal.line("yes")
     terminal.wait_for("puts it back")
     assert (tmp_path / "m.py").read_text() == "x = 1\n"

@@ -179,7 +179,7 @@ def _rm(options: argparse.Namespace) -> int:
     inventory = inventory_of(options.root)
     functions = list(dict.fromkeys(inventory.find(each) for each in options.keys))
     names = [inventory.name_of(each) for each in functions]
-    with progress("files are searched") as step:
+    with progress("files are searched, or edited") as step:
         removal = plan(
             inventory,
             functions,

@@ -80,7 +80,8 @@ def plan(
     """What the removal of some functions would change. Nothing is written.
 
     is_cold: whether a function, by its name in the inventory, was never called; None if nobody
-    knows. force: edit what else leads to them, too.
+    knows. force: edit what else leads to them, too. progress: called with the number of files done,
+    and of all, while they are searched, and again while they are edited.
 
     Raises `UsageError` for a lambda, and where LibCST is missing; `CannotRead` for a file that it
     cannot read or that would not compile afterwards.
@@ -106,7 +107,11 @@ def plan(
                 stops.append((function, reference))
                 if force and not (function in bound and reference.kind == ALL):
                     _mark(wanted, inventory, function, reference)
-    changes = {path: _changed(inventory, path, each) for path, each in sorted(wanted.items())}
+    changes = {}
+    for number, (path, edits) in enumerate(sorted(wanted.items())):
+        if progress is not None:
+            progress(number, len(wanted))
+        changes[path] = _changed(inventory, path, edits)
     different = {path: both for path, both in changes.items() if both[0] != both[1]}
     return Removal(tuple(functions), tuple(stops), different)
 
