@@ -233,6 +233,8 @@ def test_reasons_to_be_reached(tmp_path: Path) -> None:
             def __eq__(self, other): pass
             def visit_Name(self): pass
             def setUp(self): pass
+            def _repr_html_(self): pass
+            def _private(self): pass
             def plain(self): pass
             @property
             def value(self): pass
@@ -247,7 +249,7 @@ def test_reasons_to_be_reached(tmp_path: Path) -> None:
     )
     reached = {each.qualname: each.reached for each in inventory}
     assert {name for name, why in reached.items() if why} == {
-        *("C.__eq__", "C.visit_Name", "C.setUp", "index", "f")
+        *("C.__eq__", "C.visit_Name", "C.setUp", "C._repr_html_", "index", "f")
     }
     assert reached["index"] == "@app.route may register it"
 

@@ -40,7 +40,7 @@ from snapshot.heat.writing import home, replace
 OVERLOAD = "an overload, which is there for type checkers"
 
 _CACHE = "inventory.json"
-_FORMAT = [2, *sys.version_info[:2]]
+_FORMAT = [3, *sys.version_info[:2]]
 _INLINED = sys.version_info >= (3, 12)  # comprehensions, but generators
 
 # By their names, called by a framework.
