@@ -300,7 +300,10 @@ class _Search:
 
 
 def _words(data: bytes) -> list[bytes]:
-    return _WORDS.findall(_PLACES.sub(b" ", data))
+    found = _WORDS.findall(data)
+    if b"%" in data:  # `%s_view`, and `x %shown(y)` as well
+        found += _WORDS.findall(_PLACES.sub(b" ", data))
+    return found
 
 
 def _unparsed(data: bytes, wanted: AbstractSet[bytes]) -> Iterator[_Mention]:
