@@ -387,7 +387,11 @@ class Reanimation:
                 os.chdir(before)
 
     def find_path(self) -> None:
-        """Have the modules of the process that has recorded among those that can be imported."""
+        """Have the modules of the process that has recorded among those that can be imported.
+
+        Raises `NotTrusted`: importing runs what the store names.
+        """
+        self._store.check_trust()
         if (first := self._import_path) is not None and sys.path[:1] != [first]:
             sys.path.insert(0, first)
         folder = self.call.process.facts["folder"]

@@ -61,9 +61,9 @@ class Store:
         self._trust = trust
         self._suspect = self._who_else_may_write()  # before it is opened, which changes its files
         self._files = self._make_files()
-        self.objects = Objects(self._database, self._files, self._may_load)
+        self.objects = Objects(self._database, self._files, self.check_trust)
         self.calls = Calls(self._database, self.objects)
-        self.results = Results(self._database, self.objects, self._may_load)
+        self.results = Results(self._database, self.objects, self.check_trust)
         self.heat = heat.Heat(self._database)
         self._asides = Asides(self._database)
         self._intake = Intake(self._database, self.spools)
@@ -149,7 +149,8 @@ class Store:
                 return f"other users may write to {each}"
         return None
 
-    def _may_load(self) -> None:
+    def check_trust(self) -> None:
+        """Raises `NotTrusted` if its values may not be loaded, nor code run that it names."""
         if (why := self._suspicion()) is not None:
             raise NotTrusted(
                 f"{why}, and loading a value runs code that it names: "
@@ -196,7 +197,7 @@ class Store:
         wait: for others that write. Else it raises `StoreError`. Raises `NotTrusted`,
         `DamagedSpool`.
         """
-        self._may_load()
+        self.check_trust()
         return self._intake.fold(wait=wait)
 
     def catch_up(self) -> list[str]:
