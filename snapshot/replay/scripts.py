@@ -6,14 +6,13 @@ import linecache
 import math
 import os
 import re
-from datetime import datetime
 from keyword import iskeyword
 from typing import Any
 from urllib.parse import urlsplit
 
 from snapshot.errors import StoreError
 from snapshot.replay.programs import MAINS
-from snapshot.store import Store
+from snapshot.store import Store, wording
 from snapshot.store.bytecode import code_digest
 from snapshot.store.calls import Call, Stored
 from snapshot.store.events import Outcome
@@ -70,10 +69,10 @@ def test_{_name(call)}() -> None:
 
 
 def _described(call: Call, *, capital: bool = False) -> str:
-    when = datetime.fromtimestamp(call.started).strftime("%Y-%m-%d %H:%M:%S")
     key = "".join(
         each if each.isprintable() and each not in '"\\' else "?" for each in call.function.key
     )
+    when = wording.when(call.started)
     return f"{'Call' if capital else 'call'} {call.id} of {key}, recorded {when}"
 
 
@@ -174,6 +173,7 @@ def _can_be_imported(module: str, name: str) -> bool:
 def _is_hidden(call: Call) -> bool:
     """Whether another function of that name comes after it in its file."""
     facts = call.function.facts
+    linecache.checkcache(facts["file"])  # it may have been edited since
     try:
         codes = codes_of("".join(linecache.getlines(facts["file"])), facts["file"])
     except (SyntaxError, ValueError):

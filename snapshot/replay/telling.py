@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snapshot.errors import StoreError
+from snapshot.store.objects import Placeholder
 
 if TYPE_CHECKING:
     from snapshot.store import Store
-    from snapshot.store.calls import Call
+    from snapshot.store.calls import Call, Stored
 
 
 def in_words(store: Store, call: Call) -> str:
@@ -33,28 +34,51 @@ def outcome(store: Store, call: Call) -> str:
     return store.calls.show(call.result).text
 
 
+class Told(NamedTuple):
+    """What is shown of a value: its type and a short `repr`. stored: whether there is a value."""
+
+    type: str
+    text: str
+    stored: bool = True
+
+
+def told(store: Store, stored: Stored) -> Told:
+    """What is shown of a value as a whole; of one that is gone, why."""
+    try:
+        shown = store.calls.show(stored)
+    except StoreError as error:
+        return Told("?", f"<{error}>", stored=False)
+    return Told(shown.type, shown.text)
+
+
 def arguments(store: Store, call: Call, *, after: bool = False) -> dict[str, str]:
     """What it was called with, by the names of parameters; `?` for what cannot be taken apart.
 
     after: what the arguments were when it ended, empty where they were the same.
     """
-    from snapshot.store.showing import text_of
+    return _texts(argument_values(store, call, after=after))
 
+
+def argument_values(store: Store, call: Call, *, after: bool = False) -> dict[str, Told]:
+    """The same with their types."""
     stored = call.after if after else call.arguments
     args, kwargs = store.calls.arguments(call, after=after)
     if stored is not None and not args and not kwargs:
-        shown = store.calls.show(stored)
-        return {} if shown.text == "((), {})" else {"?": shown.text}
+        whole = told(store, stored)
+        return {} if whole.text == "((), {})" else {"?": whole}
     names = [*call.function.facts["parameters"], *(f"*{n}" for n in range(len(args)))]
-    return {name: text_of(each) for name, each in zip(names, args, strict=False)} | {
-        name: text_of(each) for name, each in kwargs.items()
+    return {name: _part(each) for name, each in zip(names, args, strict=False)} | {
+        name: _part(each) for name, each in kwargs.items()
     }
 
 
 def surroundings(store: Store, call: Call) -> dict[str, str]:
     """The globals and the cells that it read, by their names."""
-    from snapshot.store.showing import text_of
+    return _texts(surrounding_values(store, call))
 
+
+def surrounding_values(store: Store, call: Call) -> dict[str, Told]:
+    """The same with their types."""
     if call.surroundings is None:
         return {}
     try:
@@ -62,7 +86,22 @@ def surroundings(store: Store, call: Call) -> dict[str, str]:
     except (ValueError, StoreError):
         found = None
     if not isinstance(found, dict):
-        return {"?": store.calls.show(call.surroundings).text}
-    told = {name: text_of(each) for name, each in found.get("globals", {}).items()}
-    told |= {name: f"<{kind}, not stored>" for name, kind in found.get("named", {}).items()}
-    return told | {name: text_of(each) for name, each in found.get("cells", {}).items()}
+        return {"?": told(store, call.surroundings)}
+    values = {name: _part(each) for name, each in found.get("globals", {}).items()}
+    values |= {
+        name: Told(kind, f"<{kind}, not stored>", stored=False)
+        for name, kind in found.get("named", {}).items()
+    }
+    return values | {name: _part(each) for name, each in found.get("cells", {}).items()}
+
+
+def _part(value: object) -> Told:
+    from snapshot.store import showing
+
+    if isinstance(value, Placeholder):
+        return Told(value.type, showing.text_of(value), stored=False)
+    return Told(showing.type_of(value), showing.text_of(value))
+
+
+def _texts(values: dict[str, Told]) -> dict[str, str]:
+    return {name: each.text for name, each in values.items()}
