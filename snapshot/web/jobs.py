@@ -18,7 +18,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from snapshot.core.process import Exit
 from snapshot.errors import UsageError
@@ -27,6 +30,11 @@ _KEPT = 100  # jobs that have ended
 _RUNNING = 8  # at the same time
 _GRACE = 5.0  # seconds to end in, for a process that has told all
 _MOST = 1 << 20  # characters of output that are kept of a job
+
+# What lies in the folder where it is done does not stand in for modules of ours.
+_OURS = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r})"
+_RUN = "import snapshot.web.worker as worker; sys.exit(worker.main())"
+_COMMAND = [sys.executable, "-P", "-c", f"{_OURS}; {_RUN}"]
 
 
 @dataclass(eq=False)
@@ -147,7 +155,7 @@ def _begin(directory: str | None) -> tuple[subprocess.Popen[bytes], int]:
     told, ours = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "snapshot.web.worker", str(ours)],
+            [*_COMMAND, str(ours)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -200,8 +208,13 @@ def _leave(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With all of its session, whatever groups they are in: forks have their own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    for each in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if os.getsid(each.pid) == process.pid:
+                each.kill()
 
 
 def _ending(process: subprocess.Popen[bytes]) -> Exit:

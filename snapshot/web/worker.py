@@ -47,7 +47,3 @@ def main() -> int:
     sys.stdout.flush()
     tell(result=result)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
