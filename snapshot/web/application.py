@@ -14,13 +14,25 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from snapshot.errors import (
+    AsideGone,
     NoStore,
     SnapshotError,
     UnknownCall,
     UnknownObject,
     UsageError,
 )
-from snapshot.web import calls, functions, heat, memo, objects, sessions, working
+from snapshot.web import (
+    call,
+    calls,
+    closer,
+    comparing,
+    functions,
+    heat,
+    memo,
+    objects,
+    sessions,
+    working,
+)
 from snapshot.web.live import Topics
 from snapshot.web.pages import render
 from snapshot.web.safety import Safety
@@ -45,6 +57,7 @@ def application(
         routes=[
             Route("/", lambda _: RedirectResponse("/calls", 303)),
             *(*calls.ROUTES, *functions.ROUTES, *heat.ROUTES, *memo.ROUTES, *objects.ROUTES),
+            *(*call.ROUTES, *comparing.ROUTES, *closer.ROUTES),
             *(*sessions.ROUTES, *working.ROUTES),
             Route("/events", TOPICS.events),
             Mount("/static", StaticFiles(directory=_STATIC)),
@@ -74,7 +87,7 @@ def _on_error(request: Request, error: Exception) -> Response:
     if isinstance(error, NoStore):
         return render(request, "nothing.html", why=str(error))
     status = 400 if isinstance(error, UsageError) else 500
-    if isinstance(error, UnknownCall | UnknownObject):
+    if isinstance(error, UnknownCall | UnknownObject | AsideGone):
         status = 404
     return render(request, "error.html", status, why=str(error))
 

@@ -72,6 +72,11 @@ class Site:
         folder = path.parent.parent if path.parent.name == ".snapshot" else path.parent
         return folder.name or str(path)
 
+    @property
+    def where(self) -> str:
+        """The store as processes of ours are told of it. It may have a password in it."""
+        return self.place.url or str(self.place.path)
+
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
         """The store as it is now, with what was recorded until half a second ago.
