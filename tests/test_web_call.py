@@ -13,6 +13,11 @@ from typing import Any
 
 import pytest
 
+from snapshot.store.events import Outcome
+from snapshot.store.looking import Brief
+from snapshot.store.sources import source_in
+from snapshot.web import flame
+from tests import postgres
 from tests.browsing import Answer, Explorer, explorer, in_a_browser, person
 from tests.processes import run_python
 
@@ -112,9 +117,10 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     (tmp_path / "shop.py").write_text(SHOP)
     with contextlib.ExitStack() as stack:
 
-        def opened(program: str, *arguments: str) -> Explorer:
+        def opened(program: str, *arguments: str, store: str | None = None) -> Explorer:
             (tmp_path / "run.py").write_text(f"import os, threading\nfrom shop import *\n{program}")
-            result = run_python(tmp_path / "run.py", directory=tmp_path)
+            env = None if store is None else {"SNAPSHOT_STORE": store}
+            result = run_python(tmp_path / "run.py", directory=tmp_path, env=env)
             assert result.code == 0, result
             (tmp_path / "imported").unlink()
             server = stack.enter_context(explorer(tmp_path, *arguments))
@@ -461,6 +467,110 @@ def test_many_calls_and_deep_ones(shop: Shop) -> None:
     assert page.text.count('class="here"') == 1
 
 
+def test_calls_that_overlap_have_rows_of_their_own() -> None:
+    def brief(number: int, parent: int | None, started: float, duration: float | None) -> Brief:
+        return Brief(number, parent, f"m:f{number}", started, duration, Outcome.returned)
+
+    one = brief(1, None, 0.0, 10.0)
+    below = [brief(2, 1, 1.0, 4.0), brief(3, 2, 1.5, 1.0), brief(4, 1, 2.0, 2.0)]
+    below += [brief(5, 1, 6.0, None), brief(6, 1, 20.0, 5.0)]
+    strip = flame.strip(one, below)
+    assert strip.seconds == 25.0  # the last one has gone on without it
+    assert {bar.call.id: bar.row for bar in strip.bars} == {1: 0, 2: 1, 3: 3, 4: 2, 5: 1, 6: 2}
+    assert {bar.call.id: (bar.x, bar.width) for bar in strip.bars if bar.call.id in (1, 4, 5)} == {
+        **{1: (0.0, 40.0), 4: (8.0, 8.0), 5: (24.0, 76.0)},
+    }
+    nothing = flame.strip(brief(7, None, 3.0, 0.0), [])
+    assert [(bar.x, bar.row) for bar in nothing.bars] == [(0.0, 0)]
+    many = flame.strip(one, [brief(n, 1, 0.0, 10.0) for n in range(2, 102)])
+    assert (many.rows, len(many.bars), many.left_out) == (40, 40, 61)
+
+
+FILE = """
+def f(): return "first"
+
+
+class C:
+    @property
+    @staticmethod
+    def f(self):
+        return (
+            "in a class"
+        )
+
+    def g(self):
+        def f(): return "inside"
+        each = lambda: [f for f in (lambda: 1,)]
+
+
+def f(): return "second"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "found", "begins"),
+    [
+        ("f", 2, 'def f(): return "first"', 2),
+        ("f", 99, 'def f(): return "second"', 18),
+        ("C.f", 1, "@property", 6),
+        ("C.g.<locals>.f", 1, 'def f(): return "inside"', 14),
+        ("C.g.<locals>.<lambda>", 1, "each = lambda: [f", 15),
+        ("C.g.<locals>.<lambda>.<locals>.<lambda>", 1, "each = lambda: [f", 15),
+    ],
+)
+def test_a_function_is_found_in_its_file(
+    tmp_path: Path, name: str, line: int, found: str, begins: int
+) -> None:
+    file = tmp_path / "file.py"
+    file.write_text(FILE)
+    source = source_in(str(file), name, line)
+    assert source is not None
+    assert source.text.startswith(found)
+    assert source.line == begins
+    for other in ("g", "C.h", "", "<module>"):
+        assert source_in(str(file), other, 1) is None
+
+
+def test_what_is_large_or_odd_is_shown_in_short(shop: Shop) -> None:
+    odd = {f"k{n}": n for n in range(300)} | {"</td><b>'\"\n": 1, "": 2, "é/../": 3}
+    server = shop(
+        f"def take(**words): return words\nfrom snapshot.replay import record\n"
+        f"record(take)(**{odd!r})\nkeep(list(range(400_000)))\nkeep('\\0\\x1b[1m\\ud800')\n"
+        "@record\ndef fail(): raise ValueError('<i>' * 1_000_000)\n"
+        "try:\n    fail()\nexcept ValueError:\n    pass"
+    )
+    page = server.get("/calls/1")
+    assert "and 103 more" in plain(page)
+    assert "<b>" not in page.text
+    assert "all of them" in plain(server.get("/calls/2"))
+    assert server.get("/calls/3").status == 200
+    page = server.get("/calls/4")
+    assert len(page.body) < 1_500_000
+    assert "<i>" not in page.text
+    assert "It matches" in again(server, 4)
+    assert server.get("/compare?one=1&other=4").status == 200
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """The URL of a server, which outlives the explorer."""
+    postgres.require()
+    with postgres.server() as url:
+        yield url
+
+
+def test_a_store_in_postgresql(database: str, shop: Shop) -> None:
+    server = shop("order([1, 2], discount=1)\nkeep([1])", "--store", database, store=database)
+    assert "{'total': 8}" in plain(server.get("/calls/1"))
+    assert "It matches" in again(server, 1)
+    assert "0 1 int" in plain(server.post("/view?call=4", {}, page="/calls/4"))
+    answer = server.post("/calls/4/delete", {}, page="/calls/4/delete")
+    where = answer.headers["location"]
+    assert server.get("/calls/4").status == 404
+    server.post(f"{where.partition('?')[0]}/undo", {"back": "/calls/4"}, page=where)
+    assert server.get("/calls/4").status == 200
+
+
 # In a browser.
 
 
@@ -522,17 +632,19 @@ def test_all_is_done_by_keyboard(shop: Shop) -> None:
 
 
 @in_a_browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_for_everybody(shop: Shop, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1600)])
+def test_pages_are_for_everybody(shop: Shop, scheme: str, width: int) -> None:
     server = shop(
-        "order([1, 2], discount=1)\ntry:\n    order([9])\nexcept ShopError:\n    pass\nkeep(1)"
+        "order([1, 2], discount=1)\n"
+        "try:\n    order([9])\nexcept ShopError:\n    pass\n"
+        "keep([dict(a=1, b=2)] * 3)"
     )
-    for width in (360, 1600):
-        with person(
-            server, viewport={"width": width, "height": 800}, color_scheme=scheme
-        ) as somebody:
-            for path in ("/calls/1", "/calls/4", "/compare?one=1&other=4", "/calls/1/delete"):
-                somebody.goto(path)
-                assert somebody.violations() == [], path
-                wide = somebody.page.evaluate("document.documentElement.scrollWidth")
-                assert wide <= width, path
+    with person(server, viewport={"width": width, "height": 800}, color_scheme=scheme) as somebody:
+        for path in ("/calls/1", "/calls/4", "/compare?one=1&other=4", "/view?call=6"):
+            somebody.goto(path)
+            if path.startswith("/view"):
+                somebody.page.get_by_role("button", name="Look closer").click()
+                somebody.page.get_by_text("Loaded and looked at").wait_for()
+            assert somebody.violations() == [], path
+            wide = somebody.page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, path
