@@ -173,6 +173,8 @@ def _can_be_imported(module: str, name: str) -> bool:
 def _is_hidden(call: Call) -> bool:
     """Whether another function of that name comes after it in its file."""
     facts = call.function.facts
+    if not os.path.isfile(facts["file"]):  # a pipe would be waited for
+        return False
     linecache.checkcache(facts["file"])  # it may have been edited since
     try:
         codes = codes_of("".join(linecache.getlines(facts["file"])), facts["file"])
