@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from snapshot.store import Store
 from snapshot.store.events import Outcome
 from snapshot.store.looking import Brief
 from snapshot.store.sources import source_in
 from snapshot.web import flame
 from tests import postgres
 from tests.browsing import Answer, Explorer, explorer, in_a_browser, person
-from tests.processes import run_python
+from tests.processes import Program, run_python
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
 
@@ -270,6 +271,7 @@ def test_the_source_of_today_is_read_and_not_run(shop: Shop, tmp_path: Path) -> 
     assert "is not there any more" in plain(server.get("/calls/1"))
     os.mkfifo(file)
     assert "is not there any more" in plain(server.get("/calls/1"))
+    assert server.get("/calls/1/test").status == 200
     assert not (tmp_path / "imported").exists()
 
 
@@ -442,6 +444,20 @@ def test_a_value_is_looked_at_where_somebody_asks(shop: Shop, tmp_path: Path) ->
     assert "It was not stored" in plain(looked("/view?call=5&role=arguments&name=lock"))
 
 
+def test_an_object_is_looked_at_by_its_digest(shop: Shop, tmp_path: Path) -> None:
+    server = shop("keep([Loud(n) for n in range(50)])")
+    assert server.get("/calls/1").status == 200  # it is taken in
+    with Store(tmp_path / ".snapshot" / "store.db") as store:
+        digest = store.would_free([1])[0].digest.hex()
+    page = server.get(f"/view?digest={digest.upper()}")
+    assert "Loud" in plain(page)
+    assert "Loaded" not in plain(page)
+    # Its classes are found in the program of a call that has it.
+    text = plain(server.post(f"/view?digest={digest}", {}, page="/calls/1"))
+    assert "Loaded and looked at" in text
+    assert "50 in it" in text
+
+
 def test_an_array_has_a_picture(shop: Shop) -> None:
     pytest.importorskip("numpy")
     server = shop(
@@ -586,6 +602,32 @@ def test_output_is_seen_while_it_runs_and_it_can_be_ended(shop: Shop, tmp_path: 
         page.get_by_role("button", name="End it").click()
         page.get_by_text("Ended after").wait_for()
         assert page.get_by_text("about to hang").is_visible()
+
+
+@in_a_browser
+def test_one_that_runs_is_followed(shop: Shop, start: Callable[..., Program]) -> None:
+    server = shop("keep(1)")
+    program = start(
+        """
+        import sys
+        from snapshot.replay import record
+
+        @record
+        def wait():
+            print("in it", flush=True)
+            return sys.stdin.readline()
+
+        wait()
+        """
+    )
+    program.wait_for("in it")
+    with person(server) as somebody:
+        somebody.goto("/calls/2")
+        somebody.page.get_by_text("It has not ended yet").wait_for()
+        program.send("go\n")
+        somebody.page.get_by_text(r"'go\n'", exact=True).wait_for()
+        assert somebody.page.get_by_text("It has not ended yet").count() == 0
+    assert program.finish().code == 0
 
 
 @in_a_browser
