@@ -456,6 +456,10 @@ def test_an_object_is_looked_at_by_its_digest(shop: Shop, tmp_path: Path) -> Non
     text = plain(server.post(f"/view?digest={digest}", {}, page="/calls/1"))
     assert "Loaded and looked at" in text
     assert "50 in it" in text
+    page = server.get(f"/objects/{digest}")
+    assert 'action="/view"' in page.text
+    text = plain(server.post("/view", {"digest": digest}, page=f"/objects/{digest}"))
+    assert "50 in it" in text
 
 
 def test_an_array_has_a_picture(shop: Shop) -> None:

@@ -13,7 +13,7 @@ from snapshot.replay import telling
 from snapshot.replay.executions import number_of
 from snapshot.replay.telling import Told
 from snapshot.store import Store
-from snapshot.web.pages import asked, render, site_of
+from snapshot.web.pages import field, render, site_of
 from snapshot.web.viewing import Role, View, Where, view
 
 
@@ -23,7 +23,7 @@ def show(request: Request) -> Response:
 
 
 def look(request: Request) -> Response:
-    """`POST /view?…`: load it, and show what it looks like."""
+    """`POST /view`, with the same in the address or in the form: load it, show what it is like."""
     site = site_of(request)
     with site.store() as store:
         which = _which(request, store)
@@ -41,16 +41,19 @@ def _answer(request: Request, found: View | None) -> Response:
 
 def _which(request: Request, store: Store) -> Where:
     """Raises `UsageError`."""
-    digest, call = asked(request, "digest"), asked(request, "call")
+    digest, call, role, name = (
+        request.query_params.get(each) or field(request, each) or None
+        for each in ("digest", "call", "role", "name")
+    )
     number = None if call is None else number_of(call)
     if digest is not None:
         return Where(number or _user_of(store, _bytes(digest)), digest=digest.lower())
-    role = asked(request, "role") or "result"
+    role = role or "result"
     if number is None:
         raise UsageError("which value? give the id of a call, or the digest of an object")
     for each in get_args(Role):
         if role == each:
-            return Where(number, each, request.query_params.get("name") or None)
+            return Where(number, each, name)
     raise UsageError(f"role={role!r}: give one of {', '.join(get_args(Role))}")
 
 
