@@ -119,9 +119,7 @@ def _chosen(rows: list[Row], options: argparse.Namespace, part: int | None) -> I
     elif options.hot:
         yield from sorted((each for each in rows if each.hits), key=_hits, reverse=True)
     elif part is not None:
-        ranked = sorted((each for each in rows if each.hits is not None), key=_hits)
-        most = _hits(ranked[max(0, -(-len(ranked) * part // 100) - 1)]) if ranked else 0
-        yield from (each for each in ranked if _hits(each) <= most)
+        yield from reports.least_active(rows, part)
     else:
         yield from rows
 

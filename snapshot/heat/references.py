@@ -35,7 +35,7 @@ _PLACES = re.compile(rb"%(?:\(\w*\))?[a-z]")  # for what is put into a text
 _PERCENT = re.compile(_PLACES.pattern.decode())
 _BRACES = re.compile(r"\{[^{}]*\}")
 _STAR = re.compile(rb"import\s*\*")
-_SETTINGS = ("pyproject.toml", "setup.cfg", "setup.py")
+SETTINGS = ("pyproject.toml", "setup.cfg", "setup.py")
 _LOCALS = "<locals>"
 _SHORTEST = 3  # letters of a part of a name that is put together when the program runs
 
@@ -595,7 +595,7 @@ def _settings(inventory: Inventory) -> Callable[[Function], Iterator[Reference]]
     """Finds the entry points that name a function."""
     lines = [
         (name, number, line)
-        for name in _SETTINGS
+        for name in SETTINGS
         for number, line in enumerate(_lines(inventory, name), 1)
     ]
 

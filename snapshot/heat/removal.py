@@ -52,11 +52,8 @@ class Removal:
 
     def diff(self) -> str:
         """It as a unified diff."""
-        return "".join(
-            part
-            for path, (before, after) in sorted(self.changes.items())
-            for part in _diff(path, before, after)
-        )
+        changes = sorted(self.changes.items())
+        return "".join(diff(path, before, after) for path, (before, after) in changes)
 
 
 @dataclass(slots=True)
@@ -170,10 +167,13 @@ def _edits(wanted: _Wanted) -> Edits:
     return Edits(wanted.functions, wanted.imports, wanted.exports, notes)
 
 
-def _diff(path: str, before: bytes, after: bytes) -> Iterable[str]:
+def diff(path: str, before: bytes, after: bytes) -> str:
+    """What changes in a file, as a unified diff."""
     old, new = (_lines(each.decode("utf-8", "replace")) for each in (before, after))
-    for each in difflib.unified_diff(old, new, f"a/{path}", f"b/{path}"):
-        yield each if each.endswith("\n") else f"{each}\n\\ No newline at end of file\n"
+    return "".join(
+        each if each.endswith("\n") else f"{each}\n\\ No newline at end of file\n"
+        for each in difflib.unified_diff(old, new, f"a/{path}", f"b/{path}")
+    )
 
 
 def _lines(text: str) -> list[str]:

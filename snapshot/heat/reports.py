@@ -16,7 +16,7 @@ from snapshot.heat.inventory import Function, Inventory, functions_in
 from snapshot.heat.rootmarker import RootMarker, find
 from snapshot.heat.tracing import store_of
 from snapshot.store import Store
-from snapshot.store.heat import Hit
+from snapshot.store.heat import Hit, Published
 
 Where = str | os.PathLike[str] | None
 
@@ -56,11 +56,19 @@ def known(inventory: Inventory, where: Where, *, since: float | None = None) -> 
     name = inventory.marker.name
     with opened(inventory.marker, where) as store:
         hits = store.heat.hits(name, since)
-        published = {each.place.key: each for each in store.heat.published(name)}
+        published = store.heat.published(name)
         others = store.heat.applications()
     if name not in others:
         more = f"; there are {', '.join(others)}" if others else ""
         say(f"snapshot: nothing is known of {name}: trace it, by `snapshot heat run`{more}")
+    return rows_of(inventory, hits, published)
+
+
+def rows_of(
+    inventory: Inventory, hits: Iterable[Hit], found_before: Iterable[Published]
+) -> list[Row]:
+    """What these say of each function; see `known`. found_before: by traced processes."""
+    published = {each.place.key: each for each in found_before}
     found, left = _matched(inventory, hits)
     bare = {each.partition("@")[0] for each in published}
     rows = [_row(inventory, each, found[each], is_known=each.key in bare) for each in inventory]
@@ -76,6 +84,43 @@ def known(inventory: Inventory, where: Where, *, since: float | None = None) -> 
     return rows
 
 
+def rows_of_others(hits: Iterable[Hit], published: Iterable[Published]) -> list[Row]:
+    """What these say of an application whose source is not here, in the order of the keys."""
+    found: dict[str, list[Hit]] = defaultdict(list)
+    for hit in hits:
+        found[hit.seen.key].append(hit)
+    rows = []
+    for each in published:
+        several = found.pop(each.place.key.partition("@")[0], [])
+        drift = "" if each.archived is None else "archived"
+        rows.append(_summed(each.place.key, each.place.path, each.place.line, several, drift))
+    for key, several in found.items():
+        seen = several[-1].seen
+        rows.append(_summed(key, seen.path, seen.line, several, "" if seen.line else "generated"))
+    return sorted(rows, key=lambda each: each.key)
+
+
+def ran_as(inventory: Inventory, key: str, hits: Iterable[Hit]) -> list[Hit]:
+    """Those of the function that has this key in a `Row`."""
+    found, left = _matched(inventory, hits)
+    for function, several in found.items():
+        if inventory.name_of(function) == key:
+            return several
+    return left.get(key, [])
+
+
+def least_active(rows: Iterable[Row], part: int) -> list[Row]:
+    """Those that ran least, the coldest first: so many of a hundred, and who ran as often as the
+    last of them. Functions of which nothing is known do not count."""
+    ranked = sorted((each for each in rows if each.hits is not None), key=_hits)
+    most = _hits(ranked[max(0, -(-len(ranked) * part // 100) - 1)]) if ranked else 0
+    return [each for each in ranked if _hits(each) <= most]
+
+
+def _hits(row: Row) -> int:
+    return row.hits or 0
+
+
 def coldness(root: str | os.PathLike[str], store: Where) -> Callable[[str], bool | None]:
     """Whether the function of a key, or of `KEY@line`, never ran; None where nobody knows that,
     since no process was traced that had it."""
@@ -84,6 +129,11 @@ def coldness(root: str | os.PathLike[str], store: Where) -> Callable[[str], bool
         rows = known(inventory, store)
     except NoStore:
         rows = []
+    return coldness_in(rows)
+
+
+def coldness_in(rows: Iterable[Row]) -> Callable[[str], bool | None]:
+    """The same, of what is known."""
     cold: dict[str, list[bool | None]] = defaultdict(list)
     for each in rows:
         answer = None if each.hits is None else each.hits == 0
@@ -181,10 +231,17 @@ def tree(name: str, rows: Sequence[Row]) -> treemap.Node:
         for depth in range(1, len(parts) + 1):
             if parts[:depth] not in nodes:
                 dotted = ".".join(parts[:depth])
-                nodes[parts[:depth]] = treemap.Node(parts[depth - 1], dotted)
+                nodes[parts[:depth]] = treemap.Node(parts[depth - 1], dotted, key=dotted)
                 nodes[parts[: depth - 1]].inside.append(nodes[parts[:depth]])
         said = "unknown" if each.hits is None else "never ran" if not each.hits else ""
         said = said or f"{each.hits} hits, last {each.last_seen}"
         title = f"{each.key}\n{each.path}:{each.line}\n{said}"
-        nodes[parts].inside.append(treemap.Node(qualname, title, float(each.size), each.hits))
+        last = moment_of(each.last_seen)
+        leaf = treemap.Node(qualname, title, float(each.size), each.hits, last, each.key)
+        nodes[parts].inside.append(leaf)
     return root
+
+
+def moment_of(text: str | None) -> float | None:
+    """When a `Row` says that it ran, in seconds since 1970."""
+    return None if text is None else datetime.fromisoformat(text).timestamp()

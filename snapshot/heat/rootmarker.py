@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from snapshot.errors import CannotRead, UsageError
 from snapshot.heat.writing import optional, replace
@@ -158,18 +158,26 @@ def _texts(path: Path, content: dict[str, Any], table: str, name: str) -> tuple[
     return tuple(found)
 
 
-def ignore(marker: RootMarker, keys: Iterable[str]) -> list[str]:
-    """Add keys, or patterns of them, to those that are ignored; comments and order stay.
+class Ignoring(NamedTuple):
+    """What ignoring some keys would change. keys: those that are new. before, after: the file."""
 
-    Returns the ones that were not there. Raises `UsageError` where tomlkit is missing or the file
-    cannot be written, `CannotRead`.
+    keys: list[str]
+    before: bytes
+    after: bytes
+
+
+def ignoring(marker: RootMarker, keys: Iterable[str]) -> Ignoring:
+    """Keys, or patterns of them, added to those that are ignored; comments and order stay.
+
+    Nothing is written. Raises `UsageError` where tomlkit is missing, `CannotRead`.
     """
     tomlkit = optional("tomlkit", "ignore functions")
     current = read(marker.path)
+    before = marker.path.read_bytes()
     new = [each for each in dict.fromkeys(keys) if each not in current.keys]
     if not new:
-        return []
-    document = tomlkit.parse(marker.path.read_bytes().decode())
+        return Ignoring([], before, before)
+    document = tomlkit.parse(before.decode())
     table = document.setdefault("ignore", tomlkit.table())
     listed = table.setdefault("keys", tomlkit.array())
     for each in new:
@@ -177,8 +185,19 @@ def ignore(marker: RootMarker, keys: Iterable[str]) -> list[str]:
             listed.add_line(each)
         else:
             listed.append(each)
-    replace({marker.path: tomlkit.dumps(document).encode()})
-    return new
+    return Ignoring(new, before, tomlkit.dumps(document).encode())
+
+
+def ignore(marker: RootMarker, keys: Iterable[str]) -> list[str]:
+    """Add keys, or patterns of them, to those that are ignored: see `ignoring`.
+
+    Returns the ones that were not there. Raises `UsageError`, also where the file cannot be
+    written, `CannotRead`.
+    """
+    change = ignoring(marker, keys)
+    if change.keys:
+        replace({marker.path: change.after})
+    return change.keys
 
 
 def _python_files(root: Path, enters: Callable[[str], bool]) -> Iterator[str]:

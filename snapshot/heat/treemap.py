@@ -1,12 +1,14 @@
 """A treemap: what belongs to an application, by size, in the colours of what runs in it.
 
-It is an SVG by itself, without scripts, and readable on light and dark.
+It is an SVG without scripts: by itself, with its colours, readable on light and dark; or a part of
+a page, whose boxes are links, and whose stylesheet has a colour for each class of a legend.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import NamedTuple
@@ -17,6 +19,20 @@ _GAP = 1.0
 _LEGEND = 24.0  # its height, above the map
 _LETTER = 6.4  # width of one
 _WARMTHS = 5
+_DAY = 86400.0  # seconds
+_AGES = (1.0, 7.0, 30.0, 90.0)  # days since it ran last, from the warmest on
+
+# What colours tell: the classes, and what each means.
+LEGENDS = {
+    "hits": (
+        *(("unknown", "unknown"), ("h0", "never ran"), ("h1", "ran")),
+        *(("h2", ""), ("h3", ""), ("h4", ""), ("h5", "ran most")),
+    ),
+    "last": (
+        *(("unknown", "unknown"), ("h0", "never ran"), ("h1", "longer ago")),
+        *(("h2", "within 90 days"), ("h3", "30 days"), ("h4", "7 days"), ("h5", "a day")),
+    ),
+}
 
 _STYLE = """
   svg { --paper: #fff; --ink: #1b1f24; --line: #fff; --frame: #eceff3; --unknown: #dfe3e8;
@@ -38,13 +54,16 @@ class Node:
     """A package, module or function.
 
     title: what is said of it where one points at it. size: of a function, its lines. hits: how
-    often it ran, None where that is unknown. inside: what a package or module has.
+    often it ran, None where that is unknown. last: when it ran last, in seconds since 1970. key: of
+    a function; of others the name with its packages. inside: what a package or module has.
     """
 
     name: str
     title: str
     size: float = 0.0
     hits: int | None = None
+    last: float | None = None
+    key: str = ""
     inside: list[Node] = field(default_factory=list)
 
     def total(self) -> float:
@@ -91,30 +110,75 @@ def html(root: Node) -> str:
 
 def svg(root: Node) -> str:
     """The treemap alone."""
-    most = max((each.hits or 0 for each in root.leaves()), default=0)
+    drawing = _Drawing("hits", _most(root), 0.0, None)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_LEGEND + _HEIGHT:g}"'
         f' role="img"><title>{escape(root.title)}</title><style>{_STYLE}</style>\n',
         *_legend(),
-        *_drawn(root, _Box(0.0, _LEGEND, _WIDTH, _HEIGHT), most),
+        *drawing.drawn(root, _Box(0.0, _LEGEND, _WIDTH, _HEIGHT)),
         "</svg>\n",
     ]
     return "".join(parts)
 
 
-def _drawn(node: Node, box: _Box, most: int) -> Iterator[str]:
-    kind = "frame" if node.inside else _warmth(node.hits, most)
-    yield (
-        f'<g><title>{escape(node.title)}</title><rect class="{kind}" x="{box.x:.1f}"'
-        f' y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"/>'
-    )
-    if box.height >= _HEAD * 0.8:
-        yield _label(node.name, box)
-    yield "</g>\n"
-    inner = box.inner()
-    if node.inside and min(inner.width, inner.height) > 1:
-        for each, place in _laid_out(node.inside, inner):
-            yield from _drawn(each, place, most)
+def linked(root: Node, address: Callable[[Node], str], *, by: str, height: float = 600.0) -> str:
+    """The treemap as a part of a page, hidden from who does not see: a table has to say the same.
+
+    address: where a node leads to. by: the one of `LEGENDS` that says what the colours tell; the
+    page has the legend. height: of 1200 that it is wide.
+    """
+    drawing = _Drawing(by, _most(root), time.time(), address)
+    parts = [
+        f'<svg class="treemap" viewBox="0 0 {_WIDTH:g} {height:g}" aria-hidden="true">\n',
+        *drawing.drawn(root, _Box(0.0, 0.0, _WIDTH, height)),
+        "</svg>\n",
+    ]
+    return "".join(parts)
+
+
+def _most(root: Node) -> int:
+    return max((each.hits or 0 for each in root.leaves()), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """by: of `LEGENDS`. most: hits of the function that has most. now: in seconds since 1970."""
+
+    by: str
+    most: int
+    now: float
+    address: Callable[[Node], str] | None
+
+    def drawn(self, node: Node, box: _Box) -> Iterator[str]:
+        """A node, and what is inside of it."""
+        kind = "frame" if node.inside else self._warmth(node)
+        leads = ""
+        if self.address is not None:
+            leads = f'<a href="{escape(self.address(node))}" tabindex="-1">'
+        yield (
+            f'<g>{leads}<title>{escape(node.title)}</title><rect class="{kind}" x="{box.x:.1f}"'
+            f' y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"/>'
+        )
+        if box.height >= _HEAD * 0.8:
+            yield _label(node.name, box)
+        if leads:
+            yield "</a>"
+        inner = box.inner()
+        if node.inside and min(inner.width, inner.height) > 1:
+            for each, place in _laid_out(node.inside, inner):
+                yield from self.drawn(each, place)
+        yield "</g>\n"
+
+    def _warmth(self, node: Node) -> str:
+        if node.hits is None:
+            return "unknown"
+        if node.hits == 0:
+            return "h0"
+        if self.by == "last" and node.last is not None:
+            days = (self.now - node.last) / _DAY
+            return f"h{_WARMTHS - sum(days > each for each in _AGES)}"
+        part = math.log1p(node.hits) / math.log1p(self.most)
+        return f"h{max(1, math.ceil(part * _WARMTHS))}"
 
 
 def _label(name: str, box: _Box) -> str:
@@ -126,20 +190,9 @@ def _label(name: str, box: _Box) -> str:
     return f'<text x="{box.x + 3:.1f}" y="{box.y + 12:.1f}">{escape(shown)}</text>'
 
 
-def _warmth(hits: int | None, most: int) -> str:
-    if hits is None:
-        return "unknown"
-    if hits == 0:
-        return "h0"
-    part = math.log1p(hits) / math.log1p(most)
-    return f"h{max(1, math.ceil(part * _WARMTHS))}"
-
-
 def _legend() -> Iterator[str]:
-    told = [("unknown", "unknown"), ("h0", "never ran"), ("h1", "ran")]
-    told += [(f"h{each}", "") for each in range(2, _WARMTHS)] + [(f"h{_WARMTHS}", "ran most")]
     x = 4.0
-    for kind, text in told:
+    for kind, text in LEGENDS["hits"]:
         yield f'<rect class="{kind}" x="{x:.0f}" y="6" width="12" height="12"/>'
         yield f'<text x="{x + 16:.0f}" y="16">{text}</text>'
         x += 20 + len(text) * _LETTER + (8 if text else 0)

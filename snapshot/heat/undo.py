@@ -8,13 +8,25 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from snapshot.errors import CannotRead, FilesChanged, UsageError
 from snapshot.heat.writing import home, replace
 from snapshot.store.place import FOLDER, private
 
 _FOLDER = "undo"
+
+
+class Removed(NamedTuple):
+    """A removal that can be taken back.
+
+    functions: their names in the inventory. time: in seconds since 1970. changes: the contents of
+    files, from the root, before and after.
+    """
+
+    functions: list[str]
+    time: float
+    changes: dict[str, tuple[bytes, bytes]]
 
 
 def write(root: Path, changes: Mapping[str, tuple[bytes, bytes]], names: list[str]) -> None:
@@ -60,11 +72,10 @@ def undo(root: Path) -> tuple[list[str], list[str]]:
     Raises `UsageError` if there is none, or a file cannot be written; `FilesChanged` if one has
     been changed since; `CannotRead` if what was kept is damaged. Then nothing is changed.
     """
-    folder = root / FOLDER / "heat" / _FOLDER
-    entries = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    entries = _entries(root)
     if not entries:
         raise UsageError(f"nothing was removed in {root} that could be put back")
-    names, files = _read(entries[-1])
+    names, _, files = _read(entries[-1])
     for path, both in files.items():
         if _content(root / path) not in both:
             raise FilesChanged(
@@ -76,14 +87,26 @@ def undo(root: Path) -> tuple[list[str], list[str]]:
     return names, sorted(files)
 
 
-def _read(entry: Path) -> tuple[list[str], dict[str, tuple[bytes, bytes]]]:
+def last(root: Path) -> Removed | None:
+    """What `undo` would take back. Raises `CannotRead` if what was kept is damaged."""
+    entries = _entries(root)
+    return _read(entries[-1]) if entries else None
+
+
+def _entries(root: Path) -> list[Path]:
+    folder = root / FOLDER / "heat" / _FOLDER
+    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+
+
+def _read(entry: Path) -> Removed:
     try:
         content: dict[str, Any] = json.loads(entry.read_bytes())
         files = {
             str(path): (base64.b64decode(before), base64.b64decode(after))
             for path, (before, after) in content["files"].items()
         }
-        return [str(each) for each in content["functions"]], files
+        names = [str(each) for each in content["functions"]]
+        return Removed(names, float(content["time"]), files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise CannotRead(f"{entry} is damaged: nothing was put back") from None
 

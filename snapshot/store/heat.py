@@ -132,12 +132,13 @@ class Heat:
         day on."""
         rows = self._database.rows(
             "SELECT heat_versions.key, digest, path, line, text, heat_deployments.name, python,"
-            " mode, hits, first, last FROM heat_hits"
-            " JOIN heat_versions ON heat_versions.id = heat_hits.version"
+            " mode, hits, first, last FROM heat_versions"
             " JOIN heat_deployments ON heat_deployments.id = heat_versions.deployment"
-            " WHERE application = ? AND last >= ?"
-            " ORDER BY heat_versions.id",
-            (application, -1.0 if since is None else since),
+            " JOIN (SELECT version, mode, SUM(hits) AS hits, MIN(first) AS first,"
+            " MAX(last) AS last FROM heat_hits WHERE last >= ? GROUP BY version, mode) AS sums"
+            " ON sums.version = heat_versions.id"
+            " WHERE application = ? ORDER BY heat_versions.id",
+            (-1.0 if since is None else since, application),
         )
         found: dict[tuple[Any, ...], list[tuple[Any, ...]]] = defaultdict(list)
         for key, digest, path, line, text, deployment, python, *sums in rows:
@@ -152,6 +153,24 @@ class Heat:
                 frozenset(MODES[mode] for mode, *_ in sums),
             )
             for (seen, deployment, python), sums in found.items()
+        ]
+
+    def days(self, application: str, key: str) -> list[tuple[Seen, float, int]]:
+        """On which days a function of that key ran, in each of its versions, and its hits there.
+
+        A day is told by its begin, in seconds since 1970; the earliest comes first.
+        """
+        rows = self._database.rows(
+            "SELECT key, digest, path, line, text, day, SUM(hits) FROM heat_hits"
+            " JOIN heat_versions ON heat_versions.id = heat_hits.version"
+            " JOIN heat_deployments ON heat_deployments.id = heat_versions.deployment"
+            " WHERE application = ? AND key = ?"
+            " GROUP BY key, digest, path, line, text, day ORDER BY day",
+            (application, key),
+        )
+        return [
+            (Seen(key, bytes(digest), path, int(line), text), float(day) * _DAY, int(hits))
+            for key, digest, path, line, text, day, hits in rows
         ]
 
     def published(self, application: str) -> list[Published]:
