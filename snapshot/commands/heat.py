@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from snapshot.commands import COMMANDS, stores
+from snapshot.commands import stores, web
 from snapshot.commands.heat_inventory import add_root, inventory_of, progress
 from snapshot.errors import UsageError
 
@@ -232,12 +232,14 @@ def _undo(options: argparse.Namespace) -> int:
 
 
 def _connect(options: argparse.Namespace) -> int:
-    """Open the explorer on it."""
-    if "web" not in COMMANDS:
-        raise UsageError("the explorer is not there yet: `snapshot heat fetch` lists what is known")
-    from snapshot.commands import main
+    """Look at it in a browser: the explorer begins with its heat."""
+    from snapshot.heat import rootmarker, tracing
 
-    return main(["web"])
+    options.root = rootmarker.find(options.root).root
+    place = tracing.store_of(options.root, options.store)
+    options.store = place.url or place.path
+    web.explore(options, "/heat")
+    return 0
 
 
 _SUBCOMMANDS: dict[
@@ -250,5 +252,5 @@ _SUBCOMMANDS: dict[
     "ignore": (_add_ignore, _ignore),
     "rm": (_add_rm, _rm),
     "undo": (_add_nothing, _undo),
-    "connect": (_add_nothing, _connect),
+    "connect": (web.add_serving, _connect),
 }

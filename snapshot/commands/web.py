@@ -16,6 +16,15 @@ USAGE = "[--open] [--port PORT] [--read-only] [--export DIR] [--store WHERE]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where it is served, and what it shows."""
+    add_serving(parser)
+    parser.add_argument(
+        "--root", metavar="DIR", default=".", help="of the application whose heat is shown"
+    )
+    parser.add_argument("--export", metavar="DIR", help="write the pages into a new folder")
+
+
+def add_serving(parser: argparse.ArgumentParser) -> None:
     """Where it is served, and of which store."""
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.add_argument(
@@ -32,10 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="nothing can be changed, deleted or run from the pages",
     )
-    parser.add_argument(
-        "--root", metavar="DIR", default=".", help="of the application whose heat is shown"
-    )
-    parser.add_argument("--export", metavar="DIR", help="write the pages into a new folder")
     stores.add_store(parser)
 
 

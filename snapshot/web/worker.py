@@ -19,7 +19,12 @@ from snapshot.core.process import die_with
 from snapshot.errors import SnapshotError
 
 # The modules that do them.
-TASKS = {"reanimate": "reanimating", "vacuum": "vacuuming"}
+TASKS = {
+    "reanimate": "reanimating",
+    "references": "referring",
+    "remove": "removing",
+    "vacuum": "vacuuming",
+}
 
 Tell = Callable[[int, int, str], None]
 
