@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from argparse import Namespace
 from collections.abc import Callable
@@ -240,6 +241,22 @@ def test_the_map(root: Path, name: str, capsys: pytest.CaptureFixture[str]) -> N
     assert {"pack", "pack.module", "pack.module:often", "pack.module:never"} <= titles
     assert "prefers-color-scheme: dark" in text
     assert not [each for each in ("src=", "href=", "url(", "<script") if each in text]
+
+
+def test_a_map_in_a_page_has_links_and_brings_no_colours() -> None:
+    inside = [
+        Node("f", "f", 3.0, 0, key="m:f"),
+        Node("<g>", "<g>", 2.0, 9, time.time() - 8 * 86400, "m:<g>"),
+    ]
+    drawn = treemap.linked(Node("m", "m", inside=inside), lambda each: f"/?k={each.key}", by="last")
+    root = ElementTree.fromstring(drawn)
+    assert root.find("style") is None
+    links = {each.get("href"): each.find("rect") for each in root.iter("a")}
+    assert {name: each is not None and each.get("class") for name, each in links.items()} == {
+        "/?k=": "frame",
+        "/?k=m:f": "h0",
+        "/?k=m:<g>": "h3",
+    }
 
 
 def test_the_map_is_filled_without_overlaps() -> None:

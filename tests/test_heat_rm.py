@@ -385,12 +385,17 @@ def test_it_is_put_back_byte_for_byte(tmp_path: Path) -> None:
     undo.write(tmp_path, first.changes, ["m:f"])
     assert (tmp_path / "a.py").read_bytes() == b""
     assert (tmp_path / "m.py").stat().st_mode & 0o777 == 0o751
-    undo.write(tmp_path, planned(tmp_path, "m:g").changes, ["m:g"])
+    second = planned(tmp_path, "m:g")
+    undo.write(tmp_path, second.changes, ["m:g"])
+    last = undo.last(tmp_path)
+    assert last is not None
+    assert (last.functions, last.changes) == (["m:g"], second.changes)
     assert undo.undo(tmp_path) == (["m:g"], ["m.py"])
     assert undo.undo(tmp_path) == (["m:f"], ["a.py", "m.py"])
     for name, content in files.items():
         path = tmp_path / name
         assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    assert undo.last(tmp_path) is None
     with pytest.raises(UsageError, match=r"nothing was removed in .* that could be put back"):
         undo.undo(tmp_path)
     assert sorted(each.name for each in tmp_path.iterdir()) == [

@@ -268,6 +268,14 @@ def test_nothing_is_known(tmp_path: Path) -> None:
         assert server.get("/heat/source?key=module:f").status == 200
 
 
+def test_an_application_that_is_counted_in_another_store(shop: Path) -> None:
+    (shop.parent / "pyproject.toml").touch()
+    with explorer(shop.parent, "--root", "app") as server:
+        page = server.get("/heat").text
+        assert "Nothing is known of app in this store" in page
+        assert f"It would be counted in {shop / '.snapshot' / 'store.db'}" in page
+
+
 def test_a_damaged_root_marker(server: Explorer, shop: Path) -> None:
     (shop / NAME).write_text("[ignore\n")
     page = server.get("/heat")

@@ -449,6 +449,7 @@ def _text(inventory: Inventory, path: str) -> str:
     return content.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
+@_page
 def count_references(request: Request) -> Response:
     """`POST /heat/references`: to the function `key`, or how many lead to each one."""
     traced = _traced(request)
@@ -477,6 +478,7 @@ def count_references(request: Request) -> Response:
 # What is ignored.
 
 
+@_page
 def choose(request: Request) -> Response:
     """`POST /heat/chosen`: what is to be done with functions of the list."""
     keys = _keys(fields(request, "key"))
