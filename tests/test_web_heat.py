@@ -75,7 +75,6 @@ def heat(directory: Path, *words: str, stdin: str = "") -> Result:
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An application that ran: `price` and `Basket.add` did, the others did not."""
-    require("libcst", "tomlkit")
     root = tmp_path_factory.mktemp("traced") / "app"
     (root / "shop" / "views").mkdir(parents=True)
     (root / NAME).write_text('# What counts.\n[ignore]\nfiles = ["main.py"] # it only starts\n')
@@ -99,7 +98,8 @@ def explored(shop: Path) -> Iterator[Explorer]:
 
 @pytest.fixture
 def shop(traced: Path, tmp_path: Path) -> Path:
-    """It, for a test alone."""
+    """It, for a test alone, which may edit it."""
+    require("libcst", "tomlkit")
     return shutil.copytree(traced, tmp_path / "app")
 
 
