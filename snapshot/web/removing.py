@@ -52,7 +52,7 @@ def work(details: dict[str, Any], tell: Tell) -> dict[str, Any]:
 
 def _line(inventory: Inventory, reference: Reference) -> str:
     lines = (read(inventory.root / reference.path) or b"").decode("utf-8", "replace").splitlines()
-    return lines[reference.line - 1].strip()[:200] if reference.line <= len(lines) else ""
+    return lines[reference.line - 1].strip()[:200] if 0 < reference.line <= len(lines) else ""
 
 
 def apply(inventory: Inventory, planned: dict[str, Any], is_cold: Coldness) -> None:
