@@ -9,7 +9,6 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import xxhash
@@ -19,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-import snapshot
 from snapshot.errors import CannotRead, FilesChanged, UsageError
 from snapshot.heat import removal, reports, rootmarker, treemap, undo
 from snapshot.heat.inventory import Inventory
@@ -55,9 +53,6 @@ _DAY = 86400
 _CHART = (600.0, 90.0)  # its width and height
 _LONG = 100_000  # characters of a file; of a longer one a part is shown
 _PART = 400  # lines of it above and below
-
-# A worker has its working directory on its path: this one has no module of the user's.
-_HOUSE = str(Path(snapshot.__file__).parents[1])
 
 _making = threading.Lock()
 
@@ -466,7 +461,6 @@ def count_references(request: Request) -> Response:
         {"root": str(inventory.root), "key": key},
         template="heat_references.html",
         back=back,
-        directory=_HOUSE,
     )
     if key is None:
         traced.count_references(job)
@@ -596,7 +590,6 @@ def plan(request: Request) -> Response:
         },
         template="heat_removal.html",
         back="/heat/functions" if len(keys) > 1 else address("/heat/source", key=keys[0]),
-        directory=_HOUSE,
     )
     return seen(f"/jobs/{job.id}")
 
