@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,6 @@ from snapshot.store import Store
 from snapshot.store.place import Place, place
 from snapshot.web.jobs import Jobs
 from snapshot.web.safety import Keys
-
-_FRESH = 0.5  # seconds for which nobody looks whether something new was recorded
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,6 @@ class Site:
         self.closing = False
         self._lock = threading.Lock()
         self._open: _Open | None = None
-        self._caught_up = 0.0
-        self._looked: dict[str, tuple[float, str]] = {}
 
     @property
     def title(self) -> str:
@@ -79,7 +74,7 @@ class Site:
 
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
-        """The store as it is now, with what was recorded until half a second ago.
+        """The store as it is now, with what was recorded until now.
 
         It is opened anew if another one is at its place. Raises `NoStore`, `StoreError`.
         """
@@ -90,15 +85,10 @@ class Site:
             if self._open is None:
                 self._open = _Open(Store(self.place, trust=self.options.trust))
                 self._open.users = 1
-                self._caught_up = 0.0
             found = self._open
             found.users += 1
-            late = time.monotonic() - self._caught_up > _FRESH
-            if late:
-                self._caught_up = time.monotonic()
         try:
-            if late:
-                self.left_out += found.store.catch_up()
+            self.left_out += found.store.catch_up()
             yield found.store
         finally:
             with self._lock:
