@@ -131,11 +131,15 @@ class Progress:
     def __init__(self, total: int, what: str) -> None:
         self._total, self._what = total, what
         self._done = 0
-        self._shown = sys.stderr.isatty() and total > 1
+        self._shown = sys.stderr.isatty() and total != 1
 
     def step(self) -> None:
         """One more is done."""
-        self._done += 1
+        self.reach(self._done + 1, self._total)
+
+    def reach(self, done: int, total: int) -> None:
+        """So many are done, of so many that are known of by now."""
+        self._done, self._total = done, total
         if self._shown:
             width = 30 * self._done // self._total
             bar = "█" * width + "░" * (30 - width)

@@ -44,7 +44,8 @@ class Site:
     """One for each server.
 
     options: how it was started. keys: its secrets. jobs: what it does in the background. place:
-    where the store is. left_out: what of it could not be taken in, in lines.
+    where the store is. begun: when it was made, in seconds since 1970. left_out: what of the store
+    could not be taken in, in lines.
     """
 
     def __init__(self, options: Options) -> None:
@@ -53,6 +54,7 @@ class Site:
         self.keys = Keys()
         self.jobs = Jobs()
         self.place: Place = place(options.store)
+        self.begun = time.time()
         self.left_out: list[str] = []
         self.closing = False
         self._lock = threading.Lock()
