@@ -165,19 +165,24 @@ class Person:
         self.page.goto(self.explorer.origin + path)
 
     def violations(self) -> list[str]:
-        """What axe-core finds on the page that is serious, a line each."""
-        if reason := missing("axe_playwright_python"):
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-        import importlib
+        """See `violations`."""
+        return violations(self.page)
 
-        axe: Any = importlib.import_module("axe_playwright_python.sync_playwright")
-        found = axe.Axe().run(self.page).response["violations"]
-        return [
-            f"{each['impact']}: {each['id']}: {node['target']} {node['html'][:200]}"
-            for each in found
-            if each["impact"] in ("serious", "critical")
-            for node in each["nodes"]
-        ]
+
+def violations(page: Any) -> list[str]:
+    """What axe-core finds on a page of playwright's that is serious, a line each."""
+    if reason := missing("axe_playwright_python"):
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    import importlib
+
+    axe: Any = importlib.import_module("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{each['impact']}: {each['id']}: {node['target']} {node['html'][:200]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
 
 
 @contextlib.contextmanager

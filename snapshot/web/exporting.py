@@ -168,7 +168,8 @@ class _Export:
     async def _collect(self) -> list[str]:
         """Write the first page as it is, and all that it leads to. The addresses of the pages."""
         made = application(self.site, hosts=[_HOST])
-        waiting, known, pages = deque(["/"]), {"/"}, []
+        waiting, known = deque(["/"]), {"/"}
+        pages: list[str] = []
         for done in itertools.count(1):
             if not waiting:
                 return pages

@@ -158,5 +158,5 @@ def where(key: str) -> str:
 
 ROUTES = [
     Route("/functions", show),
-    Route("/functions/{key:path}", show_one),
+    Route("/functions/{key:anything}", show_one),
 ]

@@ -15,6 +15,7 @@ from pygments import lex
 from pygments.lexers.diff import DiffLexer
 from pygments.lexers.python import PythonLexer, PythonTracebackLexer
 from pygments.token import STANDARD_TYPES
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
@@ -38,6 +39,21 @@ _LEXERS = {
     "diff": DiffLexer(stripnl=False, ensurenl=False),
 }
 _LIT = 200_000  # characters: a longer text has no colours
+
+
+class _Anything(Convertor[str]):
+    """`{name:anything}` of a route: a name may have slashes, and the ends of lines."""
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("anything", _Anything())
 
 
 def site_of(request: Request) -> Site:
