@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import quote, unquote
 
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,21 +33,6 @@ _NAMED = 10  # entries that are shown of those that go
 
 _COLUMNS = ("name", "group", "entries", "hits", "misses", "rate", "saved", "size")
 _ENTRY_COLUMNS = ("used", "created", "size", "cost", "hits")
-
-
-class _Anything(Convertor[str]):
-    """A name may have a line's end in it, which others leave out."""
-
-    regex = "(?s:.+)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("anything", _Anything())
 
 
 @dataclass(frozen=True)
