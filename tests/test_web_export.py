@@ -12,12 +12,14 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from snapshot.heat.rootmarker import NAME
 from tests import libraries
 from tests.browsing import chromium, in_a_browser, violations
 from tests.processes import Program, Result
 from tests.terminal import Terminal
 
 SHOP = '''
+from snapshot.memo import memoize
 from snapshot.replay import record
 
 NAMES = [
@@ -36,6 +38,10 @@ def price(n, note):
         raise ValueError("<b>three</b> \\" ' \\n\\x00")
     return "<a href='http://evil.example/'>" * n
 
+@memoize()
+def half(n):
+    return [n / 2, "<script>alert(1)</script>"] * 20
+
 def named(name):
     def shown(x):
         return x
@@ -44,12 +50,17 @@ def named(name):
 
 for each in NAMES:
     named(each)('"><script>alert(1)</script>')
-for n in range(COUNT):
+for n in range(60):
     try:
         price(n, note="</main><form action='http://evil.example/'>")
     except ValueError:
         pass
+for n in (1, 1, 2):
+    half(n)
 '''
+
+
+KINDS = {"calls", "functions", "heat", "memo", "objects"}
 
 
 class _Page(HTMLParser):
@@ -81,9 +92,15 @@ def export(folder: Path, *arguments: str) -> Result:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, python: Callable[..., Result]) -> Path:
-    """A folder with a store of 72 calls of 13 functions."""
-    assert python(SHOP.replace("COUNT", "60")).code == 0
+def shop(tmp_path: Path) -> Path:
+    """A folder with a store of 72 calls, 14 functions and 2 memo entries, of an application that was traced."""
+    for each in ("libcst", "tomlkit"):
+        libraries.require(each)
+    (tmp_path / NAME).touch()
+    (tmp_path / "shop.py").write_text(SHOP)
+    command = [sys.executable, "-m", "snapshot", "heat", "run", "shop.py"]
+    with Program(command, directory=tmp_path) as program:
+        assert program.finish(60).code == 0
     return tmp_path
 
 
@@ -92,13 +109,28 @@ def pages(folder: Path) -> dict[str, Path]:
     return {str(each.relative_to(folder)): each for each in sorted(folder.rglob("*.html"))}
 
 
+def of_each_kind(folder: Path) -> list[str]:
+    """The names of the lists, and of a page of each other kind."""
+    kinds = {}
+    for name in pages(folder):
+        folders, _, last = name.rpartition("/")
+        kinds[re.sub("/.*", "/", folders), name.count("/"), last * (name.count("/") != 1)] = name
+    return [*kinds.values()]
+
+
 def test_pages_lead_to_files_alone(shop: Path) -> None:
     done = export(shop, "out")
     found = pages(shop / "out")
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout == f"wrote {len(found) - 1} pages to out\n"  # one is there under two names
     assert {"index.html", "calls.html", "calls-page-2.html", "functions.html"} < found.keys()
-    assert "functions/__main__-price.html" in found
+    assert {
+        "functions/__main__-price.html",
+        "heat.html",
+        "memo.html",
+        "objects.html",
+    } < found.keys()
+    assert {name.split("/")[0] for name in found if "/" in name} == KINDS
     reached = {shop / "out" / "index.html"}
     for path in found.values():
         page = _Page(path)
@@ -131,7 +163,7 @@ def test_nothing_that_is_stored_is_more_than_text(shop: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
     assert "&lt;/main&gt;&lt;form action=" in shown
     functions = [each for each in pages(shop / "out") if each.startswith("functions/")]
-    assert len({each.lower() for each in functions}) == 13
+    assert len({each.lower() for each in functions}) == 14
     assert [*shop.rglob("*passwd*")] == [
         shop / "out" / each for each in functions if "pass" in each
     ]
@@ -142,7 +174,7 @@ def test_the_newest_calls_are_written(shop: Path) -> None:
     assert done.code == 0
     assert re.fullmatch(
         r"wrote \d+ pages to out; 62 older calls have no page of their own, "
-        r"not everything has one in Functions: --most\n",
+        r"not everything has one in Functions, Objects: --most\n",
         done.stdout,
     )
     found = pages(shop / "out")
@@ -203,7 +235,7 @@ def test_they_open_from_files(shop: Path) -> None:
             "request",
             lambda each: None if each.url.startswith(address) else problems.append(each.url),
         )
-        for name in pages(shop / "out"):
+        for name in of_each_kind(shop / "out"):
             page.goto(f"{address}/{name}")
             assert page.evaluate("getComputedStyle(document.body).margin") == "0px", "no style"
         page.goto(f"{address}/index.html")
@@ -216,6 +248,6 @@ def test_they_open_from_files(shop: Path) -> None:
     assert problems == []
     with chromium(bypass_csp=True) as context:  # axe reads the stylesheet, which a page may not
         page = context.new_page()
-        for name in pages(shop / "out"):
+        for name in of_each_kind(shop / "out"):
             page.goto(f"{address}/{name}")
             assert violations(page) == [], name

@@ -118,7 +118,7 @@ def _bars(bins: list[tuple[float, float, int]]) -> list[Bar]:
 
 
 def _edits(versions: list[Version]) -> list[Edit]:
-    before = [*versions[1:], None]
+    before = [*versions, None][1:]
     return [
         Edit(each, None if other is None else _diff(other, each))
         for each, other in zip(versions, before, strict=True)
