@@ -13,6 +13,7 @@ _NAMES = (
     "replay",
     "memo",
     "heat",
+    "web",
     "debugger",
     "testing",
     "rewindable",

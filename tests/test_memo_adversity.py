@@ -1297,7 +1297,7 @@ def test_the_files_take_little_more_than_the_limit(
     group.store.vacuum()
     close_all()
     taken = sum(each.stat().st_size for each in tmp_path.rglob("*") if each.is_file())
-    assert taken < limit + 300_000  # which an empty store takes, and what is begun
+    assert taken < limit + 350_000  # which an empty store takes, and what is begun
 
 
 # Objects are counted.
