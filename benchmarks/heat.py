@@ -17,14 +17,15 @@ from statistics import median
 from benchmarks.harness import compare, main, python_with, show
 
 _WORKER = Path(__file__).with_name("heat_worker.py")
-_ROUNDS = 7
+_ROUNDS = 5
+_LINES = 60  # of a document
 _MONITORS = sys.version_info >= (3, 12)
 _OLD = {"calls": 4.0, "documents": 2.0}  # on Python 3.11
 _COUNTS = {"calls": 5.0, "documents": 3.0}
 _PACKAGES = ("coverage", "slipcover", "markdown==3.7", "xxhash", "cloudpickle", "psutil")
 _TASKS = {
     "calls": "calls of a tiny function",
-    "documents": "markdown over 200 files",
+    "documents": "markdown over 1,000 files",
 }
 
 
@@ -44,8 +45,9 @@ def _folder(folder: Path, packages: Path) -> Path:
     shutil.copytree(packages / "markdown", folder / "markdown")
     (folder / "documents").mkdir()
     text = (Path(__file__).parent.parent / "README.md").read_text().splitlines()
-    for number in range(200):
-        part = text[number * 5 : number * 5 + 60]
+    for number in range(1000):
+        begin = number * 5 % (len(text) - _LINES)
+        part = text[begin : begin + _LINES]
         (folder / "documents" / f"{number}.md").write_text("\n".join(part))
     return folder
 
