@@ -143,8 +143,14 @@ def planned(server: Explorer, *keys: str, **more: str) -> Answer:
 def hidden(page: Answer) -> dict[str, str]:
     """What the forms of a page hide."""
     return dict(
-        re.findall(r'<input type="hidden" name="(job|plan|digest)" value="([^"]*)"', page.text)
+        re.findall(r'<input type="hidden" name="(job|plan|digest|removal)" value="([^"]*)"', page.text)
     )
+
+
+def put_back(server: Explorer) -> Answer:
+    """Take back the removal that the page of the last one shows."""
+    told = hidden(server.get("/heat/removed"))
+    return server.post("/heat/undo", told, page="/heat/functions")
 
 
 def keys(page: Answer) -> list[str]:
@@ -385,6 +391,32 @@ def test_ignore_and_undo(server: Explorer, shop: Path) -> None:
     assert again.status == 409
 
 
+def test_a_name_is_ignored_as_it_is_and_is_no_pattern(server: Explorer, shop: Path) -> None:
+    (shop / "od[d].py").write_text("def one():\n    pass\n")
+    (shop / "odd.py").write_text("def one():\n    pass\n")
+    page = server.get("/heat/ignore?key=od%5Bd%5D:one")
+    form = {"key": "od[d]:one", **hidden(page)}
+    assert server.post("/heat/ignore", form, page="/heat/functions").status == 303
+    there = keys(server.get("/heat/functions?search=odd"))
+    assert there == ["odd:one"]
+    assert keys(server.get("/heat/functions?search=od[d]")) == []
+
+
+def test_a_root_marker_that_is_a_link_stays_one(server: Explorer, shop: Path) -> None:
+    real = (shop / NAME).rename(shop / "kept.toml")
+    (shop / NAME).symlink_to(real)
+    before = real.read_bytes()
+    page = server.get("/heat/ignore?key=shop.prices:refund")
+    form = {"key": "shop.prices:refund", **hidden(page)}
+    done = server.post("/heat/ignore", form, page="/heat/functions")
+    assert (shop / NAME).is_symlink()
+    assert b"shop.prices:refund" in real.read_bytes()
+    undo = f"{done.headers['location']}/undo"
+    assert server.post(undo, {}, page="/heat/functions").status == 303
+    assert (shop / NAME).is_symlink()
+    assert real.read_bytes() == before
+
+
 def test_a_root_marker_that_has_changed_is_not_written(server: Explorer, shop: Path) -> None:
     page = server.get("/heat/ignore?key=shop.prices:refund")
     (shop / NAME).write_text("# other\n")
@@ -408,13 +440,28 @@ def test_remove_and_undo(server: Explorer, shop: Path) -> None:
     assert '<span class="removed">-def refund(name):' in server.get("/heat/removed").text
     twice = server.post("/heat/removed", hidden(plan), page="/heat/functions")
     assert (twice.status, prices.read_text()) == (409, after)
-    undone = server.post("/heat/undo", {}, page="/heat/functions")
+    undone = put_back(server)
     assert prices.read_text() == PRICES
     assert (
         "Put back shop.prices:refund, shop.prices:unused"
         in server.get(undone.headers["location"]).text
     )
     assert "Nothing was removed" in server.get("/heat/removed").text
+
+
+def test_an_undo_takes_back_what_its_page_has_shown(server: Explorer, shop: Path) -> None:
+    for key in ("shop.prices:unused", "shop.prices:refund"):
+        page = planned(server, key)
+        assert server.post("/heat/removed", hidden(page), page="/heat/functions").status == 303
+    shown = hidden(server.get("/heat/removed"))
+    assert server.post("/heat/undo", shown, page="/heat/functions").status == 303
+    again = server.post("/heat/undo", shown, page="/heat/functions")
+    assert again.status == 409
+    assert "is not the last one any more" in again.text
+    page = planned(server, "shop.prices:refund")
+    assert server.post("/heat/removed", hidden(page), page="/heat/functions").status == 303
+    assert server.post("/heat/undo", shown, page="/heat/functions").status == 409
+    assert "unused" not in (shop / "shop" / "prices.py").read_text()
 
 
 def test_what_leads_to_a_function_stops_its_removal(server: Explorer, shop: Path) -> None:
@@ -430,7 +477,7 @@ def test_what_leads_to_a_function_stops_its_removal(server: Explorer, shop: Path
     assert done.status == 303
     assert "def discount" not in prices.read_text()
     assert "# TODO: shop.prices:discount was removed" in basket.read_text()
-    server.post("/heat/undo", {}, page="/heat/functions")
+    assert put_back(server).status == 303
     assert (prices.read_text(), basket.read_text()) == (PRICES, BASKET)
     warm = planned(server, "shop.prices:price")
     assert "it has been called" in warm.text

@@ -215,7 +215,7 @@ def _python_files(root: Path, enters: Callable[[str], bool]) -> Iterator[str]:
             if each.is_dir(follow_symlinks=False):
                 if enters(relative) and not os.path.exists(f"{each.path}/pyvenv.cfg"):
                     waiting.append(relative)
-            elif each.name.endswith(".py") and each.is_file():
+            elif each.name.endswith(".py") and os.path.isfile(each):
                 found.append(relative)
     yield from sorted(found)
 

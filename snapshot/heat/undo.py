@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +22,11 @@ _FOLDER = "undo"
 class Removed(NamedTuple):
     """A removal that can be taken back.
 
-    functions: their names in the inventory. time: in seconds since 1970. changes: the contents of
-    files, from the root, before and after.
+    id: no other removal has it. functions: their names in the inventory. time: in seconds since
+    1970. changes: the contents of files, from the root, before and after.
     """
 
+    id: str
     functions: list[str]
     time: float
     changes: dict[str, tuple[bytes, bytes]]
@@ -35,12 +38,19 @@ def write(root: Path, changes: Mapping[str, tuple[bytes, bytes]], names: list[st
     Raises `UsageError` where a file cannot be written; then none is changed. `FilesChanged` where
     one is not what it was.
     """
-    folder = home(root) / _FOLDER
+    home(root)
+    folder = _folder(root)
     try:
         private(folder)
-        entry = folder / f"{_next(folder):06}.json"
     except OSError as error:
         raise UsageError(f"{folder} cannot be made: {error.strerror}") from None
+    with _alone(folder):
+        _write(root, changes, names, folder / f"{_next(folder):06}.json")
+
+
+def _write(
+    root: Path, changes: Mapping[str, tuple[bytes, bytes]], names: list[str], entry: Path
+) -> None:
     content = {
         "functions": names,
         "time": time.time(),
@@ -59,30 +69,44 @@ def write(root: Path, changes: Mapping[str, tuple[bytes, bytes]], names: list[st
         replace({entry: json.dumps(content).encode()})
 
     try:
-        replace({_real(root, path): after for path, (_, after) in changes.items()}, begin)
+        replace({root / path: after for path, (_, after) in changes.items()}, begin)
     except BaseException:
         with contextlib.suppress(OSError):
             entry.unlink()
         raise
 
 
-def undo(root: Path) -> tuple[list[str], list[str]]:
+def undo(root: Path, removal: str | None = None) -> tuple[list[str], list[str]]:
     """Take back the last removal; the functions that are back, and the files.
 
+    removal: its id; None for whichever is the last one.
+
     Raises `UsageError` if there is none, or a file cannot be written; `FilesChanged` if one has
-    been changed since; `CannotRead` if what was kept is damaged. Then nothing is changed.
+    been changed since, or the last removal is another one; `CannotRead` if what was kept is
+    damaged. Then nothing is changed.
     """
-    entries = _entries(root)
-    if not entries:
+    if not _entries(root):
         raise UsageError(f"nothing was removed in {root} that could be put back")
-    names, _, files = _read(entries[-1])
+    with _alone(_folder(root)):
+        return _undo(root, removal)
+
+
+def _undo(root: Path, removal: str | None) -> tuple[list[str], list[str]]:
+    entries = _entries(root)
+    found = _read(entries[-1]) if entries else None
+    if found is None or removal not in (None, found.id):
+        raise FilesChanged(
+            "that removal is not the last one any more, and nothing was put back: look at what "
+            "was removed last"
+        )
+    _, names, _, files = found
     for path, both in files.items():
         if _content(root / path) not in both:
             raise FilesChanged(
                 f"{path} was changed since {', '.join(names)} was removed, and nothing was put "
                 f"back: take it from {entries[-1]}, or undo that change first"
             )
-    replace({_real(root, path): before for path, (before, _) in files.items()})
+    replace({root / path: before for path, (before, _) in files.items()})
     entries[-1].unlink()
     return names, sorted(files)
 
@@ -93,9 +117,19 @@ def last(root: Path) -> Removed | None:
     return _read(entries[-1]) if entries else None
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else removes or undoes meanwhile: each sees what the one before has left."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
 def _entries(root: Path) -> list[Path]:
-    folder = root / FOLDER / "heat" / _FOLDER
-    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+    return sorted(_folder(root).glob("*.json"))
 
 
 def _read(entry: Path) -> Removed:
@@ -106,9 +140,14 @@ def _read(entry: Path) -> Removed:
             for path, (before, after) in content["files"].items()
         }
         names = [str(each) for each in content["functions"]]
-        return Removed(names, float(content["time"]), files)
+        moment = float(content["time"])
+        return Removed(f"{entry.stem} {moment}", names, moment, files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise CannotRead(f"{entry} is damaged: nothing was put back") from None
+
+
+def _folder(root: Path) -> Path:
+    return root / FOLDER / "heat" / _FOLDER
 
 
 def _next(folder: Path) -> int:
@@ -116,11 +155,6 @@ def _next(folder: Path) -> int:
         max((int(each.stem) for each in folder.glob("*.json") if each.stem.isdigit()), default=0)
         + 1
     )
-
-
-def _real(root: Path, path: str) -> Path:
-    """The file that a link leads to: it is what is written."""
-    return (root / path).resolve()
 
 
 def _content(path: Path) -> bytes | None:

@@ -40,6 +40,8 @@ def optional(name: str, purpose: str) -> Any:
 def replace(contents: Mapping[Path, bytes], begin: Callable[[], None] = lambda: None) -> None:
     """Write files, all or none, each atomically; one that was there keeps its mode.
 
+    Where a link is, the file is written that it leads to.
+
     begin: called when nothing but their renaming is left to be done.
 
     Raises `UsageError` where one cannot be written; then none is changed.
@@ -47,7 +49,8 @@ def replace(contents: Mapping[Path, bytes], begin: Callable[[], None] = lambda: 
     ready: dict[Path, str] = {}
     done: dict[Path, bytes | None] = {}
     try:
-        for path, content in contents.items():
+        real = {path.resolve(): content for path, content in contents.items()}
+        for path, content in real.items():
             ready[path] = _beside(path, content)
         begin()
         for path, name in ready.items():

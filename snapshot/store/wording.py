@@ -8,16 +8,17 @@ from datetime import datetime
 
 from snapshot.errors import UsageError
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _LONG = 1e11  # seconds, or 3000 years: a database takes them in microseconds
 
 
 def seconds(text: str) -> float:
-    """`90`, `90s`, `15m`, `12h`, `7d`, `2w`. Raises `UsageError`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text)
+    """`90`, `90s`, `15m`, `12h`, `7d`, `2w`; `250ms`, `40us`. Raises `UsageError`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([um\u00b5\u03bc]s|[smhdw]?)", text)
     if found is None:
-        raise UsageError(f"{text!r} is no duration: write 45s, 15m, 12h, 7d or 2w")
-    value = float(found[1]) * _UNITS[found[2] or "s"]
+        raise UsageError(f"{text!r} is no duration: write 250ms, 45s, 15m, 12h, 7d or 2w")
+    unit = re.sub("[\u00b5\u03bc]", "u", found[2])  # both are in use as a micro
+    value = float(found[1]) * _UNITS[unit or "s"]
     if value > _LONG:
         raise UsageError(f"{text!r} is too long")
     return value

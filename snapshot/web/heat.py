@@ -6,6 +6,7 @@ Its text is read and edited; nothing of it is imported.
 from __future__ import annotations
 
 import functools
+import glob
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -514,8 +515,9 @@ def show_ignoring(request: Request) -> Response:
 
 
 def _ignored_keys(inventory: Inventory, names: Iterable[str]) -> list[str]:
-    """Without lines, which change: all functions of a key are ignored together."""
-    return list(dict.fromkeys(each.key for each in functions_named(inventory, names)))
+    """As patterns, without lines, which change: all functions of a key are ignored together."""
+    keys = dict.fromkeys(each.key for each in functions_named(inventory, names))
+    return [glob.escape(each) for each in keys]
 
 
 @_page
@@ -628,7 +630,7 @@ def show_removed(request: Request) -> Response:
 def put_back(request: Request) -> Response:
     """`POST /heat/undo`: take the last removal back."""
     traced = _traced(request)
-    names, files = undo.undo(traced.inventory().root)
+    names, files = undo.undo(traced.inventory().root, field(request, "removal"))
     said = traced.say(f"Put back {', '.join(names)}, in {', '.join(files)}.")
     return seen(address("/heat/functions", done=said))
 

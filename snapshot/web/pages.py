@@ -84,7 +84,8 @@ def render(request: Request, template: str, status: int = 200, /, **values: Any)
             }
         )
     )
-    return HTMLResponse(text, status)
+    # A file may have a name that is no text: it is shown with marks in the place of what is none.
+    return HTMLResponse(text.encode(errors="replace"), status)
 
 
 def seen(where: str) -> RedirectResponse:
@@ -122,7 +123,7 @@ def number(request: Request, name: str, default: int, most: int = 1 << 62) -> in
 def address(path: str, /, **query: object) -> str:
     """An address of a page here; what of the query is None or empty is left out."""
     told = {name: each for name, each in query.items() if each is not None and each != ""}
-    return path + (f"?{urlencode(told)}" if told else "")
+    return path + (f"?{urlencode(told, errors='surrogateescape')}" if told else "")
 
 
 @functools.cache
@@ -144,7 +145,7 @@ def _environment() -> jinja2.Environment:
         "size": wording.size,
         "so_many": wording.so_many,
         "number": lambda count: f"{count:,}",
-        "quoted": lambda text: quote(text, safe=""),
+        "quoted": lambda text: quote(text, safe="", errors="surrogateescape"),
         "coloured": coloured,
         "lines": lambda text, kind="python": [*_lines(text.rstrip("\n"), kind)],
     }
