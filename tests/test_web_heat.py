@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import re
 import shutil
 import sys
@@ -143,7 +144,9 @@ def planned(server: Explorer, *keys: str, **more: str) -> Answer:
 def hidden(page: Answer) -> dict[str, str]:
     """What the forms of a page hide."""
     return dict(
-        re.findall(r'<input type="hidden" name="(job|plan|digest|removal)" value="([^"]*)"', page.text)
+        re.findall(
+            r'<input type="hidden" name="(job|plan|digest|removal)" value="([^"]*)"', page.text
+        )
     )
 
 
@@ -462,6 +465,39 @@ def test_an_undo_takes_back_what_its_page_has_shown(server: Explorer, shop: Path
     assert server.post("/heat/removed", hidden(page), page="/heat/functions").status == 303
     assert server.post("/heat/undo", shown, page="/heat/functions").status == 409
     assert "unused" not in (shop / "shop" / "prices.py").read_text()
+
+
+def test_what_undoes_a_removal_may_be_damaged(server: Explorer, shop: Path) -> None:
+    page = planned(server, "shop.prices:unused")
+    assert server.post("/heat/removed", hidden(page), page="/heat/functions").status == 303
+    (kept,) = (shop / ".snapshot" / "heat" / "undo").iterdir()
+    kept.write_text("{")
+    for path in ("/heat", "/heat/functions"):
+        page = server.get(path)
+        assert page.status == 200
+        assert f"{kept} is damaged" in page.text
+    assert server.get("/heat/removed").status == 409
+
+
+def test_what_is_outside_is_not_edited(server: Explorer, shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "far.py").write_text("def outside():\n    return 'secret'\n")
+    (shop / "far.py").symlink_to(tmp_path / "far.py")
+    page = planned(server, "far:outside", force="yes")
+    assert "far.py is a link that leads out of the application" in page.text
+    assert "secret" not in page.text
+
+
+def test_names_of_files_that_are_no_text_and_links_to_themselves(shop: Path) -> None:
+    (shop / os.fsdecode(b"bad\xff.py")).write_text("def f():\n    pass\n")
+    (shop / "loop.py").symlink_to("loop.py")
+    ran = heat(shop, "run", "--deployment", os.fsdecode(b"\xfe"), "main.py", stdin="add\n")
+    assert (ran.code, ran.stderr) == (0, "")
+    with explorer(shop) as found:
+        for path in ("/heat", "/heat/functions"):
+            page = found.get(path)
+            assert page.status == 200
+            assert "<code>bad\\udcff.py</code> has a name that is no UTF-8" in page.text
+        assert "\\udcfe" in found.get("/heat/functions").text
 
 
 def test_what_leads_to_a_function_stops_its_removal(server: Explorer, shop: Path) -> None:

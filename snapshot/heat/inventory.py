@@ -36,6 +36,7 @@ import xxhash
 from snapshot.errors import FunctionNotFound, UsageError
 from snapshot.heat.rootmarker import RootMarker, find
 from snapshot.heat.writing import home, replace
+from snapshot.store.searching import storable
 
 OVERLOAD = "an overload, which is there for type checkers"
 
@@ -269,6 +270,9 @@ def _inventory(marker: RootMarker, files: dict[str, Any]) -> Inventory:
     skipped: list[Skipped] = []
     modules: dict[str, str] = {}
     for path, (_, problem, own_classes, own) in files.items():
+        if storable(path) != path:
+            skipped.append(Skipped(storable(path), "has a name that is no UTF-8: give it another"))
+            continue
         if (package := f"{path.removesuffix('.py')}/__init__.py") in files:
             module = module_of(marker.root, package)
             reason = f"is hidden by {package}, which Python imports as {module}"

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 from snapshot.errors import CannotRead, UsageError
 from snapshot.heat.writing import optional, replace
+from snapshot.store.searching import storable
 
 NAME = "snapshot.rootmarker"
 
@@ -52,7 +53,7 @@ class RootMarker:
     @property
     def name(self) -> str:
         """The name by which a store knows the application; by default that of its folder."""
-        return self.named or self.root.resolve().name or "/"
+        return storable(self.named or self.root.resolve().name) or "/"
 
     @property
     def root(self) -> Path:

@@ -35,6 +35,7 @@ from snapshot.store.bytecode import code_digest
 from snapshot.store.functions import key_of
 from snapshot.store.heat import MODES, Origin, Seen, Sum
 from snapshot.store.place import place
+from snapshot.store.searching import storable
 
 DEPLOYMENT = "SNAPSHOT_DEPLOYMENT"
 _TICK = 1.0  # seconds; a window of activity
@@ -185,7 +186,7 @@ class _Tracing:
         self._inventory = functions_in(marker)
         self._mode = mode
         self._scope = _Scope(self._inventory)
-        name = deployment or os.environ.get(DEPLOYMENT) or revision(marker.root)
+        name = storable(deployment or os.environ.get(DEPLOYMENT) or revision(marker.root))
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         origin = Origin(marker.name, name, version)
         where = store_of(marker.root, store)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from snapshot.store.database import Database
+from snapshot.store.searching import storable
 from snapshot.store.spool import Segment
 
 KIND = 2  # of the records of spools
@@ -116,7 +117,19 @@ def _packed(facts: Any) -> bytes:
 
 
 def _unpacked(record: bytes) -> Any:
-    return json.loads(zlib.decompress(record[1:]))
+    return _storable(json.loads(zlib.decompress(record[1:])))
+
+
+def _storable(content: Any) -> Any:
+    """Whatever a process has told: a text that no database takes would stop all that come after."""
+    match content:
+        case str():
+            return storable(content)
+        case list():
+            return [_storable(each) for each in content]
+        case dict():
+            return {name: _storable(each) for name, each in content.items()}
+    return content
 
 
 class Heat:

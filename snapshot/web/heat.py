@@ -203,9 +203,17 @@ def _frame(
         "marker": inventory.marker.path.name,
         "skipped": inventory.skipped,
         "elsewhere": None if known.deployments else traced.elsewhere(inventory),
-        "last": undo.last(inventory.root),
+        **_last(inventory),
         "said": traced.said(asked(request, "done")),
     }
+
+
+def _last(inventory: Inventory) -> dict[str, Any]:
+    """The last removal; if what is kept of it is damaged, the page is shown, and tells it."""
+    try:
+        return {"last": undo.last(inventory.root), "damage": ""}
+    except CannotRead as error:
+        return {"last": None, "damage": str(error)}
 
 
 def _address_of_other(name: str) -> str:
