@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from snapshot.errors import CannotRead, FilesChanged, UsageError
 from snapshot.heat import rootmarker, undo
 from snapshot.heat.inventory import functions_in
 from snapshot.heat.removal import Removal, plan
-from snapshot.heat.writing import home
+from snapshot.heat.writing import home, replace
 from tests.packages import sources_of
 from tests.processes import Result, environment, run_python
 from tests.terminal import Terminal
@@ -414,6 +417,48 @@ def test_a_file_that_is_changed_meanwhile(tmp_path: Path) -> None:
         undo.undo(tmp_path)
 
 
+def test_two_removals_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that comes too late changes nothing, and leaves what undoes the first."""
+    write(tmp_path, {"m.py": "def f(): pass\n"})
+    changes = planned(tmp_path, "m:f").changes
+    asked, errors = threading.Event(), []
+
+    def write_as_well() -> None:
+        try:
+            undo.write(tmp_path, changes, ["m:f"])
+        except FilesChanged as error:
+            errors.append(error)
+
+    other = threading.Thread(target=write_as_well)
+    flock = fcntl.flock
+
+    def asking(handle: int, how: int) -> None:
+        if threading.current_thread() is other:
+            asked.set()
+        flock(handle, how)
+
+    def replacing(*how: Any) -> None:
+        if threading.current_thread() is other:
+            asked.set()
+        elif not other.ident:
+            other.start()
+            assert asked.wait(60)
+        replace(*how)
+
+    monkeypatch.setattr(fcntl, "flock", asking)
+    monkeypatch.setattr(undo, "replace", replacing)
+    write_as_well()
+    other.join()
+    assert len(errors) == 1
+    assert undo.undo(tmp_path) == (["m:f"], ["m.py"])
+    assert (tmp_path / "m.py").read_text() == "def f(): pass\n"
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"/gone/m\.py cannot be written"):
+        replace({tmp_path / "gone" / "m.py": b""})
+
+
 def test_what_was_changed_since_is_not_overwritten(tmp_path: Path) -> None:
     write(tmp_path, {"m.py": "def f(): pass\n", "a.py": "from m import f\n"})
     undo.write(tmp_path, planned(tmp_path, "m:f").changes, ["m:f"])
@@ -437,7 +482,7 @@ def test_all_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         real(source, target)
 
     monkeypatch.setattr(os, "replace", failing)
-    with pytest.raises(UsageError, match=r"c.py cannot be written, and nothing was changed"):
+    with pytest.raises(UsageError, match=r"/c\.py cannot be written, and nothing was changed"):
         undo.write(tmp_path, removal.changes, ["m:f"])
     monkeypatch.undo()
     for name, content in files.items():

@@ -63,6 +63,8 @@ def test_calls_are_filtered_sorted_and_paged(server: Explorer) -> None:
     assert ids(server.get("/calls?function=Basket.price&way=up").text)[0] == 1
     assert ids(server.get("/calls?sort=duration").text)[0] == 5
     assert ids(server.get("/calls?slower=0.019").text) == [5]
+    assert ids(server.get("/calls?slower=19ms").text) == [5]
+    assert ids(server.get("/calls?slower=19000%20%C2%B5s&faster=19s").text) == [5]
     assert ids(server.get("/calls?search=THREE").text) == [4]
     assert ids(server.get("/calls?search=world").text) == [61]
     assert ids(server.get("/calls?since=1h").text)[0] == 61

@@ -50,6 +50,8 @@ def test_a_prompt_is_followed(open_terminal: Open, tmp_path: Path, runtime: Path
         page.get_by_role("link", name="snapshot-repl program.py").focus()
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="States").wait_for()
+        page.get_by_text("No futures: tm.future(f, x)").wait_for()
+        page.get_by_text("goes to a state with past(n)").wait_for()
 
         rows = page.locator("table.tree tbody tr")
         repl.say("text = '<img src=x onerror=alert(1)>'")
@@ -90,6 +92,7 @@ def test_a_debugger_is_followed(open_terminal: Open, tmp_path: Path, runtime: Pa
         someone.goto("/sessions")
         page.locator(".session h2 a").click()
         page.get_by_role("heading", name="States").wait_for()
+        page.get_by_text("goes to a state with goto n").wait_for()
         debugging.say("n")
         debugging.say("n")
         page.locator("table.tree tbody tr").nth(2).wait_for()

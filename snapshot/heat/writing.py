@@ -48,15 +48,16 @@ def replace(contents: Mapping[Path, bytes], begin: Callable[[], None] = lambda: 
     """
     ready: dict[Path, str] = {}
     done: dict[Path, bytes | None] = {}
+    at: Path | None = None
     try:
         real = {path.resolve(): content for path, content in contents.items()}
-        for path, content in real.items():
-            ready[path] = _beside(path, content)
+        for at, content in real.items():
+            ready[at] = _beside(at, content)
         begin()
-        for path, name in ready.items():
-            before = path.read_bytes() if path.exists() else None
-            os.replace(name, path)
-            done[path] = before
+        for at, name in ready.items():
+            before = at.read_bytes() if at.exists() else None
+            os.replace(name, at)
+            done[at] = before
     except OSError as error:
         for path, before in done.items():
             if before is None:
@@ -64,8 +65,7 @@ def replace(contents: Mapping[Path, bytes], begin: Callable[[], None] = lambda: 
             else:
                 os.replace(_beside(path, before), path)
         raise UsageError(
-            f"{error.filename or 'a file'} cannot be written, and nothing was changed: "
-            f"{error.strerror}"
+            f"{at or 'a file'} cannot be written, and nothing was changed: {error.strerror}"
         ) from None
     finally:
         for path, name in ready.items():

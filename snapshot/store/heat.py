@@ -221,7 +221,7 @@ class Heat:
         with self._database.transaction():
             self._database.lock(exclusive=True)
             for key in keys:
-                values = (application, key)
+                values = (application, storable(key))
                 which = "application = ? AND key = ? AND archived IS NOT NULL"
                 if self._database.row(f"SELECT 1 FROM heat_functions WHERE {which}", values):
                     self._database.rows(
