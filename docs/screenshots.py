@@ -1,8 +1,8 @@
 """Take the pictures of the explorer that the README shows: `python -m docs.screenshots`.
 
-A day at the shop of the examples is recorded, kept and counted, twice with an edit between; a prompt
-with branches and a future runs beside it. Each page is taken in light and in dark, and some as on a
-telephone, into `docs/explorer`.
+A day at the shop of the examples is recorded, kept and counted, twice with an edit between; a
+prompt with branches and a future runs beside it. Each page is taken in light and in dark, and some
+as on a telephone, into `docs/explorer`.
 """
 
 from __future__ import annotations

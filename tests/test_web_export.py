@@ -93,7 +93,7 @@ def export(folder: Path, *arguments: str) -> Result:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A folder with a store of 72 calls, 14 functions and 2 memo entries, of an application that was traced."""
+    """A folder with a store of 72 calls, 14 functions and 2 memo entries, traced by heat."""
     for each in ("libcst", "tomlkit"):
         libraries.require(each)
     (tmp_path / NAME).touch()

@@ -17,6 +17,7 @@ from snapshot.heat.rootmarker import RootMarker, find
 from snapshot.heat.tracing import store_of
 from snapshot.store import Store
 from snapshot.store.heat import Hit, Published
+from snapshot.store.wording import so_many
 
 Where = str | os.PathLike[str] | None
 
@@ -234,7 +235,7 @@ def tree(name: str, rows: Sequence[Row]) -> treemap.Node:
                 nodes[parts[:depth]] = treemap.Node(parts[depth - 1], dotted, key=dotted)
                 nodes[parts[: depth - 1]].inside.append(nodes[parts[:depth]])
         said = "unknown" if each.hits is None else "never ran" if not each.hits else ""
-        said = said or f"{each.hits} hits, last {each.last_seen}"
+        said = said or f"{so_many(each.hits or 0, 'hit')}, last {each.last_seen}"
         title = f"{each.key}\n{each.path}:{each.line}\n{said}"
         last = moment_of(each.last_seen)
         leaf = treemap.Node(qualname, title, float(each.size), each.hits, last, each.key)
