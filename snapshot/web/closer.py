@@ -28,7 +28,8 @@ def look(request: Request) -> Response:
     with site.store() as store:
         which = _which(request, store)
         _stored(store, which)
-    return _answer(request, view(site.where, which, trust=site.options.trust))
+    found = view(site.where, which, trust=site.options.trust, is_wanted=lambda: not site.closing)
+    return _answer(request, found)
 
 
 def _answer(request: Request, found: View | None) -> Response:

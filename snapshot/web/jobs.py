@@ -5,12 +5,12 @@ Its page shows what it writes and how far it is, and can end it. See `worker` fo
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
 import secrets
 import selectors
-import signal
 import subprocess
 import sys
 import threading
@@ -21,15 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from snapshot.core.process import Exit
 from snapshot.errors import UsageError
+from snapshot.web import apart
+from snapshot.web.apart import Apart
 
 _KEPT = 100  # jobs that have ended
 _RUNNING = 8  # at the same time
 _GRACE = 5.0  # seconds to end in, for a process that has told all
-_MOST = 1 << 20  # characters of output that are kept of a job
+_LAST = 0.5  # seconds for which is read what a process has left in its pipes
+_LOOK = 0.2  # seconds between two looks whether it has ended
+_LONGEST = 1 << 24  # bytes of what it may tell in a line
+_MOST = 1 << 17  # characters of output that are kept of a job
 
 # What lies in the folder where it is done does not stand in for modules of ours.
 _OURS = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r})"
@@ -74,7 +77,7 @@ class Jobs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Apart] = {}
         self._threads: list[threading.Thread] = []
 
     def start(
@@ -114,7 +117,7 @@ class Jobs:
             if job.status == "running":
                 job.status = "ended"
                 if job.id in self._processes:
-                    _kill(self._processes[job.id])
+                    apart.end(self._processes[job.id])
 
     def close(self) -> None:
         """End all of them, and wait for that."""
@@ -137,10 +140,12 @@ class Jobs:
             with self._lock:
                 self._processes[job.id] = process
                 if job.status == "ended":
-                    _kill(process)
-            _follow(job, process, told, wanted)
-            with self._lock:
-                del self._processes[job.id]
+                    apart.end(process)
+            try:
+                _follow(job, process, told, wanted)
+            finally:
+                with self._lock:
+                    del self._processes[job.id]
             if not job.result and not job.error:
                 job.error = f"its process {_ending(process)}"
         with self._lock:
@@ -150,19 +155,18 @@ class Jobs:
             job.revision += 1
 
 
-def _begin(directory: str | None) -> tuple[subprocess.Popen[bytes], int]:
+def _begin(directory: str | None) -> tuple[Apart, int]:
     """The process, and a descriptor from which can be read what it tells."""
     told, ours = os.pipe()
     try:
-        process = subprocess.Popen(
-            [*_COMMAND, str(ours)],
+        process = apart.begin(
+            [*_COMMAND, str(ours), str(os.getpid())],
+            {**os.environ, "PYTHONUNBUFFERED": "1"},  # what it writes is seen as it comes
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=[ours],
-            start_new_session=True,
             cwd=directory,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # what it writes is seen as it comes
         )
     except BaseException:
         os.close(told)
@@ -172,58 +176,63 @@ def _begin(directory: str | None) -> tuple[subprocess.Popen[bytes], int]:
     return process, told
 
 
-def _follow(job: Job, process: subprocess.Popen[bytes], told: int, wanted: bytes) -> None:
-    """Until it has ended, and nothing of it is left."""
+def _follow(job: Job, process: Apart, told: int, wanted: bytes) -> None:
+    """Until it has ended, and nothing of it is left.
+
+    What it has started may have its pipes open, and may write what it likes to them.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError), process.stdin:
         process.stdin.write(wanted)
+    text = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     rest = b""
+    until: float | None = None
     with selectors.DefaultSelector() as selector:
         selector.register(told, selectors.EVENT_READ)
         selector.register(process.stdout, selectors.EVENT_READ)
-        while selector.get_map():
-            for key, _ in selector.select():
+        while selector.get_map() and (until is None or time.monotonic() < until):
+            for key, _ in selector.select(_LOOK):
                 data = os.read(key.fd, 1 << 16)
                 if key.fd == told:
                     *lines, rest = (rest + data).split(b"\n")
                     for line in lines:
                         _take(job, line)
+                    if len(rest) > _LONGEST:
+                        rest, job.error = b"", "its process told more than can be taken in"
                 if not data:
                     selector.unregister(key.fileobj)
                 elif key.fd != told:
-                    job.output = (job.output + data.decode(errors="backslashreplace"))[-_MOST:]
+                    job.output = (job.output + text.decode(data))[-_MOST:]
                     job.revision += 1
                 if key.fd == told and (job.result or job.error or not data):
-                    _leave(process)  # what it has started would hold its output open
+                    _leave(process)
+            if until is None and process.poll() is not None:
+                apart.end(process)
+                until = time.monotonic() + _LAST
     os.close(told)
     process.stdout.close()
-    process.wait()
+    _leave(process)
 
 
-def _leave(process: subprocess.Popen[bytes]) -> None:
+def _leave(process: Apart) -> None:
+    """It has told all that it will."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE)
-    _kill(process)
+    apart.end(process)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """With all of its session, whatever groups they are in: forks have their own."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for each in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.Error):
-            if os.getsid(each.pid) == process.pid:
-                each.kill()
-
-
-def _ending(process: subprocess.Popen[bytes]) -> Exit:
+def _ending(process: Apart) -> Exit:
     status = process.returncode
     return Exit(code=status) if status >= 0 else Exit(signal=-status)
 
 
 def _take(job: Job, line: bytes) -> None:
-    told: dict[str, Any] = json.loads(line)
+    """What is not of this form was not told by `worker`, but by the code that it runs."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return
     match told:
         case {"done": int(done), "total": int(total), "what": str(what)}:
             job.done, job.total, job.what = done, total, what

@@ -16,17 +16,19 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from snapshot.core.limits import Limits
 from snapshot.errors import UsageError
+from snapshot.web import apart
+from snapshot.web.apart import Apart
 
 Role = Literal["arguments", "after", "result", "surroundings"]
 Kind = Literal["table", "array", "image", "text", "tree", "placeholder", "failed"]
@@ -34,6 +36,8 @@ Kind = Literal["table", "array", "image", "text", "tree", "placeholder", "failed
 # Where the system does not tell how much a process has for itself, nothing can be watched.
 MEMORY = "1G" if os.path.exists("/proc/self/smaps_rollup") else None
 
+_IN_LINE = 16  # that may work or wait: each has a thread of the server
+_LOOK = 0.2  # seconds between two looks whether somebody still wants it
 _GRACE = 30.0  # seconds beyond its time that a process has to begin, and to tell what came of it
 _WHY = 300  # characters of what a process said before it ended without an answer
 
@@ -42,6 +46,7 @@ _ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")
 _NOT_HANDED_ON = ("SNAPSHOT_", "PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONWARNINGS", "DISPLAY")
 
 _at_once = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
+_in_line = threading.BoundedSemaphore(_IN_LINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def view(
     timeout: float = 20,
     memory: int | str | None = MEMORY,
     rows: int = 200,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> View:
     """Load a stored value in a process of its own, and say what it looks like.
 
@@ -97,9 +103,10 @@ def view(
     timeout: seconds for loading and looking. memory: bytes that this may take, or as "500M";
         by default "1G", and on macOS None, without limit.
     rows: how many rows of a table are given.
+    is_wanted: asked now and then whether to go on.
 
     All that can go wrong with the value is a view of the kind `failed`. Raises `UsageError` where
-    the arguments mean nothing.
+    the arguments mean nothing, or too many wait.
     """
     limits = Limits.of(timeout, memory)
     if which.call is None and which.digest is None:
@@ -115,10 +122,20 @@ def view(
         "rows": max(0, int(rows)),
         "parent": os.getpid(),
     }
-    with _at_once:
-        began = time.monotonic()
-        answer = _answer(task, timeout + _GRACE)
-        return View(**answer, seconds=time.monotonic() - began)
+    if not _in_line.acquire(blocking=False):
+        raise UsageError(f"{_IN_LINE} values are being looked at: try again when that is done")
+    try:
+        while not _at_once.acquire(timeout=_LOOK):
+            if not is_wanted():
+                return View(**_not_wanted(), seconds=0.0)
+        try:
+            began = time.monotonic()
+            answer = _answer(task, timeout + _GRACE, is_wanted)
+            return View(**answer, seconds=time.monotonic() - began)
+        finally:
+            _at_once.release()
+    finally:
+        _in_line.release()
 
 
 def failed(reason: str, type_: str = "") -> dict[str, Any]:
@@ -126,22 +143,34 @@ def failed(reason: str, type_: str = "") -> dict[str, Any]:
     return {"kind": "failed", "type": type_, "data": {"reason": reason}, "output": ""}
 
 
-def _answer(task: dict[str, Any], patience: float) -> dict[str, Any]:
+def _not_wanted() -> dict[str, Any]:
+    return failed("nobody wanted to see it any more")
+
+
+def _answer(task: dict[str, Any], patience: float, is_wanted: Callable[[], bool]) -> dict[str, Any]:
     try:
-        child = subprocess.Popen(
+        child = apart.begin(
             _command(),
+            _environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
-            start_new_session=True,
         )
     except OSError as error:
         return failed(f"no process can be started to look at it: {error.strerror}")
     try:
-        told, complaint = child.communicate(json.dumps(task).encode(), patience)
-    except subprocess.TimeoutExpired:
-        return failed(f"the process that looks at it gave no answer within {patience:g} s")
+        until = time.monotonic() + patience
+        wanted: bytes | None = json.dumps(task).encode()
+        while True:
+            try:
+                told, complaint = child.communicate(wanted, _LOOK)
+                break
+            except subprocess.TimeoutExpired:
+                wanted = None
+            if time.monotonic() > until:
+                return failed(f"the process that looks at it gave no answer within {patience:g} s")
+            if not is_wanted():
+                return _not_wanted()
     finally:
         _end(child)
     try:
@@ -153,12 +182,8 @@ def _answer(task: dict[str, Any], patience: float) -> dict[str, Any]:
     return answer
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Leave nothing of it. The forks that it has are killed by the kernel when it ends."""
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+def _end(child: Apart) -> None:
+    apart.end(child)
     for each in (child.stdin, child.stdout, child.stderr):
         if each is not None:
             with contextlib.suppress(OSError):  # what it never read

@@ -1,9 +1,9 @@
 """The process of a job: does one task, tells of it, and ends.
 
-The task comes as JSON on standard input. What is told goes, a line of JSON each, to the descriptor
-whose number is the argument: how far it is, the result, or why there is none. Standard output and
-error are the task's own. A task is a function `work(details, tell)` of a module here, which returns
-its result.
+The task comes as JSON on standard input. The arguments are the number of a descriptor, and that of
+the server's process. To the descriptor goes, a line of JSON each, what is told: how far it is, the
+result, or why there is none. Standard output and error are the task's own. A task is a function
+`work(details, tell)` of a module here, which returns its result.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Tell = Callable[[int, int, str], None]
 
 def main() -> int:
     """Do the task; 0 if it was done."""
-    die_with(os.getppid())
-    told = int(sys.argv[1])
+    told, parent = map(int, sys.argv[1:])
+    die_with(parent)
     os.set_inheritable(told, False)
 
     def tell(**facts: Any) -> None:
