@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import ipaddress
+import signal
 import socket
 import sys
+import tempfile
 import threading
 import webbrowser
+from pathlib import Path
 
 import uvicorn
+from starlette.concurrency import run_in_threadpool
 
 from snapshot.errors import UsageError
 from snapshot.web.application import application
@@ -24,16 +29,40 @@ class _Server(uvicorn.Server):
         self._site = site
         self._address = address
         self._browse = browse
+        self._after = contextlib.ExitStack()  # what is to be done when it has ended
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(self._address, flush=True)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, self.handle_exit)
+            self._after.callback(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+        try:
+            print(self._address, flush=True)
+        except OSError as error:
+            raise UsageError(
+                f"the address cannot be written to standard output: {error.strerror}"
+            ) from None
         if self._browse:
-            threading.Thread(target=webbrowser.open, args=(self._address,), daemon=True).start()
+            folder = self._after.enter_context(tempfile.TemporaryDirectory(prefix="snapshot-"))
+            threading.Thread(target=_open, args=(self._address, folder), daemon=True).start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._site.closing = True  # pages that wait for news would be waited for
         await super().shutdown(sockets)
+        await run_in_threadpool(self._site.close)  # a signal ends this process soon
+        self._after.close()
+
+
+def _open(address: str, folder: str) -> None:
+    """By a page that only this user can read: what a browser is started with, all users can."""
+    page = Path(folder, "open.html")
+    there = html.escape(address)
+    page.write_text(
+        f'<!doctype html><meta http-equiv="refresh" content="0; url={there}">'
+        f'<a href="{there}">The explorer</a>\n'
+    )
+    if not webbrowser.open(page.as_uri()):
+        print("snapshot: no browser can be opened: open the address above", file=sys.stderr)
 
 
 def serve(
@@ -50,8 +79,10 @@ def serve(
     port: None takes `PORT`, or any that is free where that is taken; 0 any. path: of the page that
     the address leads to. browse: open it in a browser.
 
-    Raises `UsageError` where it cannot listen there.
+    Raises `UsageError` where it cannot listen there, or cannot tell the address.
     """
+    if sys.stdout is None:
+        raise UsageError("standard output is closed: nobody would be told the address")
     listening = _listen(host, port)
     with contextlib.closing(listening):
         number = listening.getsockname()[1]
