@@ -53,7 +53,7 @@ class Topics:
         if topic not in self:
             return StreamingResponse(iter(()), 404)
         return StreamingResponse(
-            self._stream(request, topic),
+            iter(()) if request.method == "HEAD" else self._stream(request, topic),
             headers={"X-Accel-Buffering": "no"},
             media_type="text/event-stream",
         )

@@ -12,13 +12,11 @@ import hmac
 import ipaddress
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -118,6 +116,8 @@ class Safety:
 
         try:
             await self._checked(scope, receive, answer)
+        except ClientDisconnect:
+            pass  # in the middle of a form
         except _Refused as refused:
             response = self._refuse(Request(scope), refused.status, refused.why)
             await response(scope, receive, answer)
@@ -131,11 +131,12 @@ class Safety:
         given = request.query_params.get("token")
         if given is not None and request.method == "GET" and self._keys.is_token(given):
             rest = [each for each in request.query_params.multi_items() if each[0] != "token"]
-            where = request.url.path.replace("//", "/") + (f"?{urlencode(rest)}" if rest else "")
+            path = "/" + request.url.path.lstrip("/")  # `//` would lead to another host
+            where = path + (f"?{urlencode(rest)}" if rest else "")
             cookie = {"Set-Cookie": self._keys.cookie(self._name)}
             await RedirectResponse(where, 303, cookie)(scope, receive, send)
             return
-        if not self._keys.is_cookie(_cookie(request.headers, self._name)):
+        if not any(map(self._keys.is_cookie, _cookies(request.headers, self._name))):
             raise _Refused(
                 403,
                 "this page needs the token: open the address that `snapshot web` printed, all of "
@@ -199,9 +200,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _cookie(headers: Headers, name: str) -> str:
-    try:
-        found: Any = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return "" if found is None else str(found.value)
+def _cookies(headers: Headers, name: str) -> Iterator[str]:
+    """Those of that name, among others of servers on this machine, which may be of any form."""
+    for each in ";".join(headers.getlist("cookie")).split(";"):
+        found, _, value = each.strip().partition("=")
+        if found == name:
+            yield value
