@@ -35,7 +35,7 @@ from snapshot.web import (
 )
 from snapshot.web.live import Topics
 from snapshot.web.pages import render
-from snapshot.web.safety import Safety
+from snapshot.web.safety import HEADERS, Safety
 from snapshot.web.site import Site
 
 _STATIC = Path(__file__).with_name("static")
@@ -73,7 +73,11 @@ def application(
                 refuse=_refuse,
             )
         ],
-        exception_handlers={SnapshotError: _on_error, HTTPException: _on_http_error},
+        exception_handlers={
+            SnapshotError: _on_error,
+            HTTPException: _on_http_error,
+            Exception: _on_fault,
+        },
     )
     made.state.site = site
     return made
@@ -98,3 +102,16 @@ def _on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         why = f"there is no page {request.url.path}"
     return render(request, "error.html", error.status_code, why=why)
+
+
+def _on_fault(request: Request, error: Exception) -> Response:
+    """Of something that is not as it should be: of ours, in the store, or told by a job."""
+    answer = render(
+        request,
+        "error.html",
+        500,
+        why=f"this page could not be made ({type(error).__name__}): what it shows is damaged, or "
+        "the explorer has a fault. Where the explorer was started, more is told",
+    )
+    answer.headers.update(HEADERS)  # `Safety` is further in
+    return answer

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pygments import lex
 from pygments.lexers.diff import DiffLexer
 from pygments.lexers.python import PythonLexer, PythonTracebackLexer
@@ -38,7 +38,8 @@ _LEXERS = {
     "traceback": PythonTracebackLexer(stripnl=False, ensurenl=False),
     "diff": DiffLexer(stripnl=False, ensurenl=False),
 }
-_LIT = 200_000  # characters: a longer text has no colours
+_LIT = 50_000  # characters: a longer text has no colours
+_WIDE = 400  # characters of a line: where one is longer the lexers take their time, squared
 
 
 class _Anything(Convertor[str]):
@@ -170,8 +171,9 @@ def coloured(text: str, kind: str = "python") -> Markup:
 
 
 def _lines(text: str, kind: str) -> Iterator[Markup]:
-    if len(text) > _LIT:
-        yield from map(Markup.escape, text.split("\n"))
+    lines = text.split("\n")
+    if len(text) > _LIT or max(map(len, lines)) > _WIDE:
+        yield from map(escape, lines)
         return
     line = Markup()
     for token, value in lex(text, _LEXERS[kind]):
@@ -182,9 +184,6 @@ def _lines(text: str, kind: str) -> Iterator[Markup]:
                 yield line
                 line = Markup()
             if part:
-                line += (
-                    Markup('<span class="hl-{}">{}</span>').format(name, part)
-                    if name
-                    else (Markup.escape(part))
-                )
+                shown = escape(part)
+                line += Markup(f'<span class="hl-{name}">{shown}</span>') if name else shown
     yield line
