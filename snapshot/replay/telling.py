@@ -12,16 +12,19 @@ if TYPE_CHECKING:
     from snapshot.store.calls import Call, Stored
 
 
+_BRIEF = 1 << 13  # bytes of arguments that are taken apart for one line
+
+
 def in_words(store: Store, call: Call) -> str:
-    """`add(1, 2, c=4)`."""
+    """`add(1, 2, c=4)`; of large arguments their text as a whole, `add(((…),), {})`."""
     from snapshot.store.showing import text_of
 
-    args, kwargs = store.calls.arguments(call)
+    args, kwargs = store.calls.arguments(call, most=_BRIEF)
     shown = [*map(text_of, args), *(f"{name}={text_of(each)}" for name, each in kwargs.items())]
     if call.arguments is None:
         shown = ["not stored"]
-    elif not shown and store.calls.show(call.arguments).text != "((), {})":
-        shown = ["…"]  # too large to be read, or damaged
+    elif not shown and (whole := told(store, call.arguments)).text != "((), {})":
+        shown = ["…" if whole.type == "?" else whole.text]  # damaged, or gone
     return f"{call.function.key.partition(':')[2]}({', '.join(shown)})"
 
 
@@ -31,7 +34,7 @@ def outcome(store: Store, call: Call) -> str:
         return f"! {call.failure.type}: {call.failure.text}"
     if call.result is None:
         return call.outcome.name
-    return store.calls.show(call.result).text
+    return told(store, call.result).text
 
 
 class Told(NamedTuple):

@@ -456,34 +456,36 @@ class Calls:
         assert stored.data is not None
         return folding.shown_of(stored.data)
 
-    def read(self, stored: Stored) -> object:
+    def read(self, stored: Stored, most: int = folding.READABLE) -> object:
         """The value with stand-ins for what only code could make; nothing is loaded.
 
-        Raises ValueError where it is too large for that, or damaged.
+        most: bytes that are read, at 2 MB a second. Raises ValueError where it is larger, or
+        damaged.
         """
         from snapshot.store import showing  # not needed to make a call again
 
-        if stored.data is not None:
-            return showing.read(stored.data)
-        assert stored.object is not None
-        data, buffers = self._objects.pickle(self._objects.digest(stored.object))
-        if len(data) > folding.READABLE:
+        if stored.object is None:
+            assert stored.data is not None
+            data, buffers = stored.data, list[int]()
+        else:
+            data, buffers = self._objects.pickle(self._objects.digest(stored.object))
+        if len(data) > most:
             raise ValueError(f"{len(data)} bytes are too many to be read without loading them")
         return showing.read(data, buffers)
 
     def arguments(
-        self, call: Call, *, after: bool = False
+        self, call: Call, *, after: bool = False, most: int = folding.READABLE
     ) -> tuple[Sequence[object], Mapping[str, object]]:
         """What it was called with, with stand-ins; nothing is loaded. Empty where that is damaged,
         or too large to be read.
 
-        after: what the arguments were when it ended, where they had changed.
+        after: what the arguments were when it ended, where they had changed. most: see `read`.
         """
         stored = call.after if after else call.arguments
         found: object = None
         if stored is not None:
             with contextlib.suppress(ValueError, StoreError):
-                found = self.read(stored)
+                found = self.read(stored, most)
         match found:
             case (tuple(args), dict(kwargs)):
                 return args, kwargs
