@@ -378,12 +378,13 @@ def _ask_all() -> Iterator[_Asked]:
 
 def _asked(id: str, request: dict[str, Any]) -> _Asked:
     """Raises `UnknownSession`."""
-    for folder in opened() if _NAME.fullmatch(id) else []:
-        try:
+    with contextlib.ExitStack() as stack:
+        folders = opened() if _NAME.fullmatch(id) else []
+        for folder in folders:
+            stack.callback(os.close, folder)
+        for folder in folders:
             with contextlib.suppress(OSError):
                 return _ask_in(folder, id, request)
-        finally:
-            os.close(folder)
     raise UnknownSession(f"no session {id!r} runs: `running()` tells which do")
 
 
