@@ -16,7 +16,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from tests.browsing import Explorer, explorer
+from tests.browsing import Explorer, explorer, in_a_browser, person
 from tests.processes import Program, Result
 
 RECORD = r"""
@@ -67,6 +67,16 @@ def say():
             time.sleep(0.05)
     return 1
 
+@record
+def count():
+    if again():
+        for n in range(1, 11):
+            os.write(1, f"{n} of 10 lines\n".encode())
+            time.sleep(0.1)
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+    return 1
+
 class Waits:
     def __reduce__(self):
         return wait, (os.path.abspath("waits"),)
@@ -94,6 +104,7 @@ def main():
     for each in ("no json\n", '{"result": {"x": 1}}\n', '{"error": "\\ud800"}\n'):
         forge(each)
     say()
+    count()
     keep(Waits())
     try:
         shout("\u202e" + "w" * 30_000)
@@ -188,8 +199,16 @@ def test_who_leaves_in_the_middle_of_a_form_leaves_no_traceback(server: Explorer
     assert "Traceback" not in server.program.finish(timeout=30).stderr
 
 
-def test_the_head_of_events_is_told_at_once(server: Explorer) -> None:
-    assert server.ask("HEAD", "/events?of=store").status == 200
+def test_the_head_of_events_has_an_end(server: Explorer) -> None:
+    with socket.create_connection((server.host, server.port), 20) as connection:
+        connection.sendall(
+            f"HEAD /events?of=store HTTP/1.1\r\nHost: {server.host}\r\nCookie: {server.cookie}\r\n"
+            "Connection: close\r\n\r\n".encode()
+        )
+        answer = b""
+        while data := connection.recv(4096):
+            answer += data
+    assert answer.startswith(b"HTTP/1.1 200")
 
 
 def test_a_browser_is_started_without_the_token(tmp_path: Path) -> None:
@@ -276,6 +295,28 @@ def test_the_server_ends_while_a_value_is_looked_at(
         server.program.kill(signal.SIGTERM)
         server.program.finish(timeout=12)
     assert ended(int(told.read_text()))
+
+
+@in_a_browser
+def test_a_job_is_read_out_when_it_ends_and_not_all_the_time(
+    server: Explorer, recorded: dict[str, list[int]], tmp_path: Path
+) -> None:
+    """A screen reader tells of what changes within an element that stays."""
+    with person(server) as somebody:
+        page = somebody.page
+        somebody.goto(job(server, recorded["count"][0]))
+        page.evaluate(
+            """() => {
+                const status = document.querySelector("[role=status]");
+                window.told = [];
+                new MutationObserver(() => window.told.push(status.textContent))
+                    .observe(status, { childList: true, characterData: true, subtree: true });
+            }"""
+        )
+        page.wait_for_selector("pre:has-text('10 of 10 lines')")
+        (tmp_path / "go").touch()
+        page.wait_for_selector(".state.done")
+        assert page.evaluate("window.told") == ["Done"]
 
 
 # Odd stores.

@@ -32,6 +32,13 @@ async function refresh() {
 function exchange(fresh) {
   const gone = document.querySelector("[data-live]") && !fresh.querySelector("[data-live]");
   if (gone) { location.reload(); return; }
+  // What is read out stays, and is read out if it says something else.
+  for (const each of document.querySelectorAll("[role=status][id]")) {
+    const other = fresh.getElementById(each.id);
+    if (!other || other.textContent === each.textContent) continue;
+    each.className = other.className;
+    each.textContent = other.textContent;
+  }
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
     if (!other || other.outerHTML === part.dataset.was) continue;
