@@ -24,7 +24,7 @@ from snapshot.core.timeline.records import Timeline
 from snapshot.core.timeline.telling import told
 from snapshot.errors import SnapshotError, UnknownSession
 from tests.debugging import Debugging
-from tests.processes import Program, wait_gone
+from tests.processes import Program, run_python, wait_gone
 from tests.repl import Repl
 from tests.terminal import Terminal
 from tests.test_ipython import IPython
@@ -633,3 +633,30 @@ def test_a_program_that_unhooks_the_time_machine_is_no_session(start: Start) -> 
     assert the_one()
     prompt.say("tm.unhook()")
     assert sessions.running() == []
+
+
+def test_to_ask_one_leaves_no_folder_open(tmp_path: Path) -> None:
+    """There may be two of them."""
+    script = """
+        import os, socket
+        from snapshot.core import sessions
+
+        folders = (
+            os.path.join(os.environ["XDG_RUNTIME_DIR"], "snapshot"),
+            os.path.join(os.environ["TMPDIR"], f"snapshot-{os.geteuid()}"),
+        )
+        for each in folders:
+            os.makedirs(each, 0o700)
+        with socket.socket(socket.AF_UNIX) as listener:
+            os.chdir(folders[0])
+            listener.bind("1-1")
+            listener.listen()
+            before = os.listdir("/proc/self/fd")
+            assert sessions.changed("1-1", None, 0.01) is None
+            assert os.listdir("/proc/self/fd") == before
+    """
+    runtime, temporary = tmp_path / "run", tmp_path / "tmp"
+    runtime.mkdir(0o700)
+    temporary.mkdir()
+    env = {"XDG_RUNTIME_DIR": str(runtime), "TMPDIR": str(temporary)}
+    assert run_python(script, directory=tmp_path, env=env).code == 0
