@@ -90,7 +90,7 @@ def visited(page: Any, server: Explorer) -> Iterator[str]:
     page.get_by_role("heading", name="Source").wait_for()
     yield "call"
     page.get_by_role("button", name="Reanimate").click()
-    page.get_by_text("Done in").wait_for()
+    page.get_by_text("It matches").wait_for()
     yield "reanimated"
     go("/functions")
     yield "functions"

@@ -199,7 +199,7 @@ def freed(server: Explorer) -> str:
     """What the page of a vacuum says when it has ended."""
     answer = server.post("/objects/vacuum", {}, page="/objects/vacuum")
     assert answer.status == 303
-    while "Running for" in (text := server.get(answer.headers["location"]).text):
+    while 'class="state running"' in (text := server.get(answer.headers["location"]).text):
         pass
     return plain(text)
 
