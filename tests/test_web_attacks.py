@@ -385,3 +385,33 @@ def test_a_fault_has_a_page(server: Explorer, tmp_path: Path) -> None:
     assert answer.status == 500
     assert "could not be made (ValueError)" in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+@in_a_browser
+def test_what_turns_the_direction_of_writing_turns_nothing_else(
+    recorded: dict[str, list[int]], tmp_path: Path
+) -> None:
+    store = sqlite3.connect(store_of(tmp_path))
+    with store:
+        store.execute("UPDATE functions SET key = ? WHERE key = 'made:plain'", ("m:\u202eabc",))
+    store.close()
+    with explorer(tmp_path) as server, person(server) as somebody:
+        somebody.goto(f"/calls/{recorded['plain'][0]}")
+        somebody.page.evaluate("document.querySelector('h1').append(' 123 xyz')")
+        where = somebody.page.evaluate(
+            """() => {
+                const text = document.querySelector("h1").lastChild, range = document.createRange();
+                const at = (n) => { range.setStart(text, n); range.setEnd(text, n + 1);
+                                    return range.getBoundingClientRect().left; };
+                return [at(1), at(text.length - 1)];
+            }"""
+        )
+        assert where[0] < where[1]
+
+
+@in_a_browser
+def test_what_needs_a_script_is_not_there_without_one(server: Explorer) -> None:
+    with person(server) as somebody:
+        assert somebody.page.locator("[data-all]").is_visible()
+    with person(server, java_script_enabled=False) as somebody:
+        assert not somebody.page.locator("[data-all]").is_visible()
