@@ -376,6 +376,12 @@ def test_the_name_of_a_function_may_have_two_lines(
         assert re.search("/functions/made%3Aa%0Ab", server.get("/functions").text)
 
 
+def test_a_search_has_no_more_words_than_a_database_takes(server: Explorer) -> None:
+    answer = server.get("/calls?search=" + "x+" * 5000)
+    assert answer.status == 400
+    assert "words" in answer.text
+
+
 def test_a_fault_has_a_page(server: Explorer, tmp_path: Path) -> None:
     store = sqlite3.connect(store_of(tmp_path))
     with store:

@@ -22,6 +22,7 @@ from snapshot.web.paging import ROWS, pager, sorting
 _ORDERS = {"started": "when", "duration": "took", "function": "function"}
 _TOLD = 3  # how many deletions a page tells of
 _WORDS = 300  # characters of a row
+_MOST_WORDS = 50  # of a search: a database takes conditions up to some number
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def wanted(request: Request) -> Which:
     """Which calls the query asks for. Raises `UsageError`."""
     which: Which = {}
     if (text := asked(request, "search")) is not None:
+        if len(text.split()) > _MOST_WORDS:
+            raise UsageError(f"search: give no more than {_MOST_WORDS} words")
         which["search"] = text
     if (text := asked(request, "function")) is not None:
         which["function"] = text
