@@ -128,7 +128,7 @@ class Jobs:
 
     def _forget(self) -> None:
         over = [each for each in self._jobs.values() if each.status != "running"]
-        for each in over[: len(self._jobs) - _KEPT]:
+        for each in over[: max(0, len(self._jobs) - _KEPT)]:
             del self._jobs[each.id]
 
     def _do(self, job: Job, wanted: bytes, directory: str | None) -> None:
