@@ -70,6 +70,9 @@ def test_hits_are_summed_over_days_and_modes(store: Store) -> None:
 
 
 def test_what_ran_before_is_left_out(store: Store) -> None:
+    of_one = store.heat.hits("app", key=NEW.key)
+    assert of_one == [each for each in store.heat.hits("app") if each.seen.key == NEW.key] != []
+    assert store.heat.hits("app", key="m:nobody") == []
     found = {each.seen: each.hits for each in store.heat.hits("app", NOON + DAY)}
     assert found == {OLD: 9, NEW: 9, OTHER: 100}
     assert {each.seen: each.hits for each in store.heat.hits("app", NOON + 5 * DAY)} == {NEW: 2}

@@ -188,6 +188,7 @@ def test_a_search_of_values_knows_the_same_letters(store: Store) -> None:
 
 def test_the_sums_of_functions(store: Store) -> None:
     assert store.calls.summaries() == []
+    assert store.calls.summary("m:f") is None
     make(
         store,
         Made("m:g", started=10, took=None),
@@ -196,6 +197,8 @@ def test_the_sums_of_functions(store: Store) -> None:
         Made("m:f", started=4, took=None),
     )
     f, g = store.calls.summaries()
+    assert (store.calls.summary(f.key), store.calls.summary(g.key)) == (f, g)
+    assert store.calls.summary("f") is None
     assert (f.key, f.calls, f.raised, f.total, f.longest, f.first, f.last) == (
         *("m:f", 3, 1),
         *(4, 3, 2, 5),

@@ -289,6 +289,10 @@ class Calls:
         """What the calls of each function are, by their keys."""
         return looking.summaries(self._database)
 
+    def summary(self, key: str) -> Summary | None:
+        """What the calls of one function are, by its whole key; None if there are none."""
+        return next(iter(looking.summaries(self._database, self._exactly(key))), None)
+
     def versions(self, key: str) -> list[Version]:
         """Those of a function that have calls, the newest first."""
         rows = self._database.rows(

@@ -140,9 +140,12 @@ class Heat:
 
     # What is read.
 
-    def hits(self, application: str, since: float | None = None) -> list[Hit]:
+    def hits(
+        self, application: str, since: float | None = None, key: str | None = None
+    ) -> list[Hit]:
         """What has run, version by version. since: what ran then or later, and its sums from that
-        day on."""
+        day on. key: of one function."""
+        which, values = ("", ()) if key is None else (" AND heat_versions.key = ?", (key,))
         rows = self._database.rows(
             "SELECT heat_versions.key, digest, path, line, text, heat_deployments.name, python,"
             " mode, hits, first, last FROM heat_versions"
@@ -150,8 +153,8 @@ class Heat:
             " JOIN (SELECT version, mode, SUM(hits) AS hits, MIN(first) AS first,"
             " MAX(last) AS last FROM heat_hits WHERE last >= ? GROUP BY version, mode) AS sums"
             " ON sums.version = heat_versions.id"
-            " WHERE application = ? ORDER BY heat_versions.id",
-            (-1.0 if since is None else since, application),
+            f" WHERE application = ?{which} ORDER BY heat_versions.id",
+            (-1.0 if since is None else since, application, *values),
         )
         found: dict[tuple[Any, ...], list[tuple[Any, ...]]] = defaultdict(list)
         for key, digest, path, line, text, deployment, python, *sums in rows:

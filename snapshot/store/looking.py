@@ -64,13 +64,14 @@ class Session:
     last: float
 
 
-def summaries(database: Database) -> list[Summary]:
-    """Of all functions that have calls, by their keys."""
+def summaries(database: Database, versions: Iterable[int] | None = None) -> list[Summary]:
+    """Of all functions that have calls, or of those with these versions, by their keys."""
+    which = "" if versions is None else f" WHERE version IN ({listed(versions)})"
     rows = database.rows(
         "SELECT key, SUM(calls), SUM(raised), SUM(total), MAX(longest), MIN(first), MAX(last) FROM"
         " (SELECT version, COUNT(*) AS calls, COUNT(CASE WHEN outcome = ? THEN 1 END) AS raised,"
         " COALESCE(SUM(duration), 0) AS total, COALESCE(MAX(duration), 0) AS longest,"
-        " MIN(started) AS first, MAX(started) AS last FROM calls GROUP BY version) AS sums"
+        f" MIN(started) AS first, MAX(started) AS last FROM calls{which} GROUP BY version) AS sums"
         " JOIN versions ON versions.id = version JOIN functions ON functions.id = function"
         " GROUP BY key",
         (int(Outcome.raised),),

@@ -88,7 +88,7 @@ def show_one(request: Request) -> Response:
     """`GET /functions/KEY`."""
     key = request.path_params["key"]
     with site_of(request).store() as store:
-        summary = next((each for each in store.calls.summaries() if each.key == key), None)
+        summary = store.calls.summary(key)
         warm = _heat(store, key)
         memoized = _memoized(store, key)
         if summary is None and not warm and memoized is None:
@@ -134,7 +134,7 @@ def _diff(one: Version, other: Version) -> str:
 def _heat(store: Store, key: str) -> list[Warmth]:
     found = []
     for application in store.heat.applications():
-        hits = [each for each in store.heat.hits(application) if each.seen.key == key]
+        hits = store.heat.hits(application, key=key)
         if hits:
             found.append(
                 Warmth(
