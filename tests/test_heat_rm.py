@@ -574,6 +574,16 @@ def test_a_tree_that_is_read_only(tmp_path: Path) -> None:
     assert [each.name for each in folder.iterdir()] == ["m.py"]
 
 
+def test_a_link_that_leads_out_is_not_edited(tmp_path: Path) -> None:
+    write(tmp_path, {"secret.py": "def f(): pass\n", "app/own.py": "def g(): pass\n"})
+    (tmp_path / "app" / "out.py").symlink_to(tmp_path / "secret.py")
+    (tmp_path / "app" / "within.py").symlink_to(tmp_path / "app" / "own.py")
+    (tmp_path / "app" / "snapshot.rootmarker").touch()
+    with pytest.raises(CannotRead, match=r"out\.py is a link that leads out of the application"):
+        planned(tmp_path / "app", "out:f")
+    assert after(planned(tmp_path / "app", "within:g"), "within.py") == ""
+
+
 # Real code.
 
 

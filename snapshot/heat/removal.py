@@ -137,8 +137,14 @@ def _mark(
 def _changed(inventory: Inventory, path: str, wanted: _Wanted) -> tuple[bytes, bytes]:
     from snapshot.heat.editing import edited
 
+    file = inventory.root / path
+    if not file.resolve().is_relative_to(inventory.root.resolve()):
+        raise CannotRead(
+            f"{path} is a link that leads out of the application: what is there is not edited "
+            "from here"
+        )
     try:
-        data = (inventory.root / path).read_bytes()
+        data = file.read_bytes()
     except OSError as error:
         raise CannotRead(f"{path} cannot be read: {error.strerror}") from None
     bom = _BOM if data.startswith(_BOM) else b""

@@ -13,7 +13,7 @@ from snapshot.heat import reports, undo
 from snapshot.heat.inventory import Inventory, functions_in
 from snapshot.heat.references import Reference
 from snapshot.heat.removal import Coldness, diff, plan
-from snapshot.web.traced import digest_of, functions_named, read, texts
+from snapshot.web.traced import digest_of, functions_named, read
 from snapshot.web.worker import Tell
 
 
@@ -29,11 +29,6 @@ def work(details: dict[str, Any], tell: Tell) -> dict[str, Any]:
         force=details["force"],
         progress=lambda done, total: tell(done, total, "files"),
     )
-    if outside := sorted({*removal.changes} - {*texts(inventory.marker)}):
-        raise UsageError(
-            f"{', '.join(outside)} is a link that leads out of the application: what is there is "
-            "not edited from here"
-        )
     stops: dict[str, dict[Reference, dict[str, Any]]] = {}
     for function, each in removal.stops:
         told = {"path": each.path, "line": each.line, "kind": each.kind}
