@@ -199,3 +199,16 @@ def test_functions_by_keyboard_alone(server: Explorer) -> None:
         page.keyboard.press("Enter")
         assert page.locator("details.version[open]").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@in_a_browser
+def test_that_the_server_has_ended_is_seen(server: Explorer) -> None:
+    with person(server) as someone:
+        lost = someone.page.get_by_text("the server has ended")
+        someone.page.get_by_text("61 recorded calls").wait_for()
+        assert not lost.is_visible()
+        server.program.close()
+        lost.wait_for()
+        assert all("ERR_" in each for each in someone.problems)  # what the browser says of it
+        someone.problems.clear()
+        someone.page.close()

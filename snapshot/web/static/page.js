@@ -70,6 +70,9 @@ function start() {
   if (document.querySelector("[data-over]")) return;
   source = new EventSource(where);
   source.onmessage = refresh;
+  const lost = document.getElementById("lost");
+  source.onopen = () => { lost.hidden = true; };
+  source.onerror = () => { lost.hidden = false; };
   source.addEventListener("gone", () => {
     stop();
     document.getElementById("gone")?.removeAttribute("hidden");
