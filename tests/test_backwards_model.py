@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.processes import environment
 
-EXAMPLES = 10
+EXAMPLES = 5
 MOST = 45  # stops of one program
 
 

@@ -690,7 +690,7 @@ def share(x):
         raise ValueError(x)
     return x
 
-with ThreadPoolExecutor(4) as pool:
+with ThreadPoolExecutor(3) as pool:
     futures = [pool.submit(share, number) for number in range(20)]
 print(sum(each.result() for each in futures if not each.exception()))
 print([each.where.function for each in living()])
