@@ -154,7 +154,11 @@ def pages() -> None:
                     path = f"/calls/{outer}"
                 _page(what, path, target, asking, floor)
             _at_once(port, cookie)
-            check("memory of the server", psutil.Process(server.pid).memory_info().rss, _MEMORY)
+            check(
+                "explorer: memory of the server",
+                psutil.Process(server.pid).memory_info().rss,
+                _MEMORY,
+            )
 
 
 def _page(what: str, path: str, target: float | None, asking: _Asking, floor: _Asking) -> None:
@@ -164,9 +168,9 @@ def _page(what: str, path: str, target: float | None, asking: _Asking, floor: _A
         for _ in range(_ROUNDS)
     ]
     ours, bare = (median(each) for each in zip(*rounds, strict=True))
-    compare(f"{what} ({size / 1000:.0f} KB)", ours, bare, "a page that is there")
+    compare(f"explorer: {what} ({size / 1000:.0f} KB)", ours, bare, "a page that is there")
     if target is not None:
-        check_time(what, ours, target)
+        check_time(f"explorer: {what}", ours, target)
 
 
 def _at_once(port: int, cookie: str) -> None:
@@ -184,7 +188,10 @@ def _at_once(port: int, cookie: str) -> None:
         each.start()
     for each in threads:
         each.join()
-    show("a hundred at once", f"{time.perf_counter() - began:.2f} s for all, {len(took)} answered")
+    show(
+        "explorer: a hundred at once",
+        f"{time.perf_counter() - began:.2f} s for all, {len(took)} answered",
+    )
 
 
 if __name__ == "__main__":
