@@ -307,7 +307,7 @@ def test_a_job_is_read_out_when_it_ends_and_not_all_the_time(
         somebody.goto(job(server, recorded["count"][0]))
         page.evaluate(
             """() => {
-                const status = document.querySelector("[role=status]");
+                const status = document.getElementById("state");
                 window.told = [];
                 new MutationObserver(() => window.told.push(status.textContent))
                     .observe(status, { childList: true, characterData: true, subtree: true });
