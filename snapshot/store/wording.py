@@ -6,6 +6,7 @@ import re
 import time
 from datetime import datetime
 
+from snapshot.core import line
 from snapshot.errors import UsageError
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -47,11 +48,13 @@ def when(moment: float) -> str:
 
 
 def duration(value: float | None) -> str:
-    """`1.2 s`, `35 ms`, `7 µs`; nothing for what never ended."""
+    """`3 min 20 s`, `1.2 s`, `35 ms`, `7 µs`; nothing for what never ended."""
     if value is None:
         return ""
+    if value >= 60:
+        return line.duration(value)
     for factor, unit in ((1, "s"), (1e3, "ms")):
-        if value * factor >= 1:
+        if value * factor >= 0.9995:  # which is 1 in three digits
             return f"{value * factor:.3g} {unit}"
     return f"{value * 1e6:.0f} µs"
 
