@@ -554,6 +554,68 @@ def test_a_fork_in_the_middle_of_a_run(python: Run, tmp_path: Path) -> None:
     assert runs(tmp_path) == {"1": 1, "2": 1, "3": 1, "4": 1}
 
 
+def test_what_a_function_reads_is_changed_by_a_thread(python: Run) -> None:
+    """Containers of each kind, of plain items or not, alone or in an instance with a lock."""
+    result = python(
+        """
+        import collections, sys, threading, warnings
+        from m import *
+        from snapshot.errors import MemoWarning
+
+        warnings.simplefilter("ignore", MemoWarning)  # which tells that they change
+        sys.setswitchinterval(1e-6)
+
+        class Own(dict):
+            pass
+
+        class Box:
+            def __init__(self):
+                self.lock = threading.Lock()
+                self.items = collections.deque((n, (n,)) for n in range(100))
+
+        plain = {n: n for n in range(100)}
+        nested = {n: [n, {n}] for n in range(100)}
+        members = {(n, (n,)) for n in range(100)}
+        items = [[n] for n in range(100)]
+        ordered = collections.OrderedDict({n: [object] for n in range(30)})
+        own = Own({n: (n, Own({n: n})) for n in range(30)})
+        box = Box()
+
+        @memoize(group=group)
+        def f(x):
+            assert all(map(len, [plain, nested, members, items, ordered, own, box.items]))
+            return x
+
+        def change():
+            n = 1000
+            while not stop:
+                n += 1
+                for each in (plain, nested, ordered, own):
+                    each[n] = each.pop(next(iter([*each])))
+                members.add((n, (n,)))
+                members.pop()
+                items.append([n])
+                items.pop(0)
+                box.items.append((n, (n,)))
+                box.items.popleft()
+                turns.release()
+
+        stop, turns = False, threading.Semaphore(0)
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            for n in range(15):
+                turns.acquire()
+                assert f(n) == n
+        finally:
+            stop = True
+            thread.join()
+        print("done")
+        """
+    )
+    assert (result.stdout, result.stderr, result.code) == ("done\n", "", 0)
+
+
 # Kills.
 
 BIG = """

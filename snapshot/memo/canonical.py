@@ -14,6 +14,7 @@ from snapshot.memo.writing import ATOMS, LARGE, VERSION, Handler, Refusal, Write
 
 _LEVELS = 16  # of nested containers that are looked at before one is written
 _ITEMS = 1 << 24  # of one level: parts that are shared count as often as they are met
+_ATTEMPTS = 5  # at what other threads change while it is looked at
 _STEPS = 20  # of a way that are told at its beginning, and at its end
 _DO = "name the parameter in ignore=, or give its class a __cache_key__"
 
@@ -74,14 +75,13 @@ def _is_plain(value: object) -> bool:
         level = [*below, *[each.values() for each in below if type(each) is dict]]
         if ATOMS.issuperset(map(type, chain.from_iterable(level))):
             return True
-        kinds = set(map(type, chain.from_iterable(level)))
+        items = [*chain.from_iterable(level)]  # at once: another thread may change them meanwhile
+        kinds = set(map(type, items))
         if not kinds <= _PLAIN:
             return False
-        if bytes in kinds and any(
-            type(each) is bytes and len(each) >= LARGE for each in chain.from_iterable(level)
-        ):
+        if bytes in kinds and any(type(each) is bytes and len(each) >= LARGE for each in items):
             return False
-        below = [each for each in chain.from_iterable(level) if type(each) in _CONTAINERS]
+        below = [each for each in items if type(each) in _CONTAINERS]
         if not below:
             return True
         if sum(map(len, below)) > _ITEMS:
@@ -90,6 +90,18 @@ def _is_plain(value: object) -> bool:
 
 
 def _written(
+    value: object, name: str, installed: set[str] | None, left_out: list[str] | None
+) -> bytes:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _written_once(value, name, installed, left_out)
+        except NotKeyable as error:
+            if type(error.__cause__) is not RuntimeError:
+                raise
+    return _written_once(value, name, installed, left_out)
+
+
+def _written_once(
     value: object, name: str, installed: set[str] | None, left_out: list[str] | None
 ) -> bytes:
     writer = Writer(_handler)

@@ -306,7 +306,11 @@ class _Survey:
             self._name(f"{label} counts {'in part ' * bool(error.path)}by its type alone: {error}")
             if not error.path:
                 return hashlib.sha256(_name_of(type(value)).encode()).digest()
-        digest = _digest_of(value, label, installed)
+        try:
+            digest = _digest_of(value, label, installed)
+        except NotKeyable as error:  # it is changed while it is looked at, by another thread
+            self._name(f"{label} counts by its type alone: {error}")
+            return hashlib.sha256(_name_of(type(value)).encode()).digest()
         for top in installed:
             self._count_top(top)
         if not _is_fixed(value):
@@ -625,7 +629,7 @@ def _views_of(value: object) -> list[Collection[object]]:
         views = [value.keys(), value.values()]
     elif type(value) is list:
         views = [value]
-    flat = all(len(view) <= _FLAT and all(map(_is_fixed, view)) for view in views)
+    flat = all(len(view) <= _FLAT and all(map(_is_fixed, [*view])) for view in views)
     return views if flat else []
 
 
@@ -652,7 +656,7 @@ def _parts_of(value: Any) -> Iterable[object]:
     if kind in (set, frozenset):
         return sorted(value, key=_name_of) if len(value) <= _SEARCHED else ()
     if kind is dict:
-        return chain(islice(value, _SEARCHED), islice(value.values(), _SEARCHED))
+        return [*[*value][:_SEARCHED], *[*value.values()][:_SEARCHED]]
     if of_user(kind.__module__):
         return [each for _, each in sorted(getattr(value, "__dict__", {}).items())]
     return ()

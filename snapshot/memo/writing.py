@@ -176,10 +176,13 @@ class Writer:
             raise
 
     def each(self, values: Iterable[object], step: str = "[{}]") -> list[bytes]:
-        """The forms of the items of a sequence. step: what leads to the item of that number."""
+        """The forms of the items of a sequence. step: what leads to the item of that number.
+
+        They are taken at once, as another thread may change the sequence meanwhile.
+        """
         parts: list[bytes] = []
         try:
-            for value in values:
+            for value in [*values]:
                 parts.append(self.write(value))
         except Refusal as refusal:
             refusal.steps.append(step.format(len(parts)))
@@ -189,7 +192,7 @@ class Writer:
     def members(self, values: Iterable[object]) -> list[bytes]:
         """The forms of the members of a set, in an order of their own."""
         try:
-            return sorted(map(self.write, values))
+            return sorted(map(self.write, [*values]))
         except Refusal as refusal:
             refusal.steps.append(".(member)")
             raise
