@@ -20,6 +20,8 @@ import hypothesis
 import psutil
 import pytest
 
+from snapshot.store import Store
+from tests import stores
 from tests.processes import (
     NotInTime,
     Program,
@@ -85,6 +87,30 @@ def open_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 def terminal(open_terminal: Callable[..., Terminal]) -> Terminal:
     """A terminal of 24 rows and 80 columns with bash in it."""
     return open_terminal()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str | None]:
+    """A PostgreSQL for the tests of a file, which is there before the first that asks for it."""
+    yield from stores.servers()
+
+
+@pytest.fixture(params=stores.KINDS)
+def where(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    server: str | None,
+) -> str:
+    """The place of a store that is not there yet: the test runs for each kind of them."""
+    return stores.place(request.param, tmp_path, monkeypatch, server)
+
+
+@pytest.fixture
+def store(where: str) -> Iterator[Store]:
+    """A new one, of each kind."""
+    with Store(where, create=True) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from snapshot.store import Store, heat
 from snapshot.store.heat import Origin, Seen, Sum
-from tests import stores
 
 DAY = 86400.0
 NOON = 20_000 * DAY + DAY / 2  # of a day
@@ -18,29 +14,16 @@ NEW = Seen("m:f", b"2" * 16, "m.py", 4, "b")
 OTHER = Seen("m:g", b"3" * 16, "m.py", 9, "c")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[str | None]:
-    """One for all of these tests."""
-    yield from stores.servers()
-
-
-@pytest.fixture(params=stores.KINDS)
-def store(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    server: str | None,
-) -> Iterator[Store]:
+@pytest.fixture
+def store(store: Store) -> Store:
     """One in which two deployments of an application, and another one, were counted."""
-    where = stores.place(request.param, tmp_path, monkeypatch, server)
-    with Store(where, create=True) as found:
-        count(found, "app", "one", OLD, [(0, 3), (1, 4)])
-        count(found, "app", "one", OLD, [(1, 5)], mode="counts")
-        count(found, "app", "two", NEW, [(1, 7), (9, 2)])
-        count(found, "app", "two", OTHER, [(1, 100)])
-        count(found, "else", "one", OLD, [(1, 1000)])
-        assert found.catch_up() == []
-        yield found
+    count(store, "app", "one", OLD, [(0, 3), (1, 4)])
+    count(store, "app", "one", OLD, [(1, 5)], mode="counts")
+    count(store, "app", "two", NEW, [(1, 7), (9, 2)])
+    count(store, "app", "two", OTHER, [(1, 100)])
+    count(store, "else", "one", OLD, [(1, 1000)])
+    assert store.catch_up() == []
+    return store
 
 
 def count(

@@ -13,7 +13,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,33 +39,9 @@ from snapshot.store.objects import Placeholder, pack
 from snapshot.store.place import place
 from snapshot.store.schema import VERSION
 from snapshot.store.spool import Segment, Spool
-from tests import stores
 from tests.processes import Program, Result
 
 LARGE = np.arange(1 << 17, dtype=np.int64)  # 1 MiB
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[str | None]:
-    """One for all of these tests, which is there before the first of them begins."""
-    yield from stores.servers()
-
-
-@pytest.fixture(params=stores.KINDS)
-def where(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    server: str | None,
-) -> str:
-    """The place of a store that is not there yet."""
-    return stores.place(request.param, tmp_path, monkeypatch, server)
-
-
-@pytest.fixture
-def store(where: str) -> Iterator[Store]:
-    with Store(where, create=True) as opened:
-        yield opened
 
 
 def files(store: Store) -> set[Path]:

@@ -27,29 +27,6 @@ LARGE = np.arange(1 << 17, dtype=np.int64)  # 1 MiB
 LONG = "long " * 50  # too long to be stored with the call itself
 
 
-@pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[str | None]:
-    """One for all of these tests, which is there before the first of them begins."""
-    yield from stores.servers()
-
-
-@pytest.fixture(params=stores.KINDS)
-def where(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    server: str | None,
-) -> str:
-    """The place of a store that is not there yet."""
-    return stores.place(request.param, tmp_path, monkeypatch, server)
-
-
-@pytest.fixture
-def store(where: str) -> Iterator[Store]:
-    with Store(where, create=True) as opened:
-        yield opened
-
-
 @pytest.fixture
 def other(where: str, store: Store) -> Iterator[Store]:
     """The same store, as of another process."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,10 @@ from snapshot.store.database import Row
 from snapshot.store.events import Outcome
 from snapshot.store.objects import pack
 from snapshot.store.users import User
-from tests import stores
 from tests.stores import Made, make
 
 LARGE = np.arange(1 << 17, dtype=np.int64)  # 1 MiB
 LONG = "long " * 50  # too long to be stored with the call itself
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[str | None]:
-    """One for all of these tests, which is there before the first of them begins."""
-    yield from stores.servers()
-
-
-@pytest.fixture(params=stores.KINDS)
-def where(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    server: str | None,
-) -> str:
-    """The place of a store that is not there yet."""
-    return stores.place(request.param, tmp_path, monkeypatch, server)
-
-
-@pytest.fixture
-def store(where: str) -> Iterator[Store]:
-    with Store(where, create=True) as opened:
-        yield opened
 
 
 # Lists of calls.
