@@ -567,6 +567,43 @@ def test_what_makes_code_again_and_again_takes_no_more_memory(
     assert int(result.stdout) < 1000
 
 
+def test_signals_that_raise_take_no_call_away(python: Run, application: Path) -> None:
+    """Also when they come while a call is being counted; nor does a stack that is full."""
+    result = python(
+        traced(
+            """
+            import signal, sys
+            class Late(Exception): pass
+            def late(*_): raise Late
+            def spin(): pass
+            def after(): pass
+            def deeper(): deeper()
+            signal.signal(signal.SIGALRM, late)
+            for n in range(200):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0005 + n / 1e6)
+                    while True:
+                        spin()
+                except Late:
+                    pass
+                after()
+            sys.setrecursionlimit(200)
+            try:
+                deeper()
+            except RecursionError:
+                pass
+            if sys.version_info < (3, 12):
+                while sys.getprofile() is None:  # for a second at most
+                    pass
+            for n in range(50):
+                after()
+            """
+        )
+    )
+    assert (result.code, result.stderr) == (0, ""), result
+    assert known(application)["after"].hits == 250
+
+
 @pytest.mark.skipif(not MONITORS, reason="Python 3.11 has one profile function")
 def test_beside_cprofile_and_pdb(python: Run, application: Path) -> None:
     result = python(

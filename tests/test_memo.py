@@ -276,6 +276,44 @@ def test_what_decides_wrongly_costs_a_warning(run: Run) -> None:
     ]
 
 
+def test_a_signal_comes_while_a_result_is_kept_or_found(run: Run) -> None:
+    """What its handler raises is no error of the code that makes or reads the bytes."""
+    assert run(
+        """
+        import pickle, signal, types
+        from snapshot.memo import memoize
+
+        def alarm(*_):
+            raise TimeoutError
+
+        def interrupted(call):
+            def run(value):
+                if it == call.__name__:
+                    signal.raise_signal(signal.SIGALRM)
+                return call(value)
+            return run
+
+        def wanted(result):
+            return True
+
+        pickler = types.SimpleNamespace(
+            dumps=interrupted(pickle.dumps), loads=interrupted(pickle.loads)
+        )
+
+        @memoize(pickler=pickler, keep_if=interrupted(wanted), ignore="n")
+        def f(x, n):
+            return x
+
+        signal.signal(signal.SIGALRM, alarm)
+        for it in ("wanted", "dumps", "", "loads", ""):
+            try:
+                print(it, f(3, 1), f.hits)
+            except TimeoutError:
+                print(it, "too late")
+        """
+    ) == ["wanted too late", "dumps too late", " 3 0", "loads too late", " 3 1"]
+
+
 def test_what_a_caller_does_to_a_result_is_its_own_affair(run: Run) -> None:
     assert (
         run(

@@ -1931,6 +1931,53 @@ def test_what_the_handler_of_a_signal_raises_comes_through(python: Run, where: P
     assert not result.stderr or result.stderr.startswith("Exception ignored in: "), result
 
 
+INTERRUPTED = """
+import os
+import signal
+
+from snapshot.replay import record
+
+class Late(Exception): pass
+
+def alarm(*_): raise Late if is_late else TimeoutError("too late")
+signal.signal(signal.SIGALRM, alarm)
+
+@record
+def takes(value): return value
+
+def interrupting(call):
+    def interrupted(*args):
+        call(*args)
+        signal.raise_signal(signal.SIGALRM)
+    return interrupted
+
+takes(1)
+for is_late in (False, True):
+    for name in ("posix_fallocate", "rename", "fsync"):
+        call = getattr(os, name)
+        setattr(os, name, interrupting(call))
+        try:
+            for _ in range(10_000):  # till the spool needs another file
+                takes(os.urandom(1 << (20 if name == "fsync" else 10)))
+        except (Late, TimeoutError) as error:
+            print(name, type(error).__name__)
+        finally:
+            setattr(os, name, call)
+        assert takes(2) == 2
+"""
+
+
+def test_a_signal_comes_while_a_file_is_made(python: Run, where: Path) -> None:
+    """What its handler raises is no error of the file's, though it may be an `OSError`."""
+    result = python(INTERRUPTED, env={"SNAPSHOT_STORE": str(where)})
+    files = ("posix_fallocate", "rename", "fsync")
+    names = [f"{name} {kind}" for kind in ("TimeoutError", "Late") for name in files]
+    assert (result.stdout.splitlines(), result.stderr, result.code) == (names, "", 0)
+    with recorded(where) as (store, calls):
+        whole = [each for each in calls if each.outcome is Outcome.returned]
+        assert [store.calls.load(each.result) for each in whole if each.result].count(2) == 6
+
+
 ITERABLE = """
 import asyncio
 import types

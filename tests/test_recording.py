@@ -925,15 +925,15 @@ with recording("__main__"):
         deeper(0)
     except RecursionError:
         pass
-    after(1)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-        while True:
-            after(0)
-    except Late:
-        pass
-    after(2)
-    after(3)
+    after(0)
+    for n in range(1, 41):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0005 + n / 1e6)
+            while True:
+                after(None)
+        except Late:
+            pass
+        after(n)
 """
 
 
@@ -945,5 +945,4 @@ def test_it_goes_on_when_something_was_raised_in_it(python: Run, where: Path) ->
         after = [each for each in calls if name(each) == "after"]
         ended = [each.result for each in after if each.outcome is Outcome.returned and each.result]
         ends = [store.calls.load(each) for each in ended]
-    assert ends[0] == 1
-    assert ends[-1] == 3  # on 3.11, the call that came next may have been missed
+    assert [each for each in ends if each is not None] == [*range(41)]

@@ -9,15 +9,16 @@ functions: that is as cheap as a trace function, and leaves coverage and debugge
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import opcode
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import CodeType, FrameType
+from types import CodeType, FrameType, MethodType
 from typing import Any
 
-from snapshot.core.monitoring import take_tool
+from snapshot.core.monitoring import install, take_tool
 from snapshot.errors import UsageError
 
 _OURS = "snapshot.heat"
@@ -149,33 +150,77 @@ if sys.version_info >= (3, 12):
 
 else:
     _RESUME = opcode.opmap["RESUME"]
+    _PendingCall = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
     _GENERATORS = 0x20 | 0x80 | 0x200  # flags of a code object: generator, coroutine, both
 
     class Counting(_Counting):
         """By `sys.setprofile`: this thread, and those that it starts.
 
-        What takes the place of the profile function, as cProfile does, ends it in that thread.
+        What takes the place of the profile function, as cProfile does, ends it in that thread; in
+        the main thread until `again` is called after that. Where Python takes the function away, as
+        the handler of a signal raised something in it, it is put back at the next call, by a trace
+        function, unless there is another one of these. Where the stack was full nobody is told.
         """
 
         def start(self) -> None:
             """Begin. Raises `UsageError` where that cannot be."""
             if (other := sys.getprofile()) is not None:
                 raise UsageError(f"another profile function, {other!r}, is there already")
-            self._function = self._hook()
-            threading.setprofile(self._function)
-            sys.setprofile(self._function)
+            self._hook = self._made()
+            self._is_on = True
+            self._ours = self._begin  # the same one at the end
+            self._main: Any = None
+            self._put_back_now = _PendingCall(self._pending)
+            _started.append(self)
+            threading.setprofile(self._ours)
+            self._install()
 
         def stop(self) -> None:
             """End it."""
-            if sys.getprofile() is self._function:
+            self._is_on = False
+            if getattr(sys.getprofile(), "__func__", None) is self._hook:
                 sys.setprofile(None)
-            if threading.getprofile() is self._function:
+            if threading.getprofile() is self._ours:
                 threading.setprofile(None)
 
-        def _hook(self) -> Callable[[FrameType, str, Any], None]:
-            calls, first = self._calls, self._first
+        def again(self) -> None:
+            """See whether the main thread has its function."""
+            if self._is_on and self._main is not None and self._main() is None:
+                ctypes.pythonapi.Py_AddPendingCall(self._put_back_now, None)
 
-            def hook(frame: FrameType, event: str, _: Any, id: Any = id) -> None:
+        def _pending(self, _: object) -> int:
+            """In the main thread, between two steps of whatever it does."""
+            if self._is_on and sys.getprofile() is None:
+                self._install()
+            return 0
+
+        def _begin(self, frame: FrameType, event: str, arg: Any) -> None:
+            """Another thread begins."""
+            self._install()
+            self._hook(self._calls, frame, event, arg)
+
+        def _install(self) -> None:
+            hook = MethodType(self._hook, self._calls)
+            installed = install(sys.setprofile, hook, self._put_back_soon)
+            if threading.current_thread() is threading.main_thread():
+                self._main = installed
+
+        def _put_back_soon(self) -> None:
+            if self._is_on and sys.gettrace() is None:
+                sys.settrace(self._put_back)
+
+        def _put_back(self, frame: FrameType, event: str, arg: Any) -> None:
+            """At a call, which the profile function hears of next."""
+            sys.settrace(None)
+            if self._is_on and sys.getprofile() is None:
+                self._install()
+
+        def _made(self) -> Callable[..., None]:
+            first = self._first
+
+            def hook(
+                calls: dict[int, Calls], frame: FrameType, event: str, _: Any, id: Any = id
+            ) -> None:
                 if event == "call":
                     try:
                         next(calls[id(frame.f_code)])
@@ -198,6 +243,8 @@ else:
         def counters(self) -> list[Counter]:
             """Also code that is not counted has one, so that it is asked for once."""
             return [each for each in super().counters() if each.what is not None]
+
+    _started: list[Counting] = []  # for ever, as what is pending may be called at any later time
 
     class _Beginnings:
         """The calls of a generator: that it goes on is told as a call, too."""

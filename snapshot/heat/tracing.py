@@ -41,7 +41,8 @@ DEPLOYMENT = "SNAPSHOT_DEPLOYMENT"
 _TICK = 1.0  # seconds; a window of activity
 _WRITE = 5.0  # seconds
 _PATIENCE = 20.0  # seconds, after which a store that failed is tried again at the latest
-_SOON = 2.0  # seconds that a fork waits for our thread, and an end for another thread's writing
+_SOON = 2.0  # seconds that a fork waits for our thread
+_END = 10.0  # seconds that an end waits for what another thread writes just then
 _OPTIMIZED = 0x1  # flag of a code object: it is a function's, and not a class's or a module's
 _INNER = frozenset({"<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"})
 _OURS = "snapshot.heat"  # among what multiprocessing gives to a process
@@ -324,7 +325,7 @@ class _Tracing:
 
     def _finish(self) -> None:
         """Write all there is, as far as another thread lets us."""
-        if self._lock.acquire(timeout=_SOON):
+        if self._lock.acquire(timeout=_END):
             try:
                 self._take(self._counting.counters())
                 self._write()

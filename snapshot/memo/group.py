@@ -220,6 +220,8 @@ class MemoizedGroup:
             try:
                 return self.pickler.loads(bytes(found.data))
             except Exception as error:
+                if pickling.is_interrupt(error):
+                    raise
                 raise NotPicklable(f"{type(error).__name__}: {error}") from error
         return pickling.load(found.data, found.buffers)
 
@@ -299,9 +301,9 @@ class MemoizedGroup:
             return Packed.of(value, *pickling.dump(value))
         except MemoryError:
             raise StoreError(f"there is no memory to pickle a result of {name}") from None
-        except KeyboardInterrupt:
-            raise
         except Exception as error:
+            if pickling.is_interrupt(error):
+                raise
             if self.pickler is None and not isinstance(error, NotPicklable):
                 raise
             raise StoreError(f"the result of {name} cannot be kept: {error}") from None
@@ -481,6 +483,8 @@ def _told(option: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if pickling.is_interrupt(error):
+            raise
         raise StoreError(f"{option} raised {type(error).__name__}: {error}") from error
 
 

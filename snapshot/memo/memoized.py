@@ -19,6 +19,7 @@ from snapshot.memo.canonical import canonical
 from snapshot.memo.group import MemoizedGroup, checked_name
 from snapshot.memo.packages import versions_of_packages
 from snapshot.memo.surroundings import State, Surroundings
+from snapshot.pickling import is_interrupt
 from snapshot.store.functions import key_of, underlying
 from snapshot.store.objects import text_of
 from snapshot.store.results import Found
@@ -453,6 +454,8 @@ class Run:
         try:
             return self._memoized._keep_if is None or bool(self._memoized._keep_if(result))
         except Exception as error:
+            if is_interrupt(error):
+                raise
             self._group.warn(f"keep_if= of {self._memoized.name} raised {error!r}: nothing is kept")
             return False
 

@@ -108,6 +108,7 @@ class Recorder:
         self._forked_at = 0
         self._store: Store | None = None
         self.lost = 0
+        self._warned = False
         self._begin()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -579,7 +580,8 @@ class Recorder:
         self.lost += 1
         if pickling.is_interrupt(error):
             raise error
-        if self.lost == 1:
+        if not self._warned:
+            self._warned = True
             why = _text(error)
             if not isinstance(error, SnapshotError):
                 why = f"{type(error).__name__}: {why}"

@@ -8,10 +8,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, FrameType, MethodType, TracebackType
 from typing import Any, Self
 
-from snapshot.core.monitoring import take_tool
+from snapshot.core.monitoring import install, is_letting_go, take_tool
 from snapshot.errors import UsageError
 from snapshot.replay.frames import Call, Calls, Code
 from snapshot.replay.names import Names, patterns
@@ -165,88 +165,51 @@ else:
         """Events from `sys.settrace`, which alone tells what is raised.
 
         Each call of any function is an event, and each opcode of a recorded one while it handles an
-        exception. Another trace function is called along. Python takes a trace function away that
-        raises: what the handler of a signal has raised in ours is let through, and a profile
-        function puts ours back at the next call or return.
+        exception. Another trace function is called along.
         """
 
         def __init__(self, calls: Calls) -> None:
-            self._calls = calls
-            self._is_on = True
-            self._before = sys.gettrace(), threading.gettrace()
+            self.calls = calls
+            self.is_on = True
             self._thread = threading.get_ident()
-            self._ours = [self._following(each) for each in self._before]
-            sys.settrace(self._ours[0])
-            threading.settrace(self._ours[1])
+            self._theirs = threading.gettrace()
+            self._ours = self._follow  # the same one at the end
+            self._here = _Thread(self, sys.gettrace())
+            self._here.begin()
+            threading.settrace(self._ours)
 
         def stop(self) -> None:
-            self._is_on = False
-            here = threading.get_ident() == self._thread
-            if here and sys.gettrace() is None and "bdb" not in sys.modules:
-                self._calls.miss(
-                    "Python took the trace function away, after an exception in it or by "
-                    "sys.settrace(): calls that came later are missing"
-                )
-            if sys.gettrace() is self._ours[0]:
-                sys.settrace(self._before[0])
-            if threading.gettrace() is self._ours[1]:
-                threading.settrace(self._before[1])
+            self.is_on = False
+            if threading.get_ident() == self._thread:
+                if sys.gettrace() is None and "bdb" not in sys.modules:
+                    self.calls.miss(
+                        "Python took the trace function away, after an exception in it or by "
+                        "sys.settrace(): calls that came later are missing"
+                    )
+                self._here.end()
+            if threading.gettrace() is self._ours:
+                threading.settrace(self._theirs)
 
-        def _following(self, before: _Trace | None) -> _Trace:
-            """The trace function of a thread, where there was another one."""
+        def _follow(self, frame: FrameType, event: str, arg: Any) -> Any:
+            """Another thread begins."""
+            thread = _Thread(self, self._theirs)
+            thread.begin()
+            return thread.trace(frame, event, arg)
 
-            def trace(frame: FrameType, event: str, arg: Any) -> Any:
-                try:
-                    return follow(frame, event, arg)
-                except BaseException:
-                    self._put_back_soon(trace)
-                    raise
-
-            def follow(frame: FrameType, event: str, arg: Any) -> Any:
-                if not self._is_on:
-                    sys.settrace(before)
-                    return before and before(frame, event, arg)
-                theirs = before and before(frame, event, arg)
-                if before is not None and sys.gettrace() is before:
-                    sys.settrace(trace)  # one that is written in C has put itself there
-                if not self._begins(frame):
-                    return theirs
-                frame.f_trace_lines = theirs is not None
-                return self._inside(theirs)
-
-            return trace
-
-        def _put_back_soon(self, trace: _Trace) -> None:
-            theirs = sys.getprofile()
-
-            def put_back(frame: FrameType, event: str, arg: Any) -> None:
-                sys.setprofile(theirs)
-                if self._is_on and sys.gettrace() is None:
-                    sys.settrace(trace)
-                    each: FrameType | None = frame
-                    while each is not None:
-                        if self._calls.find(each) is not None and each.f_trace is None:
-                            each.f_trace = self._event
-                        each = each.f_back
-                    if event == "call":  # which it would have heard of
-                        frame.f_trace = trace(frame, event, arg)
-
-            sys.setprofile(put_back)
-
-        def _begins(self, frame: FrameType) -> bool:
+        def begins(self, frame: FrameType) -> bool:
             """Whether a frame that begins, or goes on, is recorded."""
             code = frame.f_code
-            recorded = self._calls.code(frame)
+            recorded = self.calls.code(frame)
             if recorded is None:
                 if code.co_name == "set_trace" and frame.f_globals.get("__name__") == "bdb":
                     self._give_lines(frame)
                 return False
             last = frame.f_lasti
             if code.co_code[last] == _OPCODES["RESUME"] and code.co_code[last + 1] == 0:
-                self._calls.begin(frame, recorded)
+                self.calls.begin(frame, recorded)
             else:
-                self._calls.goes_on(frame)
-            call = self._calls.find(frame)
+                self.calls.goes_on(frame)
+            call = self.calls.find(frame)
             if call is not None and call.error is None:
                 call.around = sys.exc_info()[1]
             return call is not None
@@ -257,27 +220,24 @@ else:
                 frame.f_trace_lines = True
                 frame = frame.f_back
 
-        def _inside(self, theirs: _Trace | None) -> _Trace:
+        def inside(self, theirs: _Trace | None) -> _Trace:
             """The trace function of a frame, where there is another one."""
             if theirs is None:
-                return self._event
+                return self.event
 
             def trace(frame: FrameType, event: str, arg: Any) -> None:
                 nonlocal theirs
                 if theirs is not None and event != "opcode":
                     theirs = theirs(frame, event, arg) or theirs
-                self._event(frame, event, arg)
+                self.event(frame, event, arg)
 
             return trace
 
-        def _event(self, frame: FrameType, event: str, arg: Any) -> None:
-            call = self._calls.find(frame) if self._is_on else None
+        def event(self, frame: FrameType, event: str, arg: Any) -> None:
+            """The trace function of a frame that is recorded."""
+            call = self.calls.find(frame) if self.is_on else None
             if call is not None:
-                try:
-                    self._take(call, frame, event, arg)
-                except BaseException:
-                    self._put_back_soon(self._ours[threading.get_ident() != self._thread])
-                    raise
+                self._take(call, frame, event, arg)
 
         def _take(self, call: Call, frame: FrameType, event: str, arg: Any) -> None:
             last = frame.f_lasti
@@ -302,10 +262,64 @@ else:
                 )
             elif event == "return":
                 if operation == _OPCODES["RETURN_VALUE"]:
-                    self._calls.returns(frame, arg)
+                    self.calls.returns(frame, arg)
                 elif operation == _OPCODES["YIELD_VALUE"] and (
                     call.error is None or call.last == last
                 ):
-                    self._calls.waits(frame, arg)
+                    self.calls.waits(frame, arg)
                 else:
-                    self._calls.raises(frame, call.error)
+                    self.calls.raises(frame, call.error)
+
+    class _Thread:
+        """What follows one thread.
+
+        before: the trace function that was there. Ours is put back where Python took it away, as
+        something was raised in it: by a profile function, at the next call or return.
+        """
+
+        def __init__(self, events: _Events, before: _Trace | None) -> None:
+            self._events = events
+            self._before = before
+
+        def begin(self) -> None:
+            self._ours = install(sys.settrace, MethodType(_Thread.trace, self), self._put_back_soon)
+
+        def end(self) -> None:
+            if self._is_there():
+                sys.settrace(self._before)
+
+        def _is_there(self) -> bool:
+            return sys.gettrace() is not None and sys.gettrace() is self._ours()
+
+        def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
+            events, before = self._events, self._before
+            if not events.is_on:
+                self.end()
+                return before and before(frame, event, arg)
+            theirs = before and before(frame, event, arg)
+            if before is not None and sys.gettrace() is before:
+                self.begin()  # one that is written in C has put itself there
+            if not events.begins(frame):
+                return theirs
+            frame.f_trace_lines = theirs is not None
+            return events.inside(theirs)
+
+        def _put_back_soon(self) -> None:
+            if self._events.is_on:
+                self._profile = sys.getprofile()
+                sys.setprofile(self._put_back)
+
+        def _put_back(self, frame: FrameType, event: str, arg: Any) -> None:
+            if is_letting_go(frame):
+                return
+            sys.setprofile(self._profile)
+            if not self._events.is_on or sys.gettrace() is not None:
+                return
+            self.begin()
+            each: FrameType | None = frame
+            while each is not None:
+                if self._events.calls.find(each) is not None and each.f_trace is None:
+                    each.f_trace = self._events.event
+                each = each.f_back
+            if event == "call":  # which it would have heard of
+                frame.f_trace = self.trace(frame, event, arg)

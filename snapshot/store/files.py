@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from snapshot.errors import StoreError, UsageError
-from snapshot.pickling import Bytes, mapped
+from snapshot.pickling import Bytes, is_interrupt, mapped
 from snapshot.store.place import private
 from snapshot.store.relying import Reliance
 
@@ -80,6 +80,8 @@ class Folder:
             with renamed(path) as file:
                 file.write(data)
         except OSError as error:
+            if is_interrupt(error):
+                raise
             raise StoreError(f"cannot write into {self._path}: {error.strerror}") from None
 
     def rely(self) -> None:
@@ -206,6 +208,8 @@ class Remote:
             with self._system.transaction, self._system.open(path, "wb") as file:
                 file.write(data)
         except OSError as error:
+            if is_interrupt(error):
+                raise
             raise StoreError(f"cannot write {path}: {error}") from None
 
     def _age(self, path: str) -> float:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from snapshot.errors import DamagedSpool, StoreError
+from snapshot.pickling import is_interrupt
 from snapshot.store.place import private
 
 SUFFIX = ".spool"
@@ -141,6 +142,8 @@ class Spool:
             new = _reserved(path, size)
         except OSError as error:
             self._told(None)
+            if is_interrupt(error):
+                raise
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
         self.close()
         self._map, self.file = new, path.name
@@ -179,7 +182,8 @@ def _reserved(path: Path, size: int) -> mmap.mmap:
         os.rename(temporary, path)
         return content
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):  # it has its name
+            os.unlink(temporary)
         raise
     finally:
         os.close(fd)
