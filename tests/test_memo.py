@@ -1219,6 +1219,121 @@ def test_a_recorded_call_serves_as_a_result(run: Run, tmp_path: Path) -> None:
     assert run(script, "memo")[0] == "0 ['the function was another one then']"
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "why"),
+    [
+        ("RATE = 1", "RATE = 2", "what __main__.RATE was then is not known"),
+        ("made(1)", "made(2)", "what __main__:made.<locals>.inner closure n was then is not known"),
+        ("more=[1]", "more=[2]", "the default of more was another one"),
+    ],
+)
+def test_a_recorded_call_that_may_have_read_something_else_does_not(
+    run: Run, tmp_path: Path, then: str, now: str, why: str
+) -> None:
+    source = """
+        import sys
+        from snapshot.memo import memoize
+        from snapshot.replay import record
+
+        RATE = 1
+        def helper(x): return x * RATE
+
+        def made(n):
+            def inner(): return n
+            return inner
+        inner = made(1)
+
+        def reads(x): return helper(x)
+        def calls(x): return inner()
+        def takes(x, more=[1]): return more
+
+        for each in (reads, calls, takes):
+            if sys.argv[1] == "record":
+                record(each)(3)
+            else:
+                f = memoize(each)
+                print(*f.adopt().left.values())
+                print(f(3) == each(3))
+        """
+    script = write_script(tmp_path, source)
+    run(script, "record")
+    script.write_text(script.read_text().replace(then, now))
+    told = run(script, "memo")
+    assert why in told
+    assert told.count("True") == 3
+
+
+NONE = "no recorded call has results for it"
+
+
+def test_recorded_calls_of_another_than_what_is_memoized_do_not_serve(run: Run) -> None:
+    assert run(
+        """
+        import functools
+        from snapshot.errors import UsageError
+        from snapshot.memo import MemoizedGroup, memoize
+        from snapshot.replay import record
+
+        @record
+        def f(x):
+            return x
+
+        def doubled(function):
+            @functools.wraps(function)
+            def wrapper(*args):
+                return 2 * function(*args)
+            return wrapper
+
+        f(1)
+        print(len(memoize(f).adopt().calls))
+        for each in (
+            memoize(doubled(f)),
+            memoize(functools.partial(f, 1)),
+            memoize(len),
+            memoize(ttl=60)(f),
+            memoize(extra_function_state=lambda: 1)(f),
+            memoize(extra_system_state=lambda: 1)(f),
+        ):
+            try:
+                each.adopt()
+            except UsageError as error:
+                print(error)
+        """
+    ) == [
+        "1",
+        *["__main__:f is made of f, and may return something else: " + NONE] * 2,
+        "builtins:len is no function of Python's: " + NONE,
+        "__main__:f has results that hold for a time, ttl=: " + NONE,
+        *["__main__:f depends on extra_function_state= or extra_system_state=: " + NONE] * 2,
+    ]
+
+
+def test_files_of_recorded_calls_are_not_put_back(run: Run, tmp_path: Path) -> None:
+    script = write_script(
+        tmp_path,
+        """
+        import sys
+        from pathlib import Path
+        from snapshot.memo import FileContents, memoize
+        from snapshot.replay import record
+
+        file = FileContents("data.txt")
+        def given(path): return len(open(path).read())
+        def reads(x): return len(open(file).read())
+
+        Path("data.txt").write_text(sys.argv[1])
+        for each, value in ((given, file), (reads, 1)):
+            if sys.argv[1] == "then":
+                record(each)(value)
+            else:
+                (why,) = memoize(each).adopt().left.values()
+                print(why.partition(":")[0], Path("data.txt").read_text())
+        """,
+    )
+    run(script, "then")
+    assert run(script, "later") == ["it had a FileContents later"] * 2
+
+
 def test_a_run_that_is_recorded_too_stores_its_result_once(run: Run, tmp_path: Path) -> None:
     script = write_script(
         tmp_path,

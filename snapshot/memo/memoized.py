@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
 from snapshot.errors import NotKept, NotKeyable, NotPicklable, UsageError
@@ -318,17 +318,18 @@ class Memoized(Generic[_P, _R]):
     def adopt(self) -> Adopted:
         """Keep what recorded calls of this function have returned, as if it had been memoized then.
 
-        Of those in the group's store: calls of the same version of the function that read the same
-        values, and whose arguments they have not changed. What is installed is taken to be what it
-        was then. A result is stored once, and its recorded call stays.
+        Of those in the group's store: calls of the same version of the function, whose arguments
+        they have not changed, and of which it is known that they read the same values: where a
+        helper or a method reads one that may change, it is not. What is installed is taken to be
+        what it was then. A result is stored once, and its recorded call stays.
 
         Raises `UsageError` where there can be none, `StoreError`.
         """
         from snapshot.memo import recorded
 
         plain = underlying(self._function)
-        if plain is None or self._group.pickler is not None:
-            why = "is no function of Python's" if plain is None else "has a pickler of its own"
+        why = self._why_none_is_adopted(plain)
+        if plain is None or why:
             raise UsageError(f"{self.name} {why}: no recorded call has results for it")
 
         def keep(args: Any, kwargs: Any, result: Packed, cost: float) -> str:
@@ -350,7 +351,22 @@ class Memoized(Generic[_P, _R]):
             )
             return ""
 
-        return recorded.adopt(self._group.backend.store, plain, keep)
+        read = self._surroundings.state().values
+        return recorded.adopt(self._group.backend.store, plain, read, keep)
+
+    def _why_none_is_adopted(self, plain: FunctionType | None) -> str:
+        if plain is None:
+            return "is no function of Python's"
+        whole: Any = self._function
+        if hasattr(whole, "__recorded__"):
+            whole = whole.__wrapped__
+        if whole is not plain:
+            return f"is made of {plain.__qualname__}, and may return something else"
+        if self._group.pickler is not None:
+            return "has a pickler of its own"
+        if self._extra or self._group.extra_system_state:
+            return "depends on extra_function_state= or extra_system_state="
+        return "" if self._ttl is None else "has results that hold for a time, ttl="
 
     def explain(self, *args: _P.args, **kwargs: _P.kwargs) -> Explanation:
         """Why a call with these arguments would hit, or miss: what differs from the nearest entry.
