@@ -100,9 +100,25 @@ def test_positional_keyword_and_default_are_one_call(run: Run) -> None:
         print(plain(((1, 3), {}), ((1, 2), dict(c=4))))
         print(only(((1,), {}), ((1, 2), {}), ((1,), dict(b=2, c=3))))
         print(only(((1, 2, 3), {}), ((1, 2), dict(a=3))))
-        print(only(((1,), dict(x=1, y=2)), ((1,), dict(y=2, x=1))))
+        print(only(((1,), dict(x=1, y=2)), ((1,), dict(x=1, b=2, y=2))))
         """
     ) == ["1", "2", "1", "2", "1"]
+
+
+@pytest.mark.parametrize("decorated", ["table", "functools.partial(table)"])
+def test_the_order_of_keywords_counts_where_a_function_sees_it(run: Run, decorated: str) -> None:
+    assert run(
+        f"""
+        import functools
+        from snapshot.memo import memoize
+
+        def table(title="", **columns):
+            return [*columns]
+
+        f = memoize({decorated})
+        print(f(a=1, b=2), f(b=2, a=1), f(a=1, title="", b=2), f.misses)
+        """
+    ) == ["['a', 'b'] ['b', 'a'] ['a', 'b'] 2"]
 
 
 def test_a_wrong_call_is_the_functions_own_error(run: Run) -> None:

@@ -113,7 +113,7 @@ class Parameters:
             return None if rest else tuple(values)
         if any(each in rest for each in first[self._only : given]):
             return None
-        values.append(_in_order(rest))
+        values.append(rest)
         return tuple(values)
 
     def _bind_any(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -122,10 +122,7 @@ class Parameters:
         except TypeError:
             return None
         bound.apply_defaults()
-        values = dict(bound.arguments)
-        if self._varkw is not None:
-            values[self._varkw] = _in_order(values[self._varkw])
-        return tuple(values.values())
+        return tuple(bound.arguments.values())
 
 
 def _same_parameters(function: Any) -> FunctionType | None:
@@ -158,11 +155,6 @@ def _first(function: Any) -> tuple[str, ...]:
         return ()
     known = parameters(function.__code__)
     return (*known.positional_only, *known.positional)
-
-
-def _in_order(keywords: dict[str, Any]) -> dict[str, Any]:
-    """Whoever calls may name them in any order."""
-    return dict(sorted(keywords.items()))
 
 
 def _named(function: Any) -> str:
