@@ -1205,6 +1205,56 @@ def test_an_explanation_of_a_miss(run: Run, tmp_path: Path) -> None:
     assert told[-1] == "  argument y: 1 then, 2 now"
 
 
+def test_an_explanation_is_of_what_a_call_would_do(run: Run) -> None:
+    source = """
+        import time
+        from snapshot.memo import DirObjStore, MemoizedGroup, explain, memoize
+
+        @memoize
+        def many(x): return x
+        with many.group.backend.results.together():
+            for each in range(1005):
+                many(each)
+        print(many.would_hit(0), explain(many, 0).hit)
+
+        now = [time.time()]
+        @memoize(ttl=60)
+        def timed(x): return x
+        timed(1)
+        time.time = lambda: now[0] + 61
+        print(timed.would_hit(1), timed.explain(1).hit, str(timed.explain(1)).partition("; ")[2])
+
+        def shared(x): return [x] * 1000
+        for name in "one", "two":
+            f = memoize(store=f"{name}.db", obj_store=DirObjStore("shared"))(shared)
+            if name == "one":
+                f(1)
+            print(f.would_hit(1), f.explain(1).hit)
+        """
+    assert run(source) == [
+        *("True True", "False False it held for 60 s (ttl=)", "True True", "True True")
+    ]
+
+
+@pytest.mark.parametrize("mode", ["off", "read-only", "refresh"])
+def test_an_explanation_by_the_environment(run: Run, tmp_path: Path, mode: str) -> None:
+    script = write_script(
+        tmp_path,
+        """
+        from snapshot.memo import memoize
+
+        @memoize
+        def f(x): return x
+
+        f(1)
+        print(f.would_hit(1) is f.explain(1).hit, str(f.explain(1)).partition("; ")[2])
+        """,
+    )
+    run(script)
+    why = "" if mode == "read-only" else f"SNAPSHOT_MEMO is {mode}"
+    assert run(script, env={"SNAPSHOT_MEMO": mode}) == [f"True {why}"]
+
+
 def test_a_recorded_call_serves_as_a_result(run: Run, tmp_path: Path) -> None:
     source = """
         import sys
@@ -1416,6 +1466,7 @@ def test_a_run_that_is_recorded_too_stores_its_result_once(run: Run, tmp_path: P
         ("memoize(replacement_policy='best')(f)", "replacement_policy='best' is none"),
         ("memoize(f).peek(1)", "there is no result of __main__:f for these arguments: call it"),
         ("memoize(f).peek()", "cannot be called like that: it takes x"),
+        ("explain(f, 1)", "is not memoized: put @memoize above it"),
     ],
 )
 def test_what_means_nothing_is_said(
@@ -1424,7 +1475,7 @@ def test_what_means_nothing_is_said(
     result = python(
         f"""
         from snapshot.errors import SnapshotError
-        from snapshot.memo import MemoizedGroup, memoize
+        from snapshot.memo import MemoizedGroup, explain, memoize
         from snapshot.replay import record
 
         def f(x): pass

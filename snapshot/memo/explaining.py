@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snapshot.store.results import Listed, Results
+from snapshot.errors import UsageError
+from snapshot.store.results import Found, Listed, Results
 
 if TYPE_CHECKING:
     from snapshot.memo.group import MemoizedGroup
@@ -54,7 +54,12 @@ class Difference:
 
 
 def explain(function: Any, /, *args: Any, **kwargs: Any) -> Explanation:
-    """Why a call of a memoized function with these arguments would hit, or miss: `f.explain(…)`."""
+    """Why a call of a memoized function with these arguments would hit, or miss: `f.explain(…)`.
+
+    Raises `UsageError` for a function that is not memoized, `StoreError`.
+    """
+    if not hasattr(function, "explain"):
+        raise UsageError(f"{function!r} is not memoized: put @memoize above it")
     found: Explanation = function.explain(*args, **kwargs)
     return found
 
@@ -66,18 +71,21 @@ def explanation(
     key: bytes,
     facts: Callable[[], Facts],
     arguments: Arguments,
+    unusable: Callable[[float], str],
 ) -> Explanation:
-    """Of a call by its key. name, state, facts: of the function as it is now.
+    """Of a call by its key. name, state, facts: of the function as it is now. unusable: told when
+    a result was stored, why it is not used all the same; "" where it is.
 
     Raises `StoreError`.
     """
     group.flush()
     results = group.backend.results
-    entries = [*itertools.islice(results.entries(name), _NEAR)]
     unfollowed = tuple(f"not followed: {each}" for each in facts().get("unfollowed", ()))
-    for each in entries:
-        if each.key == key:
-            return Explanation(True, (*_of_hit(name, each), *unfollowed))
+    if (kept := group.find(key)) is not None:
+        why = unusable(kept.created)
+        told = f"{name}: a {'miss' if why else 'hit'}: {_stored(kept, results.entry(key))}{why}"
+        return Explanation(not why, (told, *unfollowed))
+    entries = results.listing(name, limit=_NEAR)
     if not entries:
         return Explanation(False, (f"{name}: a miss: nothing is kept of it", *unfollowed))
     near = _nearest(entries, state, arguments)
@@ -106,10 +114,13 @@ def differing_entries(results: Results, then: Listed, now: Listed) -> Iterator[D
         yield from differing_states(before, after)
 
 
-def _of_hit(name: str, each: Listed) -> Iterator[str]:
-    entry = each.entry
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.created))
-    yield f"{name}: a hit: stored {when}, took {entry.cost:.3g} s, {entry.size:,} bytes"
+def _stored(found: Found, listed: Listed | None) -> str:
+    """listed: None where the result is in the store of objects alone, which others put it in."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.created))
+    size = len(found.data or b"") + sum(memoryview(each).nbytes for each in found.buffers)
+    if listed is not None:
+        size = listed.entry.size
+    return f"stored {when}, took {found.cost:.3g} s, {size:,} bytes"
 
 
 def _nearest(entries: Iterable[Listed], state: bytes, arguments: Arguments) -> Listed:

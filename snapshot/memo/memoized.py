@@ -376,9 +376,15 @@ class Memoized(Generic[_P, _R]):
         from snapshot.memo.explaining import explanation
 
         key, values = self._keyed(args, kwargs)
+        told = self.told(values)
         return explanation(
-            self._group, self.name, self._prefix, key, self._facts, self.told(values)
+            self._group, self.name, self._prefix, key, self._facts, told, self._why_not_used
         )
+
+    def _why_not_used(self, created: float) -> str:
+        if self._mode in ("off", "refresh"):
+            return f"; {_VARIABLE} is {self._mode}"
+        return "" if self._is_fresh(created) else f"; it held for {self._ttl:g} s (ttl=)"
 
     def _keyed(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

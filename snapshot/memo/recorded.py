@@ -141,7 +141,7 @@ def _differing(
 def _by_place(
     defaults: tuple[Any, ...] | None, keywords: Mapping[str, Any] | None
 ) -> dict[int | str, Any]:
-    return {**dict(enumerate(defaults or ())), **(keywords or {})}
+    return dict(enumerate(defaults or ())) | dict(keywords or {})
 
 
 def _name_of_default(function: FunctionType, place: int | str) -> str:
