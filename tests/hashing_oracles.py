@@ -22,6 +22,7 @@ import operator
 import pathlib
 import random
 import re
+import struct
 import types
 import typing
 import uuid
@@ -802,6 +803,7 @@ def standard() -> list[Any]:
         *(Place("a"), Place("b"), told(Place("a"), note=1), told(Place("a"), note=2)),
         *(pathlib.PurePath("a"), pathlib.PureWindowsPath("a"), pathlib.Path("a/b"), "a"),
         *(re.compile("a"), re.compile("b"), re.compile("a", re.M), re.compile(b"a")),
+        *(struct.Struct("<i"), struct.Struct(">i"), struct.Struct("<I")),
         *(ValueError("a"), ValueError("b"), ValueError("a", 1), KeyError("a"), OSError(2, "a")),
         *(OSError(2, "b"), caused(ValueError("a"), KeyError("b")), StopIteration(1)),
         *(ExceptionGroup("a", [ValueError("b")]), ExceptionGroup("a", [ValueError("c")])),

@@ -122,6 +122,10 @@ OTHER: Edits = {
         {"__init__": "def f(x):\n from . import a as b\n return b.C.d", "a": "class C: d = [2]"},
     ),
     "a mutable default": ("def f(x, y=[1]): return y", "def f(x, y=[2]): return y"),
+    "a global layout of bytes": (
+        "import struct\nS = struct.Struct('<i')\ndef f(x): return S.pack(x)",
+        "import struct\nS = struct.Struct('>i')\ndef f(x): return S.pack(x)",
+    ),
     "an attribute of a global instance": (
         "class C:\n def __init__(self): self.a = 1\nc = C()\ndef f(x): return c.a",
         "class C:\n def __init__(self): self.a = 2\nc = C()\ndef f(x): return c.a",

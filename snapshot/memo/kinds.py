@@ -123,6 +123,10 @@ def _iterator(_: Writer, value: Any) -> bytes:
     raise Refusal(f"the iterator {type(value).__name__}")
 
 
+def _struct(_: Writer, value: Any) -> bytes:
+    return special("struct", plain(value.format))
+
+
 def _object(_: Writer, value: object) -> bytes:
     """A sentinel has nothing but its name."""
     return special("sentinel", plain(_names_of_sentinel(value)))
@@ -140,6 +144,7 @@ EXACT: dict[str, Handler] = {
     "array.array": _array,
     "pickle.PickleBuffer": _pickle_buffer,
     "_pickle.PickleBuffer": _pickle_buffer,
+    "_struct.Struct": _struct,
     "functools._lru_cache_wrapper": _cached,
     "weakref.ProxyType": _weak,
     "weakref.CallableProxyType": _weak,

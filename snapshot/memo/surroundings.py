@@ -602,6 +602,7 @@ _CANNOT_CHANGE = frozenset(
         *("builtins.NoneType", "builtins.bool", "builtins.int", "builtins.float"),
         *("builtins.complex", "builtins.str", "builtins.bytes", "builtins.ellipsis"),
         *("builtins.range", "builtins.slice", "builtins.NotImplementedType", "re.Pattern"),
+        "_struct.Struct",
         *("datetime.date", "datetime.time", "datetime.datetime", "datetime.timedelta"),
         *("datetime.timezone", "decimal.Decimal", "fractions.Fraction", "uuid.UUID"),
         *("pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.PureWindowsPath"),
