@@ -376,6 +376,61 @@ print("got", slow(1))
     assert result.stdout.endswith("got 1\n")
 
 
+def test_an_interrupt_at_any_moment_leaves_nobody_waiting(python: Run) -> None:
+    """One comes at each moment at which there can be one in what says who runs it: when a function
+    begins, and when one of the interpreter's own has returned."""
+    result = python(
+        """
+        import os, sys
+        from pathlib import Path
+        from snapshot.memo import flight, memoize
+
+        @memoize
+        def f(x):
+            return x
+
+        f(1)
+        key = bytes(16)
+        running = f.group.backend.flight
+        folder = Path(".snapshot/store.db.files")
+
+        def others_wait():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(not flight.Flight(folder).begin(key, "child", wait=False))
+            return bool(running._running) or bool(os.waitpid(pid, 0)[1])
+
+        moments = left = 0
+        def interrupt(frame, event, arg):
+            global left
+            if frame.f_code.co_filename == flight.__file__ and event in ("call", "c_return"):
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+
+        with f._turn(key):
+            print(others_wait())
+        interrupted = True
+        while interrupted:
+            moments += 1
+            left = moments
+            sys.setprofile(interrupt)
+            try:
+                with f._turn(key), f._turn(key):
+                    pass
+                interrupted = False
+            except KeyboardInterrupt:
+                pass
+            sys.setprofile(None)
+            if others_wait():
+                print("left by the interrupt of moment", moments)
+        print(moments > 20)
+        """
+    )
+    silent(result)
+    assert result.stdout == "True\nTrue\n", result
+
+
 def test_forks_of_who_is_killed_do_not_hold_it(start: Start, tmp_path: Path) -> None:
     for name in ("go", "never"):
         os.mkfifo(tmp_path / name)

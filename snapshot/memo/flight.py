@@ -50,24 +50,28 @@ class Flight:
         wait: until the one that runs it is done. Else it is False where there is one.
         """
         self._arrive()
-        while True:
-            with self._mutex:
-                run = self._running.get(key)
-                if run is None:
-                    self._running[key] = _Run(runner)
-                    break
-                if run.runner == runner:
-                    run.depth += 1
-                    return True
-            if not wait:
-                return False
-            run.done.wait()
+        own, outer = _Run(runner), None
         try:
+            while True:
+                with self._mutex:
+                    run = self._running.setdefault(key, own)
+                    if run is own:
+                        break
+                    if run.runner == runner:
+                        outer = run
+                        outer.depth += 1
+                        return True
+                if not wait:
+                    return False
+                run.done.wait()
             before = key in self._before
             if self._lock(key, wait=wait and not before) or before:
                 return True
-        except BaseException:  # Ctrl-C while it waits
-            self._leave(key)
+        except BaseException:  # Ctrl-C, at any moment
+            if outer is not None:
+                outer.depth -= 1
+            elif self._running.get(key) is own:
+                self.end(key)
             raise
         self._leave(key)
         return False
@@ -91,7 +95,7 @@ class Flight:
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
     def end(self, key: bytes) -> None:
-        """It is done, one way or another."""
+        """It is done, one way or another. If a Ctrl-C interrupts this, it is to be called again."""
         self._arrive()
         run = self._running.get(key)
         if run is None:
@@ -106,9 +110,9 @@ class Flight:
 
     def _leave(self, key: bytes) -> None:
         with self._mutex:
-            run = self._running.pop(key)
+            self._running[key].done.set()  # whoever was waiting looks when the mutex is free
+            del self._running[key]
             self._close_if_idle()
-        run.done.set()
 
     def close(self) -> None:
         """Have no file open as soon as nothing is under way: closing lets all locks go."""

@@ -164,7 +164,11 @@ class Memoized(Generic[_P, _R]):
         try:
             yield
         finally:
-            flight.end(key)
+            try:
+                flight.end(key)
+            except BaseException:  # Ctrl-C just now
+                flight.end(key)
+                raise
 
     def _key(self, values: tuple[Any, ...]) -> bytes:
         """Raises `NotKeyable`."""
