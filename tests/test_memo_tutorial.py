@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import libraries
-from tests.processes import Result, write_script
+from tests.processes import Program, Result, write_script
 
 
 @pytest.fixture
@@ -201,6 +201,57 @@ def test_a_place_that_machines_share(run: Callable[..., list[str]], tmp_path: Pa
     assert any((tmp_path / "shared").rglob("*"))
 
 
+def test_work_of_a_concurrent_process_is_used(
+    run: Callable[..., list[str]], start: Callable[..., Program], tmp_path: Path
+) -> None:
+    source = """
+        import sys
+        from snapshot.memo import memoize
+
+        @memoize(fine_grain_persistence=True)
+        def f(x):
+            print("computing")
+            return x
+
+        print(f(3), flush=True)
+        if sys.argv[1:]:
+            input()
+        """
+    script = write_script(tmp_path, source)
+    other = start(script, "stays")
+    other.wait_for("computing\n3\n")
+    assert run(script) == ["3"]
+    other.send("\n")
+    assert other.finish().code == 0
+
+
+def test_states_that_change(run: Callable[..., list[str]]) -> None:
+    assert run(
+        """
+        from snapshot.memo import MemoizedGroup, memoize
+
+        states = {"function": 1, "system": 1}
+        group = MemoizedGroup(
+            extra_system_state=lambda: states["system"], keep_versions=False
+        )
+
+        @memoize(group=group, extra_function_state=lambda: states["function"])
+        def f(x):
+            print("f")
+
+        @memoize(group=group)
+        def g(x):
+            print("g")
+
+        for changed in (None, "function", None, "system", None):
+            if changed:
+                states[changed] += 1
+            print(changed)
+            f(1), g(1)
+        """
+    ) == ["None", "f", "g", "function", "f", "None", "system", "f", "g", "None"]
+
+
 def test_debugging(run: Callable[..., list[str]], tmp_path: Path) -> None:
     run(
         """
@@ -229,6 +280,48 @@ def test_debugging(run: Callable[..., list[str]], tmp_path: Path) -> None:
     assert events[1]["name"] == events[2]["name"] == events[2]["key"][1] == "__main__:f"
     assert len(events[1]["key"]) == 5
     assert events[1]["obj_key"] == events[2]["obj_key"]
+
+
+def test_events_of_what_is_deleted(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    source = """
+        import logging
+        logging.basicConfig(filename="cache.log", format="%(message)s")
+        logging.getLogger("snapshot.memo.ops").setLevel(logging.DEBUG)
+
+        from snapshot.memo import memoize
+
+        @memoize(keep_versions=False, size="100KiB")
+        def f(n):
+            return bytes(n)
+
+        f(60_000), f(60_001)
+        """
+    script = write_script(tmp_path, source)
+    run(script)
+    script.write_text(script.read_text().replace("bytes(n)", "bytes(n - 1)"))
+    run(script)
+    events = [json.loads(each) for each in (tmp_path / "cache.log").read_text().splitlines()]
+    kinds = ["index_read", "miss", "miss", "evict", "index_read", "cascading_delete", "miss"]
+    assert [each["event"] for each in events] == [*kinds, "miss", "evict"]
+    first, second = events[1]["obj_key"], events[2]["obj_key"]
+    assert (events[3]["obj_key"], events[5]["obj_key"]) == (first, second)
+
+
+def test_a_report_of_what_was_saved(python: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / ".snapshot").mkdir()
+    result = python(
+        """
+        from snapshot.memo import memoize
+
+        @memoize(verbose=True)
+        def f(x):
+            return x
+
+        f(1), f(1), f(1)
+        """
+    )
+    assert result.stderr.startswith("snapshot.memo: __main__:f: 2 hits saved "), result
+    assert ", 1 miss took " in result.stderr
 
 
 def test_other_behaviours(run: Callable[..., list[str]]) -> None:

@@ -26,15 +26,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from snapshot.commands import kept, printable, stores
 from snapshot.core.messages import say
 from snapshot.errors import MemoWarning, UsageError
 from snapshot.store import wording
-
-if TYPE_CHECKING:
-    pass
 
 USAGE = (
     "[--input PATH...] [--env NAME...] [--output PATH...] [--stdin] [--ttl TIME] [--keep-failures] "
