@@ -400,7 +400,8 @@ def test_an_interrupt_at_any_moment_leaves_nobody_waiting(python: Run) -> None:
             pid = os.fork()
             if pid == 0:
                 os._exit(not flight.Flight(folder).begin(key, "child", wait=False))
-            return bool(running._running) or bool(os.waitpid(pid, 0)[1])
+            _, status = os.waitpid(pid, 0)
+            return bool(status or running._running)
 
         moments = left = 0
         def interrupt(frame, event, arg):
