@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import hypothesis
 import numpy as np
@@ -171,6 +172,28 @@ def test_unknown_and_damaged_objects_are_named(store: Store) -> None:
     assert store.objects.show(digest).type == "dict"
     assert store.objects.put({"array": LARGE, "list": [1, 2]}) == digest  # which mends it
     assert store.objects.get(digest)["list"] == [1, 2]
+
+
+@pytest.mark.parametrize("written", ["in halves", "as one", "without a thread"])
+def test_each_half_of_a_very_large_object_is_verified(
+    store: Store, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if written != "as one":  # as those of before are
+        monkeypatch.setattr("snapshot.store.objects._HALVED", LARGE.nbytes)
+    if written == "without a thread":
+        monkeypatch.setattr("threading.Thread.start", Mock(side_effect=RuntimeError))
+    digest = store.objects.put(LARGE)
+    monkeypatch.undo()
+    (file,) = files(store)
+    whole = file.read_bytes()
+    for position in (0, len(whole) // 2 - 1, len(whole) // 2, len(whole) - 1):
+        assert np.array_equal(store.objects.get(digest), LARGE)
+        content = bytearray(whole)
+        content[position] ^= 1
+        file.write_bytes(content)
+        with pytest.raises(DamagedObject, match="is not what its name says"):
+            store.objects.get(digest)
+        file.write_bytes(whole)
 
 
 def test_an_object_of_the_database_that_is_damaged_is_never_loaded(tmp_path: Path) -> None:
