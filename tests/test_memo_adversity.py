@@ -1421,6 +1421,25 @@ def test_the_files_take_little_more_than_the_limit(
     assert taken < limit + 350_000  # which an empty store takes, and what is begun
 
 
+def test_the_limit_holds_where_another_group_has_a_function_of_that_name(python: Run) -> None:
+    result = python(
+        """
+        from snapshot.memo import memoize
+
+        small = memoize(size="20KiB")(lambda x: "a" * 1000 + str(x))
+        other = memoize(lambda x: x)
+        small(0), other(0)
+        small.group.name = "small"
+        for n in range(60):
+            small(n)
+        print(small.would_hit(59), small.group.backend.results.size("small") <= 20 << 10)
+        print(sum(map(small.would_hit, range(60))) < 20)
+        """
+    )
+    silent(result)
+    assert result.stdout == "True True\nTrue\n"
+
+
 # Objects are counted.
 
 SHARED = """

@@ -92,7 +92,8 @@ def memoize(
     what it does to files or to its arguments, does not happen at a hit.
 
     group: whose room the results take; a common one of 1 GiB by default.
-    name: of the function in the store; its key, `module:qualname`, by default.
+    name: of the function in the store; its key, `module:qualname`, by default. Those of one name,
+        as lambdas have, are one function there, and in one group: that of the last that was stored.
     ignore: names of parameters that do not change the result.
     extra_function_state: called at each call, with the function if it takes a parameter; what it
         returns is a part of the key.

@@ -330,8 +330,11 @@ class MemoizedGroup:
                 parts = pickling.joined(head, found.buffers)
                 elsewhere.write(key, parts)
                 size = sum(memoryview(each).nbytes for each in parts)
+            assert self.name is not None
+            if not self.backend.results.belongs(self._enter(name, state, facts), self.name):
+                self._states.clear()  # another function of that name is in another group
+                self._enter(name, state, facts)
             # What goes for it raises the floor above which it begins.
-            self._enter(name, state, facts)
             self._shrink(size + row)
 
             def put() -> list[int]:

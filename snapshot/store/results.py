@@ -244,6 +244,15 @@ class Results:
         )
         return row is not None
 
+    def belongs(self, state: int, group: str) -> bool:
+        """Whether the function of a state, see `enter`, is in that group."""
+        row = self._database.row(
+            "SELECT 1 FROM states JOIN memoized ON memoized.id = function"
+            ' JOIN groups ON groups.id = "group" WHERE states.id = ? AND groups.name = ?',
+            (state, group),
+        )
+        return row is not None
+
     def enter(
         self, name: str, group: str, digest: bytes, facts: Callable[[], Mapping[str, Any]]
     ) -> tuple[int, list[int]]:
