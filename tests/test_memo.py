@@ -390,7 +390,7 @@ def test_what_is_ignored_and_what_cannot_be_told_apart(run: Run) -> None:
         import threading
         from snapshot.memo import memoize
 
-        @memoize(ignore=["verbose"])
+        @memoize(ignore=(each for each in ["verbose"]))
         def f(x, verbose=False):
             return x
 
@@ -1451,6 +1451,8 @@ def test_a_run_that_is_recorded_too_stores_its_result_once(run: Run, tmp_path: P
         ("memoize(ttl=1, stale=-1)(f)", "stale=-1 is no time"),
         ("memoize(stale=60)(f)", "stale=60 is the time after ttl=: give that, too"),
         ("memoize(keep_if=3)(f)", "keep_if=3 cannot be called"),
+        ("memoize(ignore=3)(f)", "ignore=3: give the names of parameters"),
+        ("memoize(ignore=iter('y'))(f)", "ignore=['y']: 'y' is no parameter of f"),
         ("memoize(keep_exceptions=[OSError])(f)", "give a class of exceptions, or a tuple of them"),
         ("memoize(extra_function_state=3)(f)", "extra_function_state=3 cannot be called"),
         ("memoize(extra_system_state=3)(f)", "extra_system_state=3 is none: give a function"),

@@ -138,8 +138,12 @@ def memoize(
         raise UsageError(
             f"keep_exceptions={keep_exceptions!r}: give a class of exceptions, or a tuple of them"
         )
+    try:
+        ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    except TypeError:
+        raise UsageError(f"ignore={ignore!r}: give the names of parameters") from None
     options: dict[str, Any] = {
-        **{"name": name, "ignore": (ignore,) if isinstance(ignore, str) else ignore},
+        **{"name": name, "ignore": ignored},
         **{"extra_function_state": extra_function_state, "ttl": ttl, "stale": stale},
         **{"keep_if": keep_if, "keep_exceptions": keep_exceptions, "fork": fork},
         **{"use_obj_store": use_obj_store, "use_metadata_size": use_metadata_size},
