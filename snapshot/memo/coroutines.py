@@ -70,7 +70,11 @@ class MemoizedCoroutine(Memoized[_P, _R]):
                     return result
             return await self._compute(key, values, args, kwargs)
         finally:
-            flight.end(key)
+            try:
+                flight.end(key)
+            except BaseException:  # Ctrl-C just now
+                flight.end(key)
+                raise
 
     async def _compute(
         self, key: bytes, values: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
