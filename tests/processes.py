@@ -111,7 +111,7 @@ class Program:
         wanted: str | re.Pattern[str],
         *,
         stream: Literal["stdout", "stderr"] = "stdout",
-        timeout: float = 20,
+        timeout: float = 60,
     ) -> re.Match[str]:
         """Wait until the text, or a match of the pattern, is in what the stream has brought."""
         pattern = compiled(wanted)
@@ -136,7 +136,7 @@ class Program:
         """Send a signal to the program alone."""
         self._process.send_signal(number)
 
-    def finish(self, timeout: float = 30) -> Result:
+    def finish(self, timeout: float = 60) -> Result:
         """Close its standard input once all is sent; wait for the end of both its streams, and
         for its own.
 
@@ -260,7 +260,7 @@ def run_python(
     env: Mapping[str, str] | None = None,
     options: Iterable[str] = (),
     via_shell: bool | str = False,
-    timeout: float = 30,
+    timeout: float = 60,
 ) -> Result:
     """Run a script to its end (see `start_python`); what outlives it in its session is killed."""
     with start_python(

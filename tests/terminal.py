@@ -165,7 +165,7 @@ class Terminal:
         """Type a line, Enter included."""
         self.type(text + "\r")
 
-    def run(self, command: str, timeout: float = 20) -> str:
+    def run(self, command: str, timeout: float = 60) -> str:
         """Type a command, wait for the shell's prompt; the lines that came between the two."""
         self.prompt(timeout)
         start = self.mark()
@@ -240,7 +240,7 @@ class Terminal:
     # What is waited for.
 
     def wait_for(
-        self, wanted: str | re.Pattern[str], timeout: float = 20, *, since: Mark | None = None
+        self, wanted: str | re.Pattern[str], timeout: float = 60, *, since: Mark | None = None
     ) -> re.Match[str]:
         """Wait until the display, or what was shown since the mark, has the text or a match.
 
@@ -260,7 +260,7 @@ class Terminal:
         return found
 
     def wait_until(
-        self, predicate: Callable[[], bool], timeout: float = 20, *, awaited: str = "the predicate"
+        self, predicate: Callable[[], bool], timeout: float = 60, *, awaited: str = "the predicate"
     ) -> None:
         """Read the terminal until the predicate holds."""
         deadline = time.monotonic() + timeout
@@ -275,7 +275,7 @@ class Terminal:
                     raise ScreenTimeout(self._report(f"{awaited}: the terminal closed")) from None
                 return
 
-    def prompt(self, timeout: float = 20) -> None:
+    def prompt(self, timeout: float = 60) -> None:
         """Wait until the shell has the terminal and shows its prompt after what was typed."""
 
         def ready() -> bool:
