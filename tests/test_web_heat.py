@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -701,3 +702,56 @@ def test_everybody_can_use_the_pages(standing: Explorer, width: int) -> None:
             *("/heat/file?path=shop/prices.py&line=8", "/heat/removed"),
         ):
             check(someone, path)
+
+
+# A large application is read apart, with a progress bar.
+
+
+def large(root: Path) -> None:
+    """An application of more text than is read while somebody waits."""
+    root.mkdir()
+    (root / NAME).touch()
+    for n in range(25):
+        (root / f"module{n}.py").write_text(f'"""{"." * 90_000}"""\n\n\ndef f{n}():\n    pass\n')
+
+
+def test_a_large_source_is_read_by_a_job(tmp_path: Path) -> None:
+    large(tmp_path / "app")
+    with explorer(tmp_path / "app") as server:
+        answer = server.get("/heat/functions?search=f24")
+        assert answer.status == 303
+        job = answer.headers["location"]
+        assert server.get("/heat").headers["location"] == job  # the same one
+        while '"state running"' in (page := server.get(job).text):
+            assert "<progress" in page
+            time.sleep(0.05)
+        assert "25 functions are in the source" in page
+        assert '<meta http-equiv="refresh" content="0; url=/heat/functions?search=f24">' in page
+        assert server.get("/heat/functions?search=f24").status == 200
+        assert server.get("/heat").status == 200
+        with (tmp_path / "app" / "module0.py").open("a") as file:
+            file.write("\n")
+        assert server.get("/heat").status == 200  # the others are known
+
+
+def test_a_large_source_is_shown_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    large(tmp_path / "app")
+    (tmp_path / "app" / ".snapshot").touch()
+    with explorer(tmp_path / "app", "--store", str(tmp_path / "store.db"), "--read-only") as server:
+        job = server.get("/heat").headers["location"]
+        while '"state running"' in server.get(job).text:
+            time.sleep(0.05)
+        assert server.get("/heat").status == 200
+
+
+@in_a_browser
+@pytest.mark.parametrize("script", [True, False])
+def test_who_waits_for_a_large_source_is_led_on(tmp_path: Path, script: bool) -> None:
+    large(tmp_path / "app")
+    with (
+        explorer(tmp_path / "app") as server,
+        person(server, java_script_enabled=script) as somebody,
+    ):
+        somebody.goto("/heat")
+        somebody.page.wait_for_url(f"{server.origin}/heat")
+        assert somebody.page.get_by_role("heading", level=1).is_visible()

@@ -232,6 +232,18 @@ def functions_in(
         return functions_in(marker, cached=False, progress=progress)
 
 
+def unread(marker: RootMarker) -> int:
+    """How many bytes the files have whose functions are not kept: these take long to read."""
+    known = _read_cache(marker.root)
+    found = 0
+    for path in marker.paths():
+        with contextlib.suppress(OSError):
+            data = (marker.root / path).read_bytes()
+            if not _is_of(known.get(path), xxhash.xxh3_128_hexdigest(data)):
+                found += len(data)
+    return found
+
+
 def clear_cache(root: Path) -> bool:
     """Forget what is kept of the files; whether there was something. Raises `UsageError`."""
     try:
@@ -310,8 +322,9 @@ def _file(path: Path, known: Any) -> list[Any]:
     except OSError as error:
         return ["", f"cannot be read: {error.strerror}", [], []]
     digest = xxhash.xxh3_128_hexdigest(data)
-    if isinstance(known, list) and len(known) == 4 and known[0] == digest:
-        return known
+    if _is_of(known, digest):
+        kept: list[Any] = known
+        return kept
     try:
         tree = parsed(data)
         walk = _Walk(data)
@@ -319,6 +332,10 @@ def _file(path: Path, known: Any) -> list[Any]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return [digest, _reason(error), [], []]
     return [digest, "", walk.classes, walk.functions]
+
+
+def _is_of(known: Any, digest: str) -> bool:
+    return isinstance(known, list) and len(known) == 4 and known[0] == digest
 
 
 def parsed(data: bytes) -> ast.Module:

@@ -33,6 +33,7 @@ from snapshot.web.paging import ROWS, Sorting, pager, sorting
 from snapshot.web.traced import (
     Known,
     Traced,
+    Unread,
     by_name,
     functions_named,
     name_of,
@@ -74,10 +75,32 @@ def _page(show: Callable[[Request], Response]) -> Callable[[Request], Response]:
     def told(request: Request) -> Response:
         try:
             return show(request)
+        except Unread as error:
+            return seen(f"/jobs/{_read(request, error).id}")
         except (FilesChanged, CannotRead) as error:
             return render(request, "heat_error.html", 409, why=str(error))
 
     return told
+
+
+def _read(request: Request, wanted: Unread) -> Job:
+    """The job after which the page can be made."""
+    back = address("/heat")
+    if request.method == "GET":
+        back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    jobs = site_of(request).jobs
+
+    def start() -> Job:
+        return jobs.start(
+            "Reading the source",
+            "inventory",
+            {"root": str(wanted.root)},
+            template="heat_read.html",
+            back=back,
+            returns=True,
+        )
+
+    return _traced(request).reading(start)
 
 
 def _missing(request: Request, why: str) -> Response:

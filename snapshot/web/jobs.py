@@ -45,6 +45,7 @@ class Job:
     """A piece of work.
 
     title: what is done. template: the one that shows its result. back: the page it came from.
+    returns: whether its page leads there by itself when it is done.
     status: `running`, `done`, `failed` or `ended` (by the user). done, total, what: how far it is.
     result: what came of it, data of JSON. error: why it failed, in a sentence. revision: another
     number whenever any of this has changed.
@@ -55,6 +56,7 @@ class Job:
     template: str
     back: str
     began: float
+    returns: bool = False
     status: str = "running"
     output: str = ""
     done: int = 0
@@ -89,12 +91,13 @@ class Jobs:
         template: str,
         back: str,
         directory: str | None = None,
+        returns: bool = False,
     ) -> Job:
         """Do a task of `worker` in a process of its own; details: for it, data of JSON.
 
         directory: where the process is to be. Raises `UsageError` where too many run.
         """
-        job = Job(secrets.token_urlsafe(9), title, template, back, time.monotonic())
+        job = Job(secrets.token_urlsafe(9), title, template, back, time.monotonic(), returns)
         wanted = json.dumps({"task": task, "details": dict(details)}).encode()
         with self._lock:
             if sum(each.status == "running" for each in self._jobs.values()) >= _RUNNING:

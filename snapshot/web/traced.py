@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +14,7 @@ import xxhash
 
 from snapshot.errors import NoStore, UsageError
 from snapshot.heat import reports
-from snapshot.heat.inventory import Function, Inventory, functions_in
+from snapshot.heat.inventory import Function, Inventory, functions_in, unread
 from snapshot.heat.references import SETTINGS, Reference
 from snapshot.heat.reports import Row
 from snapshot.heat.rootmarker import Ignoring, RootMarker, find
@@ -25,6 +25,7 @@ from snapshot.web.site import Site
 
 _MINUTE = 60.0  # what ran "since" a moment is asked for by minutes, and kept for these
 _KEPT = 50  # of what is kept for pages that are shown later
+_LONG = 2_000_000  # bytes of source that are not read while a page is waited for
 
 _Kept = TypeVar("_Kept")
 
@@ -39,6 +40,14 @@ class Known(NamedTuple):
     others: list[str]
 
 
+class Unread(Exception):
+    """So much of the source is to be read that a job is to do it. root: of the application."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.root = root
+
+
 class Traced:
     """That of a server."""
 
@@ -48,6 +57,7 @@ class Traced:
         self._inventory: Inventory | None = None
         self._stamp = self._sources = ""
         self._known: OrderedDict[tuple[Inventory, str, float | None], Known] = OrderedDict()
+        self._reading: Job | None = None
         self._counting: Job | None = None
         self._finding: OrderedDict[str, Job] = OrderedDict()
         self._said: OrderedDict[str, str] = OrderedDict()
@@ -56,17 +66,36 @@ class Traced:
     # The source.
 
     def inventory(self) -> Inventory:
-        """That of the application as it is now. Raises `UsageError`, `CannotRead`."""
+        """That of the application as it is now. Raises `UsageError`, `CannotRead`, `Unread`."""
         marker = find(self._site.options.root)
         with self._lock:
             found = self._inventory
             stamp = _stamp(marker.root, marker.paths())
             if found is None or found.marker != marker or stamp != self._stamp:
+                if self._takes_long(marker):
+                    raise Unread(marker.root)
                 found = self._inventory = functions_in(marker)
                 self._stamp = stamp
                 self._known.clear()
             self._sources = stamp_of(marker)
             return found
+
+    def _takes_long(self, marker: RootMarker) -> bool:
+        """Once it was read, it is read here at worst: what was read cannot be kept everywhere."""
+        job, self._reading = self._reading, None
+        if job is not None and job.status == "running":
+            self._reading = job
+            return True
+        if job is not None and job.status != "ended":
+            return False
+        return not self._site.options.exporting and unread(marker) > _LONG
+
+    def reading(self, start: Callable[[], Job]) -> Job:
+        """The job that reads it, which is started unless it runs."""
+        with self._lock:
+            if self._reading is None:
+                self._reading = start()
+            return self._reading
 
     # What is known of it.
 

@@ -20,6 +20,7 @@ from snapshot.errors import SnapshotError
 
 # The modules that do them.
 TASKS = {
+    "inventory": "counting",
     "reanimate": "reanimating",
     "references": "referring",
     "remove": "removing",

@@ -53,6 +53,7 @@ function exchange(fresh) {
     for (const [id, top] of scrolled) { const each = document.getElementById(id); if (each) each.scrollTop = top; }
     if (focused) document.getElementById(focused)?.focus();
     if (other.hasAttribute("data-over")) stop();
+    if (other.dataset.next) location.replace(other.dataset.next);
   }
 }
 
