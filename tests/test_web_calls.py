@@ -212,3 +212,21 @@ def test_that_the_server_has_ended_is_seen(server: Explorer) -> None:
         assert all("ERR_" in each for each in someone.problems)  # what the browser says of it
         someone.problems.clear()
         someone.page.close()
+
+
+def test_what_could_not_be_taken_in_is_not_told_for_good(
+    server: Explorer, tmp_path: Path, python: Callable[..., Result]
+) -> None:
+    """What stood in the way may go: others may write, a disk is full."""
+    folder = next(tmp_path.glob("**/store.db")).parent
+    assert "61 recorded calls" in server.get("/calls").text
+    folder.chmod(0o777)
+    assert python(SHOP).code == 0
+    for _ in range(2):
+        page = server.get("/calls").text
+        assert page.count("other users may write") == 1
+        assert "61 recorded calls" in page
+    folder.chmod(0o700)
+    page = server.get("/calls").text
+    assert "other users may write" not in page
+    assert "122 recorded calls" in page

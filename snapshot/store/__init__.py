@@ -200,12 +200,12 @@ class Store:
         self.check_trust()
         return self._intake.fold(wait=wait)
 
-    def catch_up(self) -> list[str]:
+    def catch_up(self, *, again: bool = False) -> list[str]:
         """Take in what the spools hold, as far as that may and can be done.
 
-        What is left out, and why, in lines, of which each is given once.
+        What is left out, and why, in lines. again: those as well that were given before.
         """
-        found = [each for each in self._left_out() if each not in self._said]
+        found = [each for each in self._left_out() if again or each not in self._said]
         self._said.update(found)
         return found
 

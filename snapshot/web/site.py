@@ -91,7 +91,7 @@ class Site:
             found = self._open
             found.users += 1
         try:
-            self.left_out += found.store.catch_up()
+            self.left_out = found.store.catch_up(again=True)
             yield found.store
         finally:
             with self._lock:
