@@ -56,6 +56,7 @@ def test_what_ran_before_is_left_out(store: Store) -> None:
     of_one = store.heat.hits("app", key=NEW.key)
     assert of_one == [each for each in store.heat.hits("app") if each.seen.key == NEW.key] != []
     assert store.heat.hits("app", key="m:nobody") == []
+    assert store.heat.hits("app", key="m:\0\udcff") == []
     found = {each.seen: each.hits for each in store.heat.hits("app", NOON + DAY)}
     assert found == {OLD: 9, NEW: 9, OTHER: 100}
     assert {each.seen: each.hits for each in store.heat.hits("app", NOON + 5 * DAY)} == {NEW: 2}

@@ -145,7 +145,9 @@ class Heat:
     ) -> list[Hit]:
         """What has run, version by version. since: what ran then or later, and its sums from that
         day on. key: of one function."""
-        which, values = ("", ()) if key is None else (" AND heat_versions.key = ?", (key,))
+        which, values = (
+            ("", ()) if key is None else (" AND heat_versions.key = ?", (storable(key),))
+        )
         rows = self._database.rows(
             "SELECT heat_versions.key, digest, path, line, text, heat_deployments.name, python,"
             " mode, hits, first, last FROM heat_versions"
