@@ -20,7 +20,7 @@ from tests.browsing import Explorer, explorer, in_a_browser, person
 from tests.processes import Program, Result
 
 RECORD = r"""
-import os, signal, sys, time
+import os, signal, subprocess, sys, time
 from snapshot.replay import record
 
 def again():
@@ -46,6 +46,17 @@ def leave(told):
         os.wait()
         while not os.path.exists(told) or not open(told).read().endswith("\n"):
             time.sleep(0.01)
+    return 1
+
+@record
+def stay(told):
+    if again():
+        here = subprocess.Popen(["sleep", "1000"], env={}).pid
+        there = subprocess.Popen(["sleep", "1000"], start_new_session=True).pid
+        with open(told + ".new", "w") as file:
+            file.write(f"{os.getpid()} {here} {there}")
+        os.rename(told + ".new", told)
+        time.sleep(1000)
     return 1
 
 @record
@@ -101,6 +112,7 @@ def total(numbers):
 def main():
     plain(1)
     leave(os.path.abspath("left"))
+    stay(os.path.abspath("stayed"))
     for each in ("no json\n", '{"result": {"x": 1}}\n', '{"error": "\\ud800"}\n'):
         forge(each)
     say()
@@ -262,6 +274,21 @@ def test_nothing_that_a_job_has_started_is_left(
     """In a session of its own, without a parent, deaf to signals, with the job's pipes open."""
     assert "state done" in over(server, job(server, recorded["leave"][0]))
     assert ended(int((tmp_path / "left").read_text()))
+
+
+def test_a_server_that_is_killed_leaves_nothing_of_its_jobs(
+    server: Explorer, recorded: dict[str, list[int]], tmp_path: Path
+) -> None:
+    """Neither a call, nor what it has started, in its session or in another one."""
+    told = tmp_path / "stayed"
+    job(server, recorded["stay"][0])
+    while not told.exists():
+        time.sleep(0.01)
+    started = [int(each) for each in told.read_text().split()]
+    assert not any(map(ended, started))
+    server.program.kill(signal.SIGKILL)
+    while not all(map(ended, started)):
+        time.sleep(0.01)
 
 
 def test_what_a_job_tells_may_be_forged(server: Explorer, recorded: dict[str, list[int]]) -> None:

@@ -43,6 +43,11 @@ def test_few_are_all_remembered(several: Jobs, monkeypatch: pytest.MonkeyPatch) 
     assert [several.get(each.id) for each in made] == made
 
 
+def test_one_that_cannot_be_started(several: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_COMMAND", ["/nowhere/at-all"])
+    assert ended(several).error == "no process could be started: No such file or directory"
+
+
 def test_one_that_is_ended_at_once(several: Jobs) -> None:
     job = several.start("nothing", "reanimate", {"id": 1}, template="", back="/")
     several.end(job)
