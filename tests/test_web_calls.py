@@ -214,6 +214,21 @@ def test_that_the_server_has_ended_is_seen(server: Explorer) -> None:
         someone.page.close()
 
 
+@in_a_browser
+@pytest.mark.parametrize("width", [1280, 2000])
+def test_the_list_has_room_for_names_and_for_all_columns(server: Explorer, width: int) -> None:
+    """However long arguments and results are."""
+    with person(server, viewport={"width": width, "height": 900}) as somebody:
+        page = somebody.page
+        somebody.goto("/calls")
+        wide, room = page.evaluate(
+            "(box => [box.scrollWidth, box.clientWidth])(document.querySelector('.table'))"
+        )
+        assert wide <= room
+        heights = page.locator("td.of a").evaluate_all("all => all.map(each => each.clientHeight)")
+        assert max(heights) < 30  # a line
+
+
 def test_what_could_not_be_taken_in_is_not_told_for_good(
     server: Explorer, tmp_path: Path, python: Callable[..., Result]
 ) -> None:
