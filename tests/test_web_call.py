@@ -504,6 +504,9 @@ def test_calls_that_overlap_have_rows_of_their_own() -> None:
     assert [(bar.x, bar.row) for bar in nothing.bars] == [(0.0, 0)]
     many = flame.strip(one, [brief(n, 1, 0.0, 10.0) for n in range(2, 102)])
     assert (many.rows, len(many.bars), many.left_out) == (40, 40, 61)
+    quick = [brief(2, 1, 1e-4, 1e-3), brief(3, 2, 2e-4, 1e-3)]  # their clocks began a moment later
+    strip = flame.strip(brief(1, None, 0.0, 1e-3), quick)
+    assert {round(bar.x + bar.width, 6) for bar in strip.bars} == {100.0}
 
 
 FILE = """

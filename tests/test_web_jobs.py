@@ -30,7 +30,7 @@ def ended(several: Jobs) -> Job:
 
 
 def test_the_last_ones_are_remembered(several: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_KEPT", 4)
+    monkeypatch.setattr(jobs, "KEPT", 4)
     made = [ended(several) for _ in range(6)]
     assert {each.status for each in made} == {"failed"}
     assert [several.get(each.id) for each in made[:2]] == [None, None]
@@ -38,7 +38,7 @@ def test_the_last_ones_are_remembered(several: Jobs, monkeypatch: pytest.MonkeyP
 
 
 def test_few_are_all_remembered(several: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_KEPT", 4)
+    monkeypatch.setattr(jobs, "KEPT", 4)
     made = [ended(several) for _ in range(3)]
     assert [several.get(each.id) for each in made] == made
 

@@ -91,6 +91,12 @@ def test_no_path_leads_out(server: Explorer) -> None:
         assert "root:" not in answer.text
 
 
+def test_a_job_that_is_forgotten_says_so(server: Explorer) -> None:
+    for answer in (server.get("/jobs/x"), server.post("/jobs/x/end", {})):
+        assert answer.status == 404
+        assert "not known any more" in answer.text
+
+
 def test_the_address_loses_its_token(server: Explorer) -> None:
     token = server.address.partition("token=")[2]
     answer = server.ask("GET", f"/calls?sort=started&token={token}&way=up", cookie="")

@@ -13,6 +13,7 @@ from snapshot.store.looking import Brief
 _FEW = 60  # calls up to which the whole tree is unfolded
 _DEEPEST = 24  # levels of lists in lists; what is deeper stands in the last one
 _ROWS = 40  # of a strip
+_MOMENT = 1e-3  # seconds that a call may seem to outlast the one that has made it
 _COLOURS = 6
 _NARROWEST = 0.15  # percent of the width that a bar has at least, to be seen
 _NAMED = 1.5  # percent from which on it has its name in it
@@ -87,6 +88,7 @@ def strip(call: Brief, below: Sequence[Brief]) -> Strip:
     calls = [call, *below]
     begin = min(each.started for each in calls)
     end = max(each.started + (each.duration or 0.0) for each in calls)
+    ends = _ends(calls, end)
     whole = max(end - begin, 1e-6)
     lanes: list[list[float]] = []  # of each level, where each of its rows is free again
     placed: list[tuple[Brief, float, float, int, int]] = []
@@ -94,7 +96,7 @@ def strip(call: Brief, below: Sequence[Brief]) -> Strip:
         while len(lanes) < level:
             lanes.append([])
         free = lanes[level - 1]
-        until = end if each.duration is None else each.started + each.duration
+        until = ends[each.id]
         slack = max(2e-6, whole * 1e-5)
         lane = next((n for n, at in enumerate(free) if at <= each.started + slack), len(free))
         if lane == len(free):
@@ -111,6 +113,21 @@ def strip(call: Brief, below: Sequence[Brief]) -> Strip:
     ]
     rows = min(_ROWS, sum(map(len, lanes)))
     return Strip(bars, rows, whole, len(calls) - len(bars))
+
+
+def _ends(calls: Sequence[Brief], end: float) -> dict[int, float]:
+    """When each has ended; what runs still, at the end of the strip.
+
+    The clock of a call begins when its arguments are stored, a moment after `started`.
+    """
+    ends = {
+        each.id: end if each.duration is None else each.started + each.duration for each in calls
+    }
+    for each in reversed(calls[1:]):
+        assert each.parent is not None
+        if 0 < ends[each.id] - ends[each.parent] < _MOMENT:
+            ends[each.parent] = ends[each.id]
+    return ends
 
 
 def _look(call: Brief) -> str:

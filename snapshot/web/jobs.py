@@ -26,7 +26,7 @@ from snapshot.errors import UsageError
 from snapshot.web import apart
 from snapshot.web.apart import Apart
 
-_KEPT = 100  # jobs that have ended
+KEPT = 100  # jobs that are remembered
 _RUNNING = 8  # at the same time
 _GRACE = 5.0  # seconds to end in, for a process that has told all
 _LAST = 0.5  # seconds for which is read what a process has left in its pipes
@@ -131,7 +131,7 @@ class Jobs:
 
     def _forget(self) -> None:
         over = [each for each in self._jobs.values() if each.status != "running"]
-        for each in over[: max(0, len(self._jobs) - _KEPT)]:
+        for each in over[: max(0, len(self._jobs) - KEPT)]:
             del self._jobs[each.id]
 
     def _do(self, job: Job, wanted: bytes, directory: str | None) -> None:
