@@ -943,6 +943,32 @@ def test_what_other_threads_did_is_not_repeated(debug: Start) -> None:
     assert it.quit() == 0
 
 
+def test_what_came_after_other_threads_is_found(debug: Start) -> None:
+    it = debug(
+        """
+        import threading
+        t = threading.Thread(target=print)
+        t.start()
+        t.join()
+        a = 1
+        a = 2
+        a = 3
+        """
+    )
+    it.say("b 5")
+    assert it.lines("c", "n") == [5, 6]
+    it.say("c")
+    end = it.position
+    assert it.lines("rc") == [5]  # a way that leads by there alone
+    it.say(f"goto {end}")
+    assert it.lines("last a", "last a", "last a") == [7, 6, 5]
+    here = it.position
+    for command in ("rn", "last t", f"goto {here - 1}"):
+        assert "cannot be repeated" in it.say(command)
+        it.stands(here, 5)
+    assert it.quit() == 0
+
+
 def test_a_state_that_was_given_up(debug: Start) -> None:
     it = debug(WORK)
     it.say("n", "n", "n")

@@ -438,11 +438,13 @@ class Traveller:
         for branch, last in list(self.chronicle.lineage(self.branch)):
             end = min(end, last)
             stops = [each for each in self.chronicle.before(branch.number, end) if each.time < end]
+            stops, rest = self._alone_until(end, stops)
             for stop, start in _stretches(stops, end):
                 more = {**details, "depth": depth, "start": start}
                 answer = self._send(stop, question, end, more)
                 if answer is not None and answer.depth == CUT and start == stop.time:
-                    answer = self._send(stops[-1], question, end, {**more, "start": 0})
+                    first = (rest or stops)[-1]
+                    answer = self._send(first, question, end, {**more, "start": 0})
                     if answer is not None and answer.depth == CUT:
                         return Found(None)
                 if answer is None or answer.depth == CUT:
@@ -450,7 +452,15 @@ class Traveller:
                 if answer.time is not None or answer.depth is None:
                     return answer
                 end, depth = start, answer.depth
+            if rest:
+                self._must_be_alone(branch.number, rest[0].time, end)
         return Found(None)
+
+    def _alone_until(self, end: int, stops: Sequence[Stop]) -> tuple[Sequence[Stop], Sequence[Stop]]:
+        """Those from which no other threads ran up to a time, and the others; the nearest first."""
+        company = self.chronicle.company
+        count = sum(company(each.branch, each.time, end) is None for each in stops)
+        return stops[:count], stops[count:]
 
     def _send(
         self, stop: Stop, question: str, until: int, details: Mapping[str, Any]
