@@ -82,6 +82,19 @@ def test_the_past_of_a_program_that_failed(run: Callable[[str], Running]) -> Non
     )
 
 
+def test_the_past_of_code_that_has_no_file(terminal: Terminal) -> None:
+    terminal.line("snapshot run -c $'x = 1\\ny = 0\\nz = x / y'")
+    terminal.wait_for(ASKED, since=terminal.typed_at)
+    it = Debugging(terminal, "", command="y")
+    assert "-> z = x / y" in it.shown
+    assert "-> z = x / y" in it.say("rn")
+    assert "-> y = 0" in it.say("rn")
+    it.terminal.line("q")
+    it.terminal.wait_for(ASKED, since=it.terminal.typed_at)
+    it.terminal.line("n")
+    it.terminal.prompt()
+
+
 def test_each_time_from_the_frame_where_it_was_asked(run: Callable[[str], Running]) -> None:
     program = run(
         "def inner(x):\n    x = x * 10\n    return x / 0\n\ndef outer(x):\n    x += 1\n"

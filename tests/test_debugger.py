@@ -217,6 +217,73 @@ def test_code_that_has_no_file(debug: Start) -> None:
     assert it.quit() == 0
 
 
+def test_what_libraries_make_of_texts_is_not_of_that_code(debug: Start) -> None:
+    source = """import collections, dataclasses
+Pair = collections.namedtuple("Pair", "a b")
+@dataclasses.dataclass
+class Point:
+    x: int
+def both():
+    return Pair(1, Point(2))
+x = both()
+y = x.c
+"""
+    it = debug("", command=f"snapshot debug -c '{source}'")
+    it.say("b 7", "c")
+    assert "-> return Pair(1, Point(2))" in it.shown
+    assert "--Return--" in it.say("s")
+    assert "-> y = x.c" in it.say("s")
+    assert "-> return Pair(1, Point(2))" in it.say("rc")
+    assert "AttributeError" in it.say("c", "c", "c")
+    assert "-> y = x.c" in it.shown
+    assert it.quit() == 1
+
+
+def test_an_installed_module_is_the_program_that_was_asked_for(debug: Start) -> None:
+    it = debug("", command="snapshot debug -m json.tool --nothing")
+    assert re.search(r"json/tool\.py\(1\)<module>\(\)", it.shown)
+    it.say("c", "rn")
+    assert it.function == "main"
+    assert "-> options = parser.parse_args()" in it.shown
+    it.say("c")
+    assert it.quit() == 2
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "input"), (1, "output"), (2, "error")])
+def test_nobody_is_asked_through_a_closed_stream(
+    terminal: Terminal, number: int, name: str
+) -> None:
+    (terminal.directory / "p.py").write_text("import snapshot\nsnapshot.set_trace()\n")
+    told = f"standard {name} is closed: there is nobody to ask"
+    other = ">&1" if number == 2 else "2>&1"  # where it is told
+    shown = terminal.run(f"(snapshot debug p.py {number}<&-) {other} | cat; echo $PIPESTATUS")
+    assert shown.splitlines() == [f"snapshot debug: {told}", "2"]
+    shown = terminal.run(f"(python p.py {number}<&-) {other} | cat")
+    assert number == 2 or shown.splitlines()[-1].endswith(told)
+
+
+def test_a_terminal_that_fails_ends_the_debugger(terminal: Terminal) -> None:
+    (terminal.directory / "p.py").write_text("import snapshot\nsnapshot.set_trace()\nx = 1\n")
+    told = "snapshot: the debugger ends, as its terminal fails: [Errno 28] No space left on device"
+    terminal.run("export PYTHONUNBUFFERED=1")  # or it is found out at the end, by Python
+    shown = terminal.run("(echo n; echo n) | snapshot debug p.py >/dev/full; echo $?")
+    assert shown.splitlines() == [told, "1"]
+    shown = terminal.run("(echo n; echo n) | python p.py >/dev/full")
+    assert shown.count(told) == 2  # in the experiment, and in the original
+    assert "message" not in shown
+    shown = terminal.run("(echo n; echo n; echo rn; echo n) | snapshot debug p.py | head -1")
+    assert len(shown.splitlines()) == 1
+
+
+def test_where_the_working_directory_is_gone(terminal: Terminal) -> None:
+    (terminal.directory / "p.py").write_text("x = 1\n")
+    terminal.run("mkdir gone; cd gone; rmdir ../gone")
+    told = "snapshot debug: the working directory is gone: give the whole path of the script"
+    assert terminal.run("snapshot debug ../p.py").splitlines()[-1] == told
+    shown = terminal.run(f"snapshot debug {terminal.directory}/p.py </dev/null")
+    assert shown.splitlines()[1] == "-> x = 1"
+
+
 def test_the_threads_of_the_original_are_there_afterwards(debug: Start) -> None:
     it = debug(
         """

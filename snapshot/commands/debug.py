@@ -8,6 +8,7 @@ its first line.
 from __future__ import annotations
 
 import argparse
+import os
 from bdb import BdbQuit
 
 from snapshot import commands
@@ -41,7 +42,7 @@ def execute(options: argparse.Namespace) -> int:
 
     member = supervise(kind="debugger")
     from snapshot.debugger.backwards import Pdb
-    from snapshot.debugger.own import COMMAND, Own
+    from snapshot.debugger.own import Own
     from snapshot.debugger.typed import read_no_further
     from snapshot.repl import failure, launcher
 
@@ -49,11 +50,17 @@ def execute(options: argparse.Namespace) -> int:
     program = commands.program(options)
     assert program is not None
     main = launcher.Main(program)
+    if options.code is None and not os.path.isabs(main.code.co_filename):
+        raise UsageError("the working directory is gone: give the whole path of the script")
     own = Own(everything=options.libraries)
-    if options.code is not None:
-        own.include(COMMAND, [*options.code, *options.script][0])
+    own.include(main.code, program.source)
     debugger = Pdb(own, options.command)
     ended = debugger.run_program(member, main.run)
     if ended is not None and not isinstance(ended, SystemExit) and not debugger.is_here():
         failure.show(ended)  # in a fork that the program made, where nobody is asked
-    return 0 if isinstance(ended, BdbQuit) else launcher.exit_status(ended)
+    if isinstance(ended, BdbQuit):
+        if not ended.args:
+            return 0  # somebody has had enough
+        commands.drop_output()
+        return 1
+    return launcher.exit_status(ended)

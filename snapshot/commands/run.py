@@ -71,10 +71,13 @@ def _run_with_past(program: Program) -> int:
 
     member = supervise(kind="debugger")
     from snapshot.debugger.backwards import Pdb
+    from snapshot.debugger.own import Own
     from snapshot.repl import failure, launcher
 
     main = launcher.Main(program)
-    debugger = Pdb()
+    own = Own()
+    own.include(main.code, program.source)
+    debugger = Pdb(own)
     past = debugger.remember(member, lambda told: _yes(f"{told}; debug it?", default=True))
     ended = past.remember(main.run)
     if _has_failed(ended):

@@ -61,6 +61,8 @@ class Ahead:
         self.event = event
         try:
             self._prompt.show(event)
+        except OSError as problem:
+            self._prompt.lose(problem)
         finally:
             if self._prompt.quitting:  # by an exception, under pytest
                 self.detach()

@@ -21,9 +21,11 @@ from snapshot.debugger.engine import Engine, Event
 from snapshot.debugger.looking import may_change
 from snapshot.debugger.own import COMMAND, Own
 from snapshot.debugger.prompting import Prompting
+from snapshot.debugger.searching import outwards
 from snapshot.debugger.stepping import write_locals
 from snapshot.debugger.typed import read_no_further
 from snapshot.debugger.world import World
+from snapshot.errors import DebuggerError
 
 
 class Pdb(Prompting):
@@ -35,11 +37,16 @@ class Pdb(Prompting):
 
     own: which code is watched; by default, what is not installed. commands: given at the first
     prompt. options: as for `pdb.Pdb`. changed: whether what was typed may have changed what comes.
+
+    Raises `DebuggerError` where a standard stream is closed.
     """
 
     def __init__(
         self, own: Own | None = None, commands: Iterable[str] = (), **options: Any
     ) -> None:
+        for stream, name in ((sys.stdin, "input"), (sys.stdout, "output"), (sys.stderr, "error")):
+            if stream is None:
+                raise DebuggerError(f"standard {name} is closed: there is nobody to ask")
         super().__init__(**options)
         self._own = own or Own()
         self.changed = False
@@ -66,7 +73,9 @@ class Pdb(Prompting):
             self.message(header)
         if _here is not None and _here.halt():
             return
-        self._own.include(frame.f_code.co_filename)
+        for each in outwards(frame, None):
+            if each.f_code.co_filename == frame.f_code.co_filename:
+                self._own.include(each.f_code)
         self._begin(Event(0, "line", frame))
 
     def _begin(self, event: Event | None) -> None:
@@ -107,7 +116,7 @@ class Pdb(Prompting):
 
     def begin_at_entry(self, code: CodeType, frame: FrameType) -> None:
         """See the function of that name."""
-        self._own.include(code.co_filename)
+        self._own.include(code)
         self._from_entry = True
         _become(self)
         self._keep_past().attach(None, frame)
@@ -209,14 +218,16 @@ class Pdb(Prompting):
 
     def _compiled(self, source: Any, mode: str) -> CodeType:
         if isinstance(source, CodeType):
+            self._own.include(source)
             return source
-        self._own.include(COMMAND, source)
-        return compile(source, COMMAND, mode)
+        code = compile(source, COMMAND, mode)
+        self._own.include(code, source)
+        return code
 
     def _include(self, function: Callable[..., Any]) -> None:
         code = getattr(inspect.unwrap(function), "__code__", None)
         if code is not None:
-            self._own.include(code.co_filename)
+            self._own.include(code)
 
     # Commands.
 

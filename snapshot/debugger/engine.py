@@ -97,6 +97,9 @@ class Prompt(Protocol):
     def interrupt(self) -> None:
         """Stop at the next event."""
 
+    def lose(self, problem: OSError) -> None:
+        """Quit, as what is to be shown cannot be written, or nothing can be read."""
+
 
 class Engine:
     """See above.
@@ -239,6 +242,9 @@ class Engine:
                 self._come_to(event)
             if self._searching is None:
                 self._aim(event.time)
+        except OSError as problem:
+            self._lose(problem)
+            raise BdbQuit(problem) from None
         except BdbQuit as end:
             raise end.with_traceback(None)  # noqa: B904 (what is ours is of no interest)
         finally:
@@ -344,6 +350,10 @@ class Engine:
         self._part()
         raise BdbQuit
 
+    def _lose(self, problem: OSError) -> None:
+        self._prompt.lose(problem)
+        self._part()
+
     def _part(self) -> None:
         """Nothing is asked any more; a visitor ends."""
         self._clock.aim(NEVER, frozenset(), ())
@@ -384,6 +394,8 @@ class Engine:
         try:
             with _Keyboard():
                 self._prompt.show_end(self.moment, error)
+        except OSError as problem:
+            self._lose(problem)
         except BaseException:  # see `_show`
             if not self._prompt.quitting:
                 raise

@@ -76,7 +76,7 @@ class Journeys(Carrying):
     def _try(self, action: Callable[[], Any]) -> None:
         try:
             action()
-        except SnapshotError as error:
+        except (SnapshotError, OSError) as error:  # OSError: what the machine has too little of
             self.error(str(error))
 
     def message_of(self, event: Event) -> None:
@@ -218,7 +218,7 @@ class Journeys(Carrying):
 
     def _rreturn(self) -> None:
         for frame in reversed([each for each, _ in self.stack[: self.curindex]]):
-            if frame is not self._frame and self._own(frame.f_code.co_filename):
+            if frame is not self._frame and self._own(frame.f_code):
                 self._line_before(frame)
                 return
         raise DebuggerError("nothing of the program's own has called this")
@@ -227,7 +227,7 @@ class Journeys(Carrying):
         until = self._known
         if self._engine.event is None:
             frame, until = self._raised(frame)
-        elif not self._own(frame.f_code.co_filename):
+        elif not self._own(frame.f_code):
             self._rreturn()
             return
         depth = self._depth(frame)

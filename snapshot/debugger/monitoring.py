@@ -33,7 +33,7 @@ _GLOBAL = _E.PY_START | _E.PY_RESUME | _E.PY_THROW | _E.PY_UNWIND | _E.RAISE
 class MonitoringClock:
     """See `clock.Clock`."""
 
-    def __init__(self, own: Callable[[str], bool], handler: Handler) -> None:
+    def __init__(self, own: Callable[[CodeType], bool], handler: Handler) -> None:
         self._own = own
         handler = with_room(handler)
         self._codes: dict[int, CodeType] = {}  # held, so that no other one gets the same id
@@ -79,7 +79,7 @@ class MonitoringClock:
                 _M.register_callback(_TOOL, _E.LINE, callback)
 
     def _add(self, code: CodeType) -> bool:
-        if not self._own(code.co_filename):
+        if not self._own(code):
             return False
         self._codes[id(code)] = code
         _M.set_local_events(_TOOL, code, _LOCAL)

@@ -7,6 +7,7 @@ import os
 import site
 import sysconfig
 from collections.abc import Iterable
+from types import CodeType
 
 
 class Own:
@@ -18,20 +19,47 @@ class Own:
     def __init__(self, *, everything: bool = False) -> None:
         self._everything = everything
         self._known: dict[str, bool] = {}
+        self._commands: dict[int, CodeType] = {}  # held, so that no other one gets the same id
         self._installed = tuple(sorted(_installed()))
 
-    def __call__(self, file: str) -> bool:
+    def __call__(self, code: CodeType) -> bool:
+        file = code.co_filename
         known = self._known.get(file)
         if known is None:
+            if file == COMMAND:
+                return id(code) in self._commands
             known = self._known[file] = self._is_own(file)
         return known
 
-    def include(self, file: str, source: str | None = None) -> None:
-        """That file, whatever it is. source: what is listed, where there is no such file."""
-        self._known[file] = True
+    def has_file(self, file: str) -> bool:
+        """Whether code of that file is, or may be, the program's own."""
+        if file == COMMAND:
+            return bool(self._commands)
+        return self._known.get(file, self._is_own(file))
+
+    def include(self, code: CodeType, source: str | None = None) -> None:
+        """That code and all of its file, whatever it is. source: what is listed, where there is no
+        such file."""
+        file = code.co_filename
+        if file == COMMAND:
+            self._include_command(code)
+        else:
+            self.include_file(file)
         if source is not None:
             lines = [each + "\n" for each in source.splitlines()]
             linecache.cache[file] = len(source), None, lines, file
+
+    def include_file(self, file: str) -> None:
+        """That file, whatever it is."""
+        self._known[file] = True
+
+    def _include_command(self, code: CodeType) -> None:
+        """What is defined in it, too; but not what libraries make of texts, which has no file
+        either: the methods of named tuples and data classes, for instance."""
+        self._commands[id(code)] = code
+        for each in code.co_consts:
+            if isinstance(each, CodeType):
+                self._include_command(each)
 
     def _is_own(self, file: str) -> bool:
         if file.startswith(_TYPED):

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from snapshot.core import terminal
+from snapshot.core.messages import say
 from snapshot.debugger import breaking
 from snapshot.debugger.engine import Event
 from snapshot.debugger.looking import Looking
@@ -140,6 +141,12 @@ class Prompting(Looking):
         """See `engine.Prompt`."""
         self.message(text)
 
+    def lose(self, problem: OSError) -> None:
+        """See `engine.Prompt`."""
+        self.quitting = True
+        if not isinstance(problem, BrokenPipeError):  # else they have seen enough
+            say(f"snapshot: the debugger ends, as its terminal fails: {problem}")
+
     def search(self, news: Mapping[str, Any], event: Event) -> Search:
         """See `engine.Prompt`."""
         if news["sought"] == "path":
@@ -158,7 +165,7 @@ class Prompting(Looking):
 
     def set_break(self, filename: str, lineno: int, *more: Any, **others: Any) -> str | None:
         """As that of `bdb`; it is refused where it would never be hit."""
-        if not self._own(self.canonic(filename)):
+        if not self._own.has_file(self.canonic(filename)):
             return f"{filename} is installed code, which is not watched: start with --libraries"
         return super().set_break(filename, lineno, *more, **others)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple, Protocol
 
 from snapshot.debugger.differing import ABSENT, content, difference
@@ -102,7 +102,7 @@ class LineBefore:
         details: Mapping[str, Any],
         here: FrameType,
         bottom: FrameType | None,
-        own: Callable[[str], bool],
+        own: Callable[[CodeType], bool],
     ) -> None:
         self._own = own
         self._depth: int = details["depth"]
@@ -112,7 +112,7 @@ class LineBefore:
         self._there = {
             hash(each): depth_of(each, bottom)
             for each in outwards(here, bottom)
-            if own(each.f_code.co_filename)
+            if own(each.f_code)
         }
         self._lines: dict[int, int] = {}
         self._born: set[int] = set()
@@ -135,7 +135,7 @@ class LineBefore:
     def _call(self, frame: FrameType) -> Found:
         """The line that made the call; or the depth of its frame, if it was before the start."""
         for caller in outwards(frame.f_back, self._bottom):
-            if not self._own(caller.f_code.co_filename):
+            if not self._own(caller.f_code):
                 continue  # it may be where one of the program's own was
             if hash(caller) in self._lines:
                 return Found(self._lines[hash(caller)])

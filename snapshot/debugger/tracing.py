@@ -21,7 +21,7 @@ _RETURNS = {dis.opmap["RETURN_VALUE"]: "return", dis.opmap["YIELD_VALUE"]: "yiel
 class TracingClock:
     """See `clock.Clock`."""
 
-    def __init__(self, own: Callable[[str], bool], handler: Handler) -> None:
+    def __init__(self, own: Callable[[CodeType], bool], handler: Handler) -> None:
         self._own = own
         handler = with_room(handler)
         told, self._set, self._called, self._traced = _counter(own, handler)
@@ -33,7 +33,7 @@ class TracingClock:
         if other is not None and not hasattr(other, "gives_way"):
             raise DebuggerError(f"another debugger, {other!r}, watches this program already")
         while frame is not None:
-            if self._own(frame.f_code.co_filename):
+            if self._own(frame.f_code):
                 frame.f_trace = self._traced
             frame = frame.f_back
         sys.settrace(self._called)
@@ -54,7 +54,7 @@ class TracingClock:
 
 
 def _counter(
-    own: Callable[[str], bool], handler: Handler
+    own: Callable[[CodeType], bool], handler: Handler
 ) -> tuple[tuple[_Now, _Raised], Callable[..., None], _Tracer, _Tracer]:
     """What is called at each event; variables of a closure are the fastest there are."""
     time, limit = 0, NEVER
@@ -91,7 +91,7 @@ def _counter(
 
     def called(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal time
-        if not own(frame.f_code.co_filename):
+        if not own(frame.f_code):
             return None
         ask()
         time += 1

@@ -437,8 +437,8 @@ class Traveller:
         end, depth = until, details.get("depth", 0)
         for branch, last in list(self.chronicle.lineage(self.branch)):
             end = min(end, last)
-            stops = [each for each in self.chronicle.before(branch.number, end) if each.time < end]
-            stops, rest = self._alone_until(end, stops)
+            before = self.chronicle.before(branch.number, end)
+            stops, rest = self._alone_until(end, [each for each in before if each.time < end])
             for stop, start in _stretches(stops, end):
                 more = {**details, "depth": depth, "start": start}
                 answer = self._send(stop, question, end, more)
@@ -456,7 +456,7 @@ class Traveller:
                 self._must_be_alone(branch.number, rest[0].time, end)
         return Found(None)
 
-    def _alone_until(self, end: int, stops: Sequence[Stop]) -> tuple[Sequence[Stop], Sequence[Stop]]:
+    def _alone_until(self, end: int, stops: list[Stop]) -> tuple[list[Stop], list[Stop]]:
         """Those from which no other threads ran up to a time, and the others; the nearest first."""
         company = self.chronicle.company
         count = sum(company(each.branch, each.time, end) is None for each in stops)

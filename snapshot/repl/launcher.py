@@ -63,12 +63,14 @@ class _Code(NamedTuple):
 class Program:
     """A program that has not been looked for yet.
 
-    argv: what it finds in `sys.argv`. folder: what it finds in `sys.path[0]`.
+    argv: what it finds in `sys.argv`. folder: what it finds in `sys.path[0]`. source: its text, if
+    that is in no file.
     """
 
     argv: list[str]
     folder: str
     find: Callable[[], _Code]
+    source: str | None = None
 
 
 def script(path: str, arguments: Sequence[str] = ()) -> Program:
@@ -76,7 +78,10 @@ def script(path: str, arguments: Sequence[str] = ()) -> Program:
     if pkgutil.get_importer(path) is not None:
         find = functools.partial(_find_main, path)
         return Program([path, *arguments], os.path.abspath(path), find)
-    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        folder = os.path.dirname(os.path.realpath(path))
+    except FileNotFoundError:  # there is no working directory any more, and so no such file
+        folder = ""
     return Program([path, *arguments], folder, functools.partial(_find_script, path))
 
 
@@ -89,7 +94,7 @@ def module(name: str, arguments: Sequence[str] = ()) -> Program:
 def command(source: str, arguments: Sequence[str] = ()) -> Program:
     """The source itself."""
     data = source.encode("utf-8", "surrogateescape")
-    return Program(["-c", *arguments], "", lambda: _Code(_compiled(data, "<string>"), {}))
+    return Program(["-c", *arguments], "", lambda: _Code(_compiled(data, "<string>"), {}), source)
 
 
 def nothing(argv: Sequence[str] = ("",)) -> Program:
@@ -100,7 +105,7 @@ def nothing(argv: Sequence[str] = ("",)) -> Program:
 class Main:
     """The module `__main__` of a program that has been loaded, and is run once.
 
-    namespace: its globals.
+    namespace: its globals. code: that is run.
     """
 
     def __init__(self, program: Program) -> None:
@@ -112,7 +117,7 @@ class Main:
         sys.argv = list(program.argv)
         if not sys.flags.safe_path:
             sys.path[0] = program.folder
-        self._code, attributes, argv0 = program.find()
+        self.code, attributes, argv0 = program.find()
         if argv0 is not None:
             sys.argv[0] = argv0
         main = ModuleType("__main__")
@@ -122,7 +127,7 @@ class Main:
 
     def run(self) -> BaseException | None:
         """Run the program. Returns the exception that it did not catch, None if it ended well."""
-        return self._execute(self._code)
+        return self._execute(self.code)
 
     def run_file(self, path: str) -> BaseException | None:
         """Run one more file in the same globals; raises `UsageError` where it cannot be read."""

@@ -113,7 +113,7 @@ class Failing(Pdb):
     def __init__(self, item: pytest.Item) -> None:
         super().__init__()
         self._item = item
-        self._own.include(str(item.path))
+        self._own.include_file(str(item.path))
         self._begun = self._asked = self._halted = False
         module = getattr(item, "module", None)
         if module is not None:
