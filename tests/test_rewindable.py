@@ -903,7 +903,14 @@ main()
         ("--rewindable shop:Till.* --rewindable shop.numbers", ["1 [1, 1] 0", "1", "0"]),
         ("--rewindable shop:Till.* --rewindable __main__", ["2 [1, 1] 1", "2", "1"]),
         ("--rewindable __main__ --rewindable shop:Till.* --keep 1", ["1 [0, 0] 0", "1", "0"]),
-        ("--rewindable nothing.*", ["0 [0, 0] 0", "0", "0"]),
+        (
+            "--rewindable nothing.* --rewindable shop:Till.* --rewindable shop:til*",
+            [
+                *("1 [0, 0] 0", "1", "0"),
+                "snapshot: --rewindable 'nothing.*': no function of that name was called",
+                "snapshot: --rewindable 'shop:til*': no function of that name was called",
+            ],
+        ),
     ],
 )
 def test_functions_are_found_by_patterns(

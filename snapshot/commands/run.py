@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, TypeGuard
 
 from snapshot import commands
+from snapshot.core.messages import say
 from snapshot.errors import DebuggerError, UsageError
 
 if TYPE_CHECKING:
     from snapshot.debugger.again import Again
     from snapshot.debugger.backwards import Pdb
+    from snapshot.debugger.entering import Entering
     from snapshot.repl.launcher import Program
 
 USAGE = f"[--rewindable PATTERN]... [--keep N] {commands.PROGRAM_USAGE}"
@@ -55,8 +58,12 @@ def execute(options: argparse.Namespace) -> int:
     if is_asked and not options.rewindable and options.keep is None:
         return _run_with_past(program)
     main = launcher.Main(program)
-    with _rewindable(options):
+    pid = os.getpid()
+    with _rewindable(options) as entering:
         ended = main.run()
+    if entering is not None and os.getpid() == pid:  # else this is a fork that the program has made
+        for each in entering.unused:
+            say(f"snapshot: --rewindable {each!r}: no function of that name was called")
     if _has_failed(ended):
         failure.show(ended)
         if is_asked:
@@ -93,7 +100,9 @@ def _has_failed(ended: BaseException | None) -> TypeGuard[BaseException]:
     return ended is not None and not isinstance(ended, SystemExit | BdbQuit)
 
 
-def _rewindable(options: argparse.Namespace) -> contextlib.AbstractContextManager[object]:
+def _rewindable(
+    options: argparse.Namespace,
+) -> contextlib.AbstractContextManager[Entering | None]:
     if not options.rewindable:
         if options.keep is not None:
             raise UsageError("--keep says of how many calls: give --rewindable, too")

@@ -20,12 +20,15 @@ class _Entering:
 
     All of them share what `entries` keeps. Python 3.12 and later see all threads; 3.11 this one,
     and those that it starts, until the debugger is opened in the program.
+
+    unused: the patterns by which no function was found that was called.
     """
 
     def __init__(self, names: Names, entries: Entries) -> None:
         self._names = names
         self._entries = entries
         self._calls: dict[FrameType, Entry] = {}  # that are under way
+        self.unused = dict.fromkeys(names.included)
 
     def __enter__(self) -> Self:
         """Raises `UsageError` where something else watches the program in the same way."""
@@ -48,6 +51,9 @@ class _Entering:
 
     def _begin(self, frame: FrameType) -> bool:
         """A function of these names begins: whether an entry is kept."""
+        if self.unused:
+            for each in self._names.which(frame):
+                self.unused.pop(each, None)
         entry = self._entries.begin(frame.f_code, frame)
         if entry is not None:
             self._calls[frame] = entry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from types import FrameType
+from types import CodeType, FrameType
 
 from snapshot.errors import UsageError
 from snapshot.store import functions
@@ -38,12 +38,21 @@ class Names:
         module = str(frame.f_globals.get("__name__"))
         if module.partition(".")[0] == _OURS:
             return False
-        names = (module, f"{module}.{code.co_qualname}", functions.key_of(code, module))
-        return not _match(self._excluded, names) and _match(self.included, names)
+        names = _names(code, module)
+        return not _match(self._excluded, names) and bool(_match(self.included, names))
+
+    def which(self, frame: FrameType) -> list[str]:
+        """Of the patterns of those that are included, all that a frame's function is found by."""
+        return _match(self.included, _names(frame.f_code, str(frame.f_globals.get("__name__"))))
 
 
-def _match(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
-    return any(
-        names[0].startswith(f"{each}.") or any(fnmatchcase(name, each) for name in names)
+def _names(code: CodeType, module: str) -> tuple[str, ...]:
+    return module, f"{module}.{code.co_qualname}", functions.key_of(code, module)
+
+
+def _match(patterns: tuple[str, ...], names: tuple[str, ...]) -> list[str]:
+    return [
+        each
         for each in patterns
-    )
+        if names[0].startswith(f"{each}.") or any(fnmatchcase(name, each) for name in names)
+    ]
