@@ -8,7 +8,7 @@ import pdb
 import sys
 from bdb import BdbQuit
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from snapshot.core import tree
@@ -19,7 +19,7 @@ from snapshot.debugger.again import Again
 from snapshot.debugger.ahead import Ahead
 from snapshot.debugger.engine import Engine, Event
 from snapshot.debugger.looking import may_change
-from snapshot.debugger.own import COMMAND, Own
+from snapshot.debugger.own import COMMAND, Own, is_ours
 from snapshot.debugger.prompting import Prompting
 from snapshot.debugger.searching import outwards
 from snapshot.debugger.stepping import write_locals
@@ -283,6 +283,7 @@ class Pdb(Prompting):
         End the program, and forget its past.
         """
         self.quitting = True
+        _show_quit_without_ours()
         if self._from_entry and self._engine.event is not None:
             tree.revert()  # no frame of the program's is unwound
         return True
@@ -367,6 +368,22 @@ def _in_pytest() -> Any:
         return debugging.pytestPDB._init_pdb("set_trace")
     finally:
         options.usepdb_cls = chosen
+
+
+def _show_quit_without_ours() -> None:
+    """Where BdbQuit ends the program, its lines are shown, and not those that have raised it."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if kind is BdbQuit:
+            each = trace
+            while each is not None and each.tb_next is not None:
+                if is_ours(each.tb_next.tb_frame.f_code.co_filename):
+                    each.tb_next = None
+                each = each.tb_next
+        before(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 @contextlib.contextmanager
