@@ -25,6 +25,7 @@ from snapshot.core.moment import Options
 from snapshot.core.timeline.starting import supervise_experiment
 from snapshot.debugger.backwards import Pdb
 from snapshot.debugger.engine import Event
+from snapshot.debugger.world import World
 from snapshot.errors import SnapshotError
 from snapshot.testing.witness import Witness
 
@@ -135,6 +136,8 @@ class Failing(Pdb):
     def lose_patience(self, *_: object) -> None:
         """Handles a signal: stop at the next line; at the second one, where it waits."""
         if self._halted:
+            if World.here is not None and World.here.aside:
+                return  # the test does not wait: this debugger is at work
             raise pytest.fail.Exception("it waits for too long", pytrace=False)
         self._halted = True
         self.halt()
