@@ -112,7 +112,7 @@ def arrivals(directory: Path, commands: list[str]) -> list[Stop | str]:
         text=True,
         cwd=directory,
         env=environment(directory),
-        timeout=60,
+        timeout=300,  # a hundred stops, on a loaded machine
         check=False,
     )
     assert result.stderr == ""

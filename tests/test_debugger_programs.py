@@ -8,7 +8,6 @@ import importlib.util
 import json
 import re
 import shutil
-import socket
 import sqlite3
 import sys
 import urllib.request
@@ -255,18 +254,17 @@ def test_requests_of_a_test_client(debug: Start) -> None:
 
 def test_requests_from_outside(debug: Start) -> None:
     require("flask")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
 
     def post(count: int) -> bytes:
-        url = f"http://127.0.0.1:{port}/order/apple"
+        url = f"{server}/order/apple"
         with urllib.request.urlopen(url, data=b"count=%d" % count, timeout=60) as answer:
             return bytes(answer.read())
 
-    it = debug(ORDERS, command=f"snapshot debug p.py {port}")
+    it = debug(ORDERS, command="snapshot debug p.py 0")
     it.say("b order")
     it.terminal.line("c")
-    it.terminal.wait_for("Running on")
+    started = r"Running on (http://[\d.:]+)\n"
+    server = it.terminal.wait_for(re.compile(started), since=it.terminal.typed_at)[1]
     with ThreadPoolExecutor() as pool:
         first: Future[bytes] = pool.submit(post, 2)
         it.wait()
@@ -491,7 +489,10 @@ def test_ctrl_c_where_the_program_waits(debug: Start) -> None:
     def sleeps() -> bool:
         """Else Ctrl-C would take the `c` out of the terminal that nobody has read yet, or stop
         before that line."""
-        waits = [Path(f"/proc/{each}/wchan").read_text() for each in it.terminal.pids()]
+        waits = []
+        for each in it.terminal.pids():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                waits.append(Path(f"/proc/{each}/wchan").read_text())
         return any("nanosleep" in each for each in waits) or all(each == "0" for each in waits)
 
     def is_asked() -> bool:
@@ -505,6 +506,8 @@ def test_ctrl_c_where_the_program_waits(debug: Start) -> None:
 
     it.terminal.wait_until(sleeps)
     it.terminal.wait_until(is_asked)
+    it.terminal.line("p 'asked'")  # one Ctrl-C more may have come to the prompt
+    it.terminal.wait_for(re.compile(r"^'asked'\n\(Pdb \d+\) $", re.M), since=it.terminal.typed_at)
     it.say("c")
     assert it.shown.startswith("KeyboardInterrupt()")
     assert it.lines("rs", "last found", "rn", "rn") == [6, 5, 4, 3]
