@@ -41,7 +41,7 @@ class Debugging:
 
     def wait(self) -> str:
         """Wait for a prompt, this one's or the shell's; what was shown before it."""
-        self.terminal.wait_until(self._is_asked, 30, awaited="prompt")
+        self.terminal.wait_until(self._is_asked, 60, awaited="prompt")
         _, *lines = self.terminal.lines(self.terminal.typed_at)
         self.shown = "\n".join(lines[:-1])
         return self.shown

@@ -1002,6 +1002,23 @@ def test_a_script_of_commands(start: Callable[..., Program], tmp_path: Path) -> 
         assert result.stderr == ""
 
 
+def test_what_is_shown_may_go_to_a_file(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text("a = 1\na = 2\na = 3\na = 4\n")
+    commands = "n\nn\nn\nrn\nrn\nwatch a\nc\nc\ngoto 2\nunwatch\ntbreak 3\nc\nq\n"
+    shown = []
+    debugger = f"{sys.executable} -m snapshot debug p.py"
+    for way in ("| cat", "> out.txt; cat out.txt", ">> out.txt; cat out.txt"):
+        command = ["sh", "-c", f"{debugger} {way}"]
+        with Program(command, directory=tmp_path, stdin=commands) as program:
+            result = program.finish()
+        assert (result.code, result.stderr) == (0, "")
+        shown.append(result.stdout)
+    first, second, third = shown
+    for told in ("a: 1 → 2", "a: 2 → 3", "Deleted breakpoint"):
+        assert told in first
+    assert (second, third) == (first, 2 * first)
+
+
 def test_what_the_program_shows_is_its_own(debug: Start) -> None:
     it = debug(
         """

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.debugging import Debugging
+from tests.processes import Program
 from tests.terminal import Terminal
 
 Start = Callable[..., Debugging]
@@ -273,6 +276,20 @@ def test_a_terminal_that_fails_ends_the_debugger(terminal: Terminal) -> None:
     assert "message" not in shown
     shown = terminal.run("(echo n; echo n; echo rn; echo n) | snapshot debug p.py | head -1")
     assert len(shown.splitlines()) == 1
+
+
+def test_what_the_terminal_has_no_letters_for(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text("a = 1\na = 2\nraise ValueError('x\\udcff\\u2192')\n")
+    commands = b"n\nn\nlast a\np '\xff'\ngoto x\nc\nrn\nq\n"
+    command = [sys.executable, "-m", "snapshot", "debug", "p.py"]
+    for encoding, arrow in (("ascii", r"\u2192"), ("utf-8:strict", "→")):
+        environment = {"PYTHONIOENCODING": encoding}
+        with Program(command, directory=tmp_path, stdin=commands, env=environment) as program:
+            result = program.finish()
+        assert (result.code, result.stderr) == (0, "")
+        assert f"a: 1 {arrow} 2\n" in result.stdout
+        assert "*** what was typed is no text: " in result.stdout
+        assert rf"was ended by ValueError: x\udcff{arrow}. Its past" in result.stdout
 
 
 def test_where_the_working_directory_is_gone(terminal: Terminal) -> None:

@@ -79,13 +79,27 @@ class Prompting(Looking):
             self.stdout = terminal.opened(1)
 
     def _descriptors(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._past is None else self._traveller.output.ours()
+        return contextlib.nullcontext() if self._past is None else self._traveller.aloud()
 
     def message(self, msg: str, *more: Any, **options: Any) -> None:
         """As pdb's own, wherever the program has put its streams."""
         with self._descriptors():
             self._open_again()
-            super().message(msg, *more, **options)
+            super().message(self._shown(msg), *more, **options)
+
+    def error(self, msg: str) -> None:
+        """As pdb's own."""
+        super().error(self._shown(msg))
+
+    def _shown(self, text: object) -> str:
+        """With escapes for what the terminal's encoding has not."""
+        stream = self.stdout
+        encoding, errors = (getattr(stream, name, None) for name in ("encoding", "errors"))
+        try:
+            str(text).encode(encoding or "utf-8", errors or "strict")
+        except UnicodeEncodeError as error:
+            return str(text).encode(error.encoding, "backslashreplace").decode(error.encoding)
+        return str(text)
 
     def user_call(self, frame: FrameType, argument_list: Any) -> None:
         """As pdb's own, wherever it was to stop."""
@@ -95,8 +109,13 @@ class Prompting(Looking):
     def _cmdloop(self) -> None:
         """As pdb's own, which Ctrl-C brings back to its prompt; before and after it there is
         nothing that could be interrupted (see `engine`)."""
-        with self._interruptible():
-            super()._cmdloop()
+        while True:
+            try:
+                with self._interruptible():
+                    super()._cmdloop()
+                return
+            except UnicodeDecodeError as error:
+                self.error(f"what was typed is no text: {error}")
 
     def print_stack_entry(self, *entry: Any, **options: Any) -> None:
         """As pdb's own: what a function returns is shown, and that may take its time."""

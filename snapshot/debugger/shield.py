@@ -6,7 +6,9 @@ full disk: a difference that is named, and no harm.
 
 from __future__ import annotations
 
+import contextlib
 import resource
+from collections.abc import Iterator
 
 from snapshot.core.mappings import shared_mappings
 
@@ -27,6 +29,19 @@ class Shield:
                     each.make_private()
             self._before, most = resource.getrlimit(_LIMIT)
             resource.setrlimit(_LIMIT, (0, most))
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """What this debugger itself shows may go to a file, while it is up."""
+        if self._before is None:
+            yield
+            return
+        up, most = resource.getrlimit(_LIMIT)
+        resource.setrlimit(_LIMIT, (self._before, most))
+        try:
+            yield
+        finally:
+            resource.setrlimit(_LIMIT, (up, most))
 
     def down(self) -> None:
         """Files can be written to again."""

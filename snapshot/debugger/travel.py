@@ -218,6 +218,13 @@ class Traveller:
         self._shield.down()
         self.output.unmute()
 
+    @contextlib.contextmanager
+    def aloud(self) -> Iterator[None]:
+        """What the debugger says is heard, wherever the program has put its streams, and in a
+        repeat."""
+        with self._shield.aside(), self.output.ours():
+            yield
+
     def finish(self, found: Found) -> NoReturn:
         """End an errand."""
         assert self.errand is not None
