@@ -372,6 +372,34 @@ def test_a_display_shows_what_differs_from_what_was_shown_last(debug: Start) -> 
     assert it.quit() == 0
 
 
+def test_what_is_displayed_may_be_anything(debug: Start) -> None:
+    it = debug(
+        """
+        class Odd:
+            def __repr__(self): raise RuntimeError("no repr")
+            def __eq__(self, other): raise RuntimeError("no eq")
+        class Array(list):
+            def __eq__(self, other): return Array([1, 2])
+            def __bool__(self): raise ValueError("ambiguous")
+            __ne__ = __eq__
+        a = 1
+        a = Odd()
+        a = Odd()
+        a = Array([3])
+        a = Array([4])
+        print("end")
+        """
+    )
+    it.say("b 9", "c", "display a")
+    assert "display a: *** repr failed: RuntimeError ***  [old: 1]" in it.say("n")
+    assert "display a" not in it.say("n")  # the next one looks like it
+    assert "display a: [3]" in it.say("n")
+    assert "display a: [4]  [old: [3]]" in it.say("n")
+    assert it.lines("rn", "rn", "last a", "n", "rc") == [12, 11, 9, 10, 9]
+    assert it.say("c").splitlines()[0] == "end"
+    assert it.quit() == 0
+
+
 def test_what_was_changed_here_has_no_name_yet(debug: Start) -> None:
     it = debug(TOTAL)
     it.say("c", "goto 40", "!total = 1000")

@@ -35,6 +35,10 @@ class Carrying(Stepping):
         ]
         return session.of(self)
 
+    def _getval_except(self, *args: Any, **options: Any) -> Any:
+        """As pdb's own, of what is displayed; comparing and showing it raises nothing."""
+        return _Displayed(super()._getval_except(*args, **options))
+
     def setup(self, f: FrameType | None, tb: Any) -> Any:
         """As pdb's own; what is displayed in a frame is displayed in that of any moment."""
         done = super().setup(f, tb)
@@ -84,6 +88,29 @@ class Carrying(Stepping):
         return ABSENT
 
 
+class _Displayed:
+    """A value, whatever its class makes of `==` and `repr`."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _Displayed):
+            try:
+                return self._value is other._value or bool(self._value == other._value)
+            except Exception:  # an array, for instance, is equal here and there
+                return repr(self) == repr(other)
+        return bool(other == self._value)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        try:
+            return repr(self._value)
+        except Exception as error:
+            return f"*** repr failed: {type(error).__name__} ***"
+
+
 class _Old:
     """A value that was displayed at another moment: equal to what looks the same."""
 
@@ -91,10 +118,7 @@ class _Old:
         self._text = text
 
     def __eq__(self, other: object) -> bool:
-        try:
-            return repr(other) == self._text
-        except Exception:
-            return False
+        return repr(_Displayed(other)) == self._text
 
     __hash__ = None  # type: ignore[assignment]
 
