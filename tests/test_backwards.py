@@ -1030,6 +1030,17 @@ def test_a_script_of_commands(start: Callable[..., Program], tmp_path: Path) -> 
         assert result.stderr == ""
 
 
+def test_what_a_command_raises_is_no_exception_of_the_program(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text("a = 1\na = 2\n")
+    command = [sys.executable, "-m", "snapshot", "debug", "p.py"]
+    stdin = f"n\ngoto {'9' * 5000}\nrn\nn\nc\nq\n"  # more digits than Python reads
+    with Program(command, directory=tmp_path, stdin=stdin) as program:
+        result = program.finish()
+    assert (result.code, result.stderr) == (0, "")
+    assert "(Pdb 3) *** ValueError: Exceeds the limit" in result.stdout
+    assert "The program has ended." in result.stdout
+
+
 def test_what_is_shown_may_go_to_a_file(tmp_path: Path) -> None:
     (tmp_path / "p.py").write_text("a = 1\na = 2\na = 3\na = 4\n")
     commands = "n\nn\nn\nrn\nrn\nwatch a\nc\nc\ngoto 2\nunwatch\ntbreak 3\nc\nq\n"

@@ -7,6 +7,7 @@ import linecache
 import signal
 import sys
 import traceback
+from bdb import BdbQuit
 from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
@@ -105,6 +106,18 @@ class Prompting(Looking):
         """As pdb's own, wherever it was to stop."""
         self.message("--Call--")
         self.interaction(frame, None)
+
+    def onecmd(self, line: str) -> bool:
+        """As pdb's own; what a command raises is told, and is no exception of the program's."""
+        try:
+            return super().onecmd(line)
+        except (BdbQuit, OSError):  # OSError: of the terminal, see `lose`
+            raise
+        except Exception as error:
+            if self.quitting:  # by an exception, under pytest
+                raise
+            self.error(_first_line(error))
+            return False
 
     def _cmdloop(self) -> None:
         """As pdb's own, which Ctrl-C brings back to its prompt; before and after it there is
