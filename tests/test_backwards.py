@@ -927,9 +927,10 @@ def test_ctrl_c_ends_a_long_way_and_stops_the_program(debug: Start) -> None:
     it.terminal.line("c")
     it.terminal.wait_for(re.compile("^for ever", re.M), since=it.terminal.typed_at)
     it.interrupt()
-    assert it.function in ("<module>", "work")
     assert it.position > here
-    assert it.lines("unt 10" if it.function == "<module>" else "rr") == [10]
+    if it.function == "work":  # else it has not been called yet
+        it.say("rr")
+    assert (it.function, it.line) == ("<module>", 10)
     assert it.quit() == 0
 
 
