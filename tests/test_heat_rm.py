@@ -241,6 +241,102 @@ def test_imports_stay_while_the_name_is_bound(tmp_path: Path, name: str) -> None
     assert [*planned(tmp_path, "n:g").changes] == ["n.py", "o.py"]
 
 
+def test_imports_stay_where_another_module_passes_the_name_on(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "pkg/__init__.py": "try:\n    from .fast import f, g\nexcept ImportError:\n"
+            "    from .slow import f, g\n__all__ = ['f']\n",
+            "pkg/fast.py": "def f(): return 1\ndef g(): pass\n",
+            "pkg/slow.py": "def f(): return 2\ndef g(): pass\n",
+            "pkg/both.py": "from .fast import *\nfrom .slow import *\n",
+            "a.py": "from pkg import f\n",
+            "b.py": "from pkg.both import f\n",
+        },
+    )
+    text = (tmp_path / "pkg" / "__init__.py").read_text()
+    fast, slow = (planned(tmp_path, f"pkg.{each}:f", force=True) for each in ("fast", "slow"))
+    assert after(fast, "pkg/__init__.py") == text.replace(
+        "    from .fast", "    # TODO: pkg.fast:f was removed\n    from .fast"
+    )
+    assert [*fast.changes] == ["pkg/__init__.py", "pkg/fast.py"]
+    assert after(slow, "pkg/__init__.py") == text.replace(".slow import f, g", ".slow import g")
+    assert [*slow.changes] == ["pkg/__init__.py", "pkg/slow.py"]
+    both = planned(tmp_path, "pkg.fast:f", "pkg.slow:f", force=True)
+    assert {*both.changes} == {"a.py", "b.py", *fast.changes, *slow.changes}
+
+
+CAUGHT = "import, in a try statement that does without it"
+DOING_WITHOUT = {
+    "another value": ("try:\n    from m import f\nexcept ImportError:\n    f = None\n", [CAUGHT]),
+    "any error": (
+        "try:\n    if 1:\n        from m import f\nexcept (KeyError, Exception): x = 1\n",
+        [CAUGHT],
+    ),
+    "every error": ("try:\n    from m import f\nexcept:\n    f = None\n", [CAUGHT]),
+    "it is known": (
+        "try:\n    from m import f\nexcept ImportError: pass\nelse:\n    x = 1\n",
+        [CAUGHT],
+    ),
+    "it is noted": ("try:\n    from m import f\n    x = 1\nexcept ImportError: pass\n", [CAUGHT]),
+    "it is said": (
+        "try:\n    from m import f\nexcept ImportError:\n    print()\n    raise SystemExit\n",
+        [],
+    ),
+    "it is not caught": ("try:\n    from m import f\nexcept KeyError:\n    f = 1\n", []),
+    "not there": (
+        "try:\n    def g():\n        from m import f\nexcept ImportError:\n    g = 1\n",
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOING_WITHOUT)
+def test_a_program_that_does_without_an_import(tmp_path: Path, name: str) -> None:
+    text, expected = DOING_WITHOUT[name]
+    write(tmp_path, {"m.py": "def f(): pass\n", "a.py": text})
+    removal = planned(tmp_path, "m:f", force=True)
+    assert [each.kind for _, each in removal.stops] == expected
+    assert ("from m import f" in after(removal, "a.py")) == bool(expected)
+
+
+UNSURE = "import from a module of that name"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"pkg/__init__.py": "", "pkg/logging.py": "", "a.py": "from logging import f\n"}, []),
+        ({"pkg/__init__.py": "", "pkg/logging.py": "", "pkg/a.py": "from logging import f\n"}, []),
+        ({"pkg/__init__.py": "", "pkg/m.py": "", "a.py": "from m import f\n", "m.py": ""}, []),
+        ({"pkg/__init__.py": "", "pkg/m.py": "", "a.py": "from m import f\n"}, [UNSURE]),
+        ({"pkg/m.py": "", "a.py": "from m import f\n", "m.py": ""}, [UNSURE]),
+        ({"pkg/logging.py": "", "a.py": "from logging import f\n"}, [UNSURE]),
+    ],
+)
+def test_imports_from_another_module_of_that_name_stay(
+    tmp_path: Path, files: dict[str, str | bytes], expected: list[str]
+) -> None:
+    (module,) = (each for each in files if each.startswith("pkg/") and each[4:] in MODULES)
+    write(tmp_path, {**files, module: "def f(): pass\n", "b.py": "from a import f\n"})
+    removal = planned(tmp_path, f"pkg.{module[4:-3]}:f", force=True)
+    assert [each.kind for _, each in removal.stops] == expected
+    assert {*removal.changes} == {module, *(["a.py"] if expected else [])}
+    if expected:
+        key = f"pkg.{module[4:-3]}:f"
+        assert after(removal, "a.py") == f"# TODO: {key} was removed\n{files['a.py']!s}"
+
+
+MODULES = ("m.py", "logging.py")
+
+
+def test_imports_from_a_folder_that_is_on_the_path_go(tmp_path: Path) -> None:
+    write(tmp_path, {"back/app/m.py": "def f(): pass\n", "back/a.py": "from app.m import f\n"})
+    removal = planned(tmp_path, "back.app.m:f")
+    assert not removal.stops
+    assert after(removal, "back/a.py") == ""
+
+
 def test_the_setter_of_a_property(tmp_path: Path) -> None:
     text = (
         "class C:\n    @property\n    def x(self): return 1\n    @x.setter\n"

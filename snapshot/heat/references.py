@@ -22,7 +22,11 @@ from typing import NamedTuple
 from snapshot.heat.inventory import OVERLOAD, Function, Inventory, module_of, parsed
 
 ALL = "__all__"
+ALL_STAYS = "__all__, of what its module still has"
 IMPORT = "import"
+STAYS = "import of what its module still has"
+CAUGHT = "import, in a try statement that does without it"
+UNSURE = "import from a module of that name"
 ASSIGNMENT = "assignment"
 BEGINNING = "beginning of a name"
 END = "end of a name"
@@ -54,13 +58,17 @@ class Reference(NamedTuple):
 
 
 class _Import(NamedTuple):
-    """`from module import name as local`, in a scope; name may be `*`."""
+    """`from module import name as local`, in a scope; name may be `*`.
+
+    caught: the program does something else where that fails.
+    """
 
     module: str
     name: str
     local: str
     scope: str
     line: int
+    caught: bool = False
 
 
 class _Mention(NamedTuple):
@@ -80,10 +88,13 @@ class _Mention(NamedTuple):
 
 @dataclass(slots=True)
 class _File:
+    """bound: the lines in which the names of its module are bound."""
+
     path: str
     module: str
     imports: list[_Import] = field(default_factory=list)
     mentions: list[_Mention] = field(default_factory=list)
+    bound: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
 
 def references_to(
@@ -104,44 +115,27 @@ def references_to(
     return {each: search.of(each) for each in functions}
 
 
-def bound_anyway(inventory: Inventory, functions: Sequence[Function]) -> set[Function]:
-    """Those whose names their modules have, too, when they are gone: another definition for another
-    platform, or an import that they stand in for."""
-    gone = {(each.path, each.line) for each in functions}
-    found = set()
-    for each in functions:
-        if "." not in each.qualname:
-            try:
-                tree = parsed((inventory.root / each.path).read_bytes())
-            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-                continue
-            lines = {line for path, line in gone if path == each.path}
-            if each.name in set(_bound(tree.body, lines)):
-                found.add(each)
-    return found
-
-
-def _bound(body: Iterable[ast.AST], gone: AbstractSet[int]) -> Iterator[str]:
-    """The names that statements bind, but functions that begin in some lines."""
+def _bound(body: Iterable[ast.AST]) -> Iterator[tuple[str, int]]:
+    """The names that statements bind, and the lines of these."""
     for node in body:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                if node.lineno not in gone:
-                    yield node.name
+                yield node.name, node.lineno
             case ast.Import() | ast.ImportFrom():
-                yield from (each.asname or each.name.partition(".")[0] for each in node.names)
+                for each in node.names:
+                    yield each.asname or each.name.partition(".")[0], node.lineno
             case ast.Assign(targets=targets):
-                yield from _targets(targets)
+                yield from ((each, node.lineno) for each in _targets(targets))
             case ast.AnnAssign(target=target, value=ast.expr()) | ast.For(target=target):
-                yield from _targets([target])
+                yield from ((each, node.lineno) for each in _targets([target]))
         for _, value in ast.iter_fields(node):
             if (
                 isinstance(value, list)
                 and value
-                and isinstance(value[0], ast.stmt | ast.ExceptHandler | ast.match_case)
+                and isinstance(value[0], _STATEMENTS)
                 and not isinstance(node, _SCOPES)
             ):
-                yield from _bound(value, gone)
+                yield from _bound(value)
 
 
 def _targets(targets: Iterable[ast.expr]) -> Iterator[str]:
@@ -149,6 +143,22 @@ def _targets(targets: Iterable[ast.expr]) -> Iterator[str]:
         for node in ast.walk(each):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 yield node.id
+
+
+_Broken = defaultdict[tuple[str, str], set[int]]
+
+
+class _Spread(NamedTuple):
+    """How far imports bring a function.
+
+    places: (module, name). visible: (path, scope, name). broken: by (path, name) the lines of a
+    module that bind the name, and do so no more without the function and those that go with it.
+    """
+
+    places: set[tuple[str, str]]
+    visible: set[tuple[str, str, str]]
+    imports: list[Reference]
+    broken: _Broken
 
 
 class _Search:
@@ -164,7 +174,10 @@ class _Search:
         self._mentions: dict[str, list[tuple[_File, _Mention]]] = defaultdict(list)
         self._imports: dict[str, list[tuple[_File, _Import]]] = defaultdict(list)
         self._unread: list[Reference] = []
+        self._files: dict[str, _File] = {}
+        self._modules: dict[str, list[str]] = defaultdict(list)  # their paths
         self._together = functions if together else ()
+        self._broken: _Broken = defaultdict(set)
         self._families = _Families(inventory)
         self._settings = _settings(inventory)
 
@@ -174,6 +187,8 @@ class _Search:
         names = self._all_names(texts)
         own = {each.partition("/")[0].removesuffix(".py") for each in texts}
         own |= {each.partition(".")[0] for each in self._inventory.modules.values()}
+        for path in texts:
+            self._modules[module_of(self._inventory.root, path)].append(path)
         parts = {each for name in names for each in _beginnings(name) | _ends(name)}
         wanted = {each.encode() for each in names | parts}
         for number, (path, data) in enumerate(texts.items()):
@@ -186,6 +201,11 @@ class _Search:
                 except (SyntaxError, ValueError, RecursionError, MemoryError):
                     file = _File(path, file.module, mentions=list(_unparsed(data, wanted)))
                 self._take(file)
+        before = -1
+        while (now := _size(self._broken)) != before:
+            before = now
+            for each in self._together:
+                self._spread(each)
 
     def _texts(self) -> Iterator[tuple[str, bytes]]:
         for path in self._paths:
@@ -207,6 +227,7 @@ class _Search:
         return names
 
     def _take(self, file: _File) -> None:
+        self._files[file.path] = file
         for mention in file.mentions:
             self._mentions[_last(mention.name)].append((file, mention))
         for one in file.imports:
@@ -242,7 +263,7 @@ class _Search:
 
     def _in_texts(self, function: Function) -> Iterator[Reference]:
         parent = function.qualname.rpartition(".")[0]
-        places, visible, imports = self._spread(function, parent)
+        places, visible, imports, broken = self._spread(function)
         yield from imports
         names = {name for _, name in places} or {function.name}
         dotted = {
@@ -272,31 +293,80 @@ class _Search:
             else:
                 led = each.name in (beginnings if each.kind == BEGINNING else ends)
             if led:
-                yield Reference(file.path, each.line, each.kind, each.name)
+                stays = each.kind == ALL and self._has(file.module, each.name, broken)
+                kind = ALL_STAYS if stays else each.kind
+                yield Reference(file.path, each.line, kind, each.name)
 
-    def _spread(
-        self, function: Function, parent: str
-    ) -> tuple[set[tuple[str, str]], set[tuple[str, str, str]], list[Reference]]:
-        """Where imports bring a function, (module, name) and (path, scope, name); and these."""
+    def _spread(self, function: Function) -> _Spread:
+        """Where imports bring a function, and these."""
+        parent = function.qualname.rpartition(".")[0]
         visible = {(function.path, parent, function.name)}
         imports: dict[Reference, None] = {}
         if parent:
-            return set(), visible, []
+            return _Spread(set(), visible, [], defaultdict(set))
         places = {(function.module, function.name)}
+        broken = self._broken if self._together else defaultdict(set)
+        broken[function.path, function.name].add(function.line)
         before = 0
-        while len(visible) != before:
-            before = len(visible)
+        while (now := len(visible) + _size(broken)) != before:
+            before = now
+            imports.clear()
             for module, name in list(places):
                 for file, each in (*self._imports.get(name, ()), *self._imports.get("*", ())):
-                    if not _is_module(each.module, module):
+                    is_sure = self._means(each.module, module)
+                    if is_sure is None:
                         continue
                     local = name if each.name == "*" else each.local
                     visible.add((file.path, each.scope, local))
                     if not each.scope:
                         places.add((file.module, local))
                     if each.name != "*":
-                        imports[Reference(file.path, each.line, IMPORT, name)] = None
-        return places, visible, list(imports)
+                        kind = self._kind_of(each, is_sure, self._has(module, name, broken))
+                        imports[Reference(file.path, each.line, kind, name)] = None
+                        if kind in (IMPORT, CAUGHT) and not each.scope:
+                            broken[file.path, local].add(each.line)
+        return _Spread(places, visible, list(imports), broken)
+
+    def _means(self, written: str, module: str) -> bool | None:
+        """Whether an import means a module; None if it does not, False if nobody knows.
+
+        The root may be above the folder that is on `sys.path`; within a package it is not, unless
+        a script is there.
+        """
+        if written == module:
+            return True
+        if not module.endswith(f".{written}"):
+            return None
+        first = written.partition(".")[0]
+        is_another = written in self._modules or first in sys.stdlib_module_names
+        above = module[: -len(written) - 1]
+        if any(path.endswith("__init__.py") for path in self._modules.get(above, ())):
+            return None if is_another else False
+        return not is_another
+
+    def _kind_of(self, one: _Import, is_sure: bool, stays: bool) -> str:
+        if not is_sure:
+            return UNSURE
+        if stays:
+            return STAYS
+        return CAUGHT if one.caught else IMPORT
+
+    def _has(self, module: str, name: str, broken: _Broken) -> bool:
+        """Whether a module still has a name when some of the lines that bind it are gone."""
+        waiting, seen = [module], set[str]()
+        while waiting:
+            seen.add(one := waiting.pop())
+            for path in self._modules.get(one, ()):
+                if file := self._files.get(path):
+                    if file.bound.get(name, set()) - broken.get((path, name), set()):
+                        return True
+                    stars = (each.module for each in file.imports if each.name == "*")
+                    waiting.extend(each for each in stars if each not in seen)
+        return False
+
+
+def _size(broken: _Broken) -> int:
+    return sum(map(len, broken.values()))
 
 
 def _words(data: bytes) -> list[bytes]:
@@ -325,11 +395,6 @@ def _ends(name: str) -> set[str]:
     return {name[place:] for place in places if 0 < place <= len(name) - _SHORTEST}
 
 
-def _is_module(written: str, module: str) -> bool:
-    """Whether an import means a module; the root may be above the folder that is on `sys.path`."""
-    return written == module or module.endswith(f".{written}")
-
-
 class _Reader:
     """Takes the imports and mentions of some names out of a tree."""
 
@@ -342,6 +407,7 @@ class _Reader:
         self._foreign: set[str] = set()
         self._found: list[_Mention] = []
         self._exports: set[ast.AST] = set()
+        self._caught: set[ast.AST] = set()
 
     def read(self, tree: ast.Module) -> None:
         """Put all that there is into the file."""
@@ -353,6 +419,9 @@ class _Reader:
         for each in self._found:
             bound = self._binding(each.name, each.scope) if each.kind == "name" else each.scope
             self._file.mentions.append(each._replace(scope=bound))
+        for name, line in _bound(tree.body):
+            if name in self._names:
+                self._file.bound[name].add(line)
 
     def _bind(self, node: ast.AST, scope: str) -> None:
         if type(node) is ast.Constant or type(node) is ast.Attribute:
@@ -374,6 +443,8 @@ class _Reader:
                         self._foreign.add(local)
             case ast.ImportFrom():
                 self._import_from(node, scope)
+            case ast.Try() if _does_without(node):
+                self._caught.update(_imports_in(node.body))
 
     def _import_from(self, node: ast.ImportFrom, scope: str) -> None:
         module = node.module or ""
@@ -386,7 +457,8 @@ class _Reader:
             local = each.asname or each.name
             self._bound[scope].add(local)
             if each.name in self._names or each.name == "*" or local in self._names:
-                found = _Import(module, each.name, local, scope, node.lineno)
+                caught = node in self._caught
+                found = _Import(module, each.name, local, scope, node.lineno, caught)
                 self._file.imports.append(found)
 
     def _mention(self, node: ast.AST, scope: str) -> None:
@@ -463,6 +535,26 @@ class _Reader:
         return ""
 
 
+def _does_without(node: ast.Try) -> bool:
+    """Whether something else is done where an import in it fails."""
+    for each in node.handlers:
+        types = each.type.elts if isinstance(each.type, ast.Tuple) else [each.type]
+        if any(one is None or _last(ast.unparse(one)) in _CAUGHT for one in types):
+            is_silent = all(isinstance(one, ast.Pass) for one in each.body) and not node.orelse
+            is_more = any(not isinstance(one, ast.ImportFrom) for one in node.body)
+            return not isinstance(each.body[-1], ast.Raise) and (is_more or not is_silent)
+    return False
+
+
+def _imports_in(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Those of statements, but of what is defined there."""
+    for node in body:
+        if isinstance(node, ast.ImportFrom):
+            yield node
+        elif isinstance(node, _STATEMENTS) and not isinstance(node, _SCOPES):
+            yield from _imports_in(ast.iter_child_nodes(node))
+
+
 def _constant(node: ast.expr) -> str:
     """The text that it is, if any."""
     return str(node.value) if isinstance(node, ast.Constant) else ""
@@ -493,12 +585,15 @@ def _scoped(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
 
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
+_CAUGHT = frozenset({"ImportError", "Exception", "BaseException"})
 _SILENT = frozenset({"ctx", "op"})
 _TELLING = frozenset(
     {
         *(ast.Name, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Global),
         *(ast.ExceptHandler, ast.Import, ast.ImportFrom, ast.Attribute, ast.Constant, ast.BinOp),
         *(ast.JoinedStr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Call, ast.MatchClass),
+        ast.Try,
     }
 )
 

@@ -1,9 +1,9 @@
 """Removal: functions are taken out of the text of an application, and nothing else of it changes.
 
 What is removed is the definition with its decorators and the comments right above it, and imports
-of it, unless its module has another one of that name. What else leads to it stops the removal
-unless it is forced; then it is taken out of `__all__`, and a comment above each of the other places
-says what they miss.
+of it that would break: not where another one of that name is found instead. What else leads to it
+stops the removal unless it is forced; then it is taken out of `__all__`, and a comment above each
+of the other places says what they miss.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from snapshot.errors import CannotRead, UsageError
 from snapshot.heat.inventory import Function, Inventory
 from snapshot.heat.references import (
     ALL,
+    ALL_STAYS,
     IMPORT,
+    STAYS,
     UNPARSED,
     UNREAD,
     Reference,
-    bound_anyway,
     references_to,
 )
 from snapshot.heat.writing import optional
@@ -93,16 +94,14 @@ def plan(
     found = references_to(inventory, functions, together=True, progress=progress)
     stops = [(each, stop) for each in functions for stop in _warm(inventory, each, is_cold)]
     wanted: dict[str, _Wanted] = defaultdict(_Wanted)
-    bound = bound_anyway(inventory, functions)
     for function in functions:
         wanted[function.path].functions[function.line] = function.name
         for reference in found[function]:
             if reference.kind == IMPORT:
-                if function not in bound:
-                    wanted[reference.path].imports.add((reference.line, reference.name))
-            else:
+                wanted[reference.path].imports.add((reference.line, reference.name))
+            elif reference.kind != STAYS:
                 stops.append((function, reference))
-                if force and not (function in bound and reference.kind == ALL):
+                if force and reference.kind != ALL_STAYS:
                     _mark(wanted, inventory, function, reference)
     changes = {}
     for number, (path, edits) in enumerate(sorted(wanted.items())):
