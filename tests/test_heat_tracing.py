@@ -204,6 +204,29 @@ def test_nothing_that_was_called_is_cold(python: Run, application: Path, mode: s
     assert rows["made"].drift == "generated"
 
 
+@pytest.mark.skipif(not MONITORS, reason="a syntax of Python 3.12")
+def test_type_parameters_are_no_functions(python: Run, application: Path) -> None:
+    result = python(
+        traced(
+            """
+            def f[T](x: T) -> T:
+                def inner[U](y: U) -> U: return y
+                return inner(x)
+            def cold[T](): pass
+            class C[T]:
+                def method[U](self, x: U) -> U: return x
+                @staticmethod
+                def cold[U](): pass
+            f(1)
+            C().method(1)
+            """
+        )
+    )
+    assert (result.code, result.stderr) == (0, ""), result
+    hits = {name: each.hits for name, each in known(application).items()}
+    assert hits == {"f": 1, "f.<locals>.inner": 1, "cold": 0, "C.method": 1, "C.cold": 0}
+
+
 def traced(body: str, mode: str = "counts") -> str:
     begin = f"from snapshot.heat import tracing\ntracing.start(mode={mode!r})\n"
     return begin + textwrap.dedent(body)

@@ -45,6 +45,7 @@ _SOON = 2.0  # seconds that a fork waits for our thread
 _END = 10.0  # seconds that an end waits for what another thread writes just then
 _OPTIMIZED = 0x1  # flag of a code object: it is a function's, and not a class's or a module's
 _INNER = frozenset({"<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"})
+_GENERIC = "<generic parameters of "  # `def f[T]`, whose T has a scope
 _OURS = "snapshot.heat"  # among what multiprocessing gives to a process
 _LEAVING = ("_exit", "execv", "execve")  # of os: what ends a process, or its program, at once
 
@@ -124,7 +125,8 @@ class _Scope:
     def admit(self, frame: FrameType) -> _What | None:
         """None for what is no function of the application."""
         code = frame.f_code
-        if not code.co_flags & _OPTIMIZED or code.co_name in _INNER:
+        name = code.co_name
+        if not code.co_flags & _OPTIMIZED or name in _INNER or name.startswith(_GENERIC):
             return None
         file = code.co_filename
         if file.startswith("<"):  # it was made from a string, perhaps by the application
