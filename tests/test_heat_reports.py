@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -227,6 +228,36 @@ def test_the_command_runs_a_program(tmp_path: Path) -> None:
     assert heat("run").stderr == (
         "snapshot heat run: nothing to run: give a script, -m module or -c code\n"
     )
+
+
+def test_a_program_that_ctrl_c_ends(tmp_path: Path) -> None:
+    """As Python does, it dies of the signal, and what ran is known."""
+    (tmp_path / "snapshot.rootmarker").touch()
+    (tmp_path / "program.py").write_text(
+        "import os, signal\ndef f(): pass\nf()\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    command = [sys.executable, "-m", "snapshot", "heat"]
+    where: dict[str, Any] = {"cwd": tmp_path, "env": environment(tmp_path), "timeout": 60}
+    done = subprocess.run([*command, "run", "program.py"], **where, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT, done
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    told = subprocess.run([*command, "fetch", "--hot"], **where, capture_output=True, text=True)
+    assert "program:f" in told.stdout
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
+    (folder := tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$0" -m snapshot heat files', sys.executable],
+        cwd=folder,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("snapshot heat files: there is no working directory to look for")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["heat.html", "heat.svg"])

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="command", required=True)
     words = [*(sys.argv[1:] if argv is None else argv)]
     parser.set_defaults(own_process=argv is None)
-    if words[:1] and words[0] in _PROGRAMS:
+    if (words[:1] and words[0] in _PROGRAMS) or words[:2] == ["heat", "run"]:
         return _main(parser, commands, words)  # what Ctrl-C does is the program's affair
     try:
         return _main(parser, commands, words)

@@ -110,7 +110,13 @@ def find(start: str | os.PathLike[str] | None = None) -> RootMarker:
 
     Raises `UsageError` where there is none, `CannotRead`.
     """
-    begin = Path(os.path.abspath(start or os.curdir))
+    try:
+        begin = Path(os.path.abspath(start or os.curdir))
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no working directory to look for {NAME} from: it was deleted; go to another "
+            "one"
+        ) from None
     for folder in (begin, *begin.parents):
         if (folder / NAME).is_file():
             return read(folder / NAME)
