@@ -338,6 +338,31 @@ def test_keys_are_added_and_comments_stay(tmp_path: Path) -> None:
     assert path.read_text() == '[ignore]\nkeys = ["x:y"]\n'
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            b'[ignore]\nkeys = [\n  "a",  # why\n]\n',
+            b'[ignore]\nkeys = [\n  "a",  # why\n  "b",\n]\n',
+        ),
+        (b"ignore.keys = [\n\t'a'\n]", b"ignore.keys = [\n\t'a',\n\t\"b\",\n]"),
+        (b"[ignore]\nkeys = [\n]\n", b'[ignore]\nkeys = [\n    "b",\n]\n'),
+        (
+            b'[ignore]\r\nkeys = [\r\n  "a",\r\n]\r\n',
+            b'[ignore]\r\nkeys = [\r\n  "a",\r\n  "b",\r\n]\r\n',
+        ),
+        (b'name = "x"\r\n', b'name = "x"\r\n\r\n[ignore]\r\nkeys = ["b"]\r\n'),
+    ],
+)
+def test_keys_are_added_in_the_style_of_the_file(
+    tmp_path: Path, before: bytes, after: bytes
+) -> None:
+    path = tmp_path / rootmarker.NAME
+    path.write_bytes(before)
+    rootmarker.ignore(rootmarker.read(path), ["b"])
+    assert path.read_bytes() == after
+
+
 # What is kept of files.
 
 

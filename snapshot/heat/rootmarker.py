@@ -187,12 +187,16 @@ def ignoring(marker: RootMarker, keys: Iterable[str]) -> Ignoring:
     document = tomlkit.parse(before.decode())
     table = document.setdefault("ignore", tomlkit.table())
     listed = table.setdefault("keys", tomlkit.array())
+    indents = re.findall(r"\n([ \t]*)[\"']", listed.as_string())
     for each in new:
         if "\n" in listed.as_string():
-            listed.add_line(each)
+            listed.add_line(each, indent=indents[-1] if indents else "    ")
         else:
             listed.append(each)
-    return Ignoring(new, before, tomlkit.dumps(document).encode())
+    after = tomlkit.dumps(document).encode()
+    if b"\r\n" in before:
+        after = re.sub(rb"\r?\n", b"\r\n", after)
+    return Ignoring(new, before, after)
 
 
 def ignore(marker: RootMarker, keys: Iterable[str]) -> list[str]:
