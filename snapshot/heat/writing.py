@@ -55,22 +55,22 @@ def replace(contents: Mapping[Path, bytes], begin: Callable[[], None] = lambda: 
             ready[at] = _beside(at, content)
         begin()
         for at, name in ready.items():
-            before = at.read_bytes() if at.exists() else None
+            done[at] = at.read_bytes() if at.exists() else None
             os.replace(name, at)
-            done[at] = before
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C, too
         for path, before in done.items():
             if before is None:
-                path.unlink()
-            else:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != before:
                 os.replace(_beside(path, before), path)
+        if not isinstance(error, OSError):
+            raise
         raise UsageError(
             f"{at or 'a file'} cannot be written, and nothing was changed: {error.strerror}"
         ) from None
     finally:
-        for path, name in ready.items():
-            if path not in done:
-                Path(name).unlink(missing_ok=True)
+        for name in ready.values():
+            Path(name).unlink(missing_ok=True)
 
 
 def _beside(path: Path, content: bytes) -> str:
