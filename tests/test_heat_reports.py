@@ -245,6 +245,18 @@ def test_a_program_that_ctrl_c_ends(tmp_path: Path) -> None:
     assert "program:f" in told.stdout
 
 
+def test_standard_error_may_be_closed(root: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m snapshot heat fetch --cold 2>&-', sys.executable],
+        cwd=root,
+        env=environment(root),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "0    pack.module:never  pack/module.py:3\n")
+
+
 def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
     (folder := tmp_path / "gone").mkdir()
     done = subprocess.run(

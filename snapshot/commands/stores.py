@@ -131,7 +131,7 @@ class Progress:
     def __init__(self, total: int, what: str) -> None:
         self._total, self._what = total, what
         self._done = 0
-        self._shown = sys.stderr.isatty() and total != 1
+        self._shown = sys.stderr is not None and sys.stderr.isatty() and total != 1
 
     def step(self) -> None:
         """One more is done."""
