@@ -335,6 +335,30 @@ def test_however_it_ends_nothing_is_lost(python: Run, application: Path, end: st
     assert known(application)["f"].hits == 12345
 
 
+@pytest.mark.parametrize("part", ["_scope.seen", "_sender.send"])
+def test_a_signal_while_sums_are_taken_or_written(
+    python: Run, application: Path, part: str
+) -> None:
+    """As of a pool that is terminated while its workers end."""
+    result = python(
+        traced(
+            f"""
+            import os, signal
+            def f(): pass
+            for _ in range(5): f()
+            def interrupt(*given, do=tracing._tracing.{part}):
+                done = do(*given)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return done
+            tracing._tracing.{part} = interrupt
+            os._exit(3)
+            """
+        )
+    )
+    assert result.signal == signal.SIGTERM, result
+    assert known(application)["f"].hits == 5
+
+
 def test_kill_takes_no_more_than_the_last_seconds(start: Start, application: Path) -> None:
     program = start(
         traced(

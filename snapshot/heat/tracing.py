@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.process import current_process
 from pathlib import Path
 from types import CodeType, FrameType
@@ -42,7 +42,7 @@ _TICK = 1.0  # seconds; a window of activity
 _WRITE = 5.0  # seconds
 _PATIENCE = 20.0  # seconds, after which a store that failed is tried again at the latest
 _SOON = 2.0  # seconds that a fork waits for our thread
-_END = 10.0  # seconds that an end waits for what another thread writes just then
+_LONG = 10.0  # seconds that an end waits for another thread's writing
 _OPTIMIZED = 0x1  # flag of a code object: it is a function's, and not a class's or a module's
 _INNER = frozenset({"<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"})
 _GENERIC = "<generic parameters of "  # `def f[T]`, whose T has a scope
@@ -203,6 +203,8 @@ class _Tracing:
     def _begin(self) -> None:
         """What each process has for itself."""
         self._lock = threading.RLock()
+        self._owner = 0  # the thread that has it
+        self._waiting: int | None = None  # a signal that came to that thread
         self._sums: dict[int, Sum] = {}  # that were not written yet
         self._ticker: _Ticker | None = None
         self._wait, self._not_before = _TICK, 0.0
@@ -249,19 +251,34 @@ class _Tracing:
 
     def _tell_late(self, code: CodeType, what: _What) -> None:
         """Of a call after the end: other exit handlers, and finalizers, are functions, too."""
-        with contextlib.suppress(Exception), self._lock:
+        with contextlib.suppress(Exception), self._alone():
             self._add(self._sender.number(self._scope.seen(code, what)), 1, time.time())
             self._write()
 
     # Sums.
 
+    @contextlib.contextmanager
+    def _alone(self, timeout: float = -1) -> Iterator[None]:
+        """Nobody else takes sums or writes them, nor does the handler of a signal that comes in
+        between: it waits. Raises TimeoutError."""
+        if not self._lock.acquire(timeout=timeout):
+            raise TimeoutError
+        before, self._owner = self._owner, threading.get_ident()
+        try:
+            yield
+        finally:
+            self._owner = before
+            self._lock.release()
+            if self._waiting is not None and not before:
+                _die_of(self._waiting)
+
     def _take(self, counters: list[Counter]) -> None:
         """Add what was counted since to the sums."""
         now = time.time()
         for each in counters:
-            hits = each.take()
-            if hits:
-                self._add(self._number(each), hits if self._mode == "counts" else 1, now)
+            number = self._number(each)
+            if hits := each.take():
+                self._add(number, hits if self._mode == "counts" else 1, now)
 
     def _number(self, counter: Counter) -> int:
         if counter.number is None:
@@ -301,7 +318,7 @@ class _Tracing:
 
     def _tick(self) -> None:
         """Once a second."""
-        with self._lock:
+        with self._alone():
             before = len(self._sums)
             self._take(self._counting.counters())
             self._counting.forget_unused()
@@ -327,12 +344,9 @@ class _Tracing:
 
     def _finish(self) -> None:
         """Write all there is, as far as another thread lets us."""
-        if self._lock.acquire(timeout=_END):
-            try:
-                self._take(self._counting.counters())
-                self._write()
-            finally:
-                self._lock.release()
+        with contextlib.suppress(TimeoutError), self._alone(_LONG):
+            self._take(self._counting.counters())
+            self._write()
 
     # The thread.
 
@@ -354,7 +368,7 @@ class _Tracing:
         """Our thread goes on with the next call: Python 3.13 looks for threads after this."""
         if not self._ended:
             self._sender.has_forked()
-            with self._lock:
+            with self._alone():
                 self._take(self._counting.restart())
                 self._write()
 
@@ -392,10 +406,12 @@ class _Tracing:
         return leaves
 
     def _terminated(self, number: int, _: FrameType | None) -> None:
+        if self._owner == threading.get_ident():
+            self._waiting = number
+            return
         with contextlib.suppress(Exception):
             self._finish()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        _die_of(number)
 
 
 class _Spawned:
@@ -451,6 +467,11 @@ class _Ticker:
         until = time.monotonic() + _SOON
         while os.path.exists(f"/proc/self/task/{self._id}") and time.monotonic() < until:
             time.sleep(0)
+
+
+def _die_of(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _is_main() -> bool:
