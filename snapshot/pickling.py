@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
+import importlib
 import io
 import itertools
 import mmap
@@ -255,6 +256,8 @@ def _by_value_pickler() -> type[_Pickler]:
                 reduced = super().reducer_override(obj)
                 if reduced is NotImplemented and not _is_named(obj):
                     reduced = self._reduce(obj)
+                if isinstance(reduced, str):
+                    _check_name(obj, reduced)
                 if self._change is not None and isinstance(reduced, tuple):
                     reduced = self._change(obj, reduced)
             except (MemoryError, KeyboardInterrupt, RecursionError):
@@ -347,6 +350,16 @@ def _builtin_base(kind: type) -> type:
 
 def _is_named(obj: object) -> bool:
     return issubclass(type(obj), (type, FunctionType))
+
+
+def _check_name(obj: object, name: str) -> None:
+    """Raise an exception if the name that an object is reduced to does not lead to it."""
+    module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
+    found: Any = importlib.import_module(module)
+    for each in name.split("."):
+        found = getattr(found, each)
+    if found is not obj:
+        raise pickle.PicklingError(f"it is not what {module}.{name} is")
 
 
 def _found_by_name(named: Any) -> bool:

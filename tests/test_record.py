@@ -1339,6 +1339,48 @@ def test_what_cannot_be_stored_has_a_placeholder_and_spoils_nothing_else(
         assert isinstance(service[0].lock, Placeholder)
 
 
+def test_what_a_function_reads_may_be_anything(run: Run, where: Path) -> None:
+    source = """
+    import functools
+    from snapshot.replay import lost, record
+
+    class Named:
+        def __reduce__(self): return "nowhere"
+    class Closed:
+        def __getattribute__(self, name): raise KeyError(name)
+
+    DEEP, NAMED, CLOSED = [], Named(), Closed()
+    CACHED = functools.lru_cache(lambda n: n + 1)
+    for _ in range(100_000):
+        DEEP = [DEEP]
+    HOLDS = {"cached": CACHED, "n": 1}
+
+    @record
+    def deep(): return type(DEEP)
+    @record
+    def named(n): return CACHED(n), NAMED is not None
+    @record
+    def closed(n): return CLOSED
+    @record
+    def holds(n): return HOLDS["n"] + n
+    deep(), named(1), closed(1), holds(2)
+    print(lost())
+    while DEEP:
+        DEEP = DEEP[0]
+    """
+    assert run(source, options=["-W", "error"]).stdout == "0\n"
+    with recorded(where) as (store, calls):
+        assert [each.function.key.partition(":")[2] for each in calls] == [
+            *("deep", "named", "closed", "holds")
+        ]
+        assert calls[3].surroundings is not None
+        read = store.calls.load(calls[3].surroundings)["globals"]["HOLDS"]
+        assert isinstance(read["cached"], Placeholder)
+        assert read["n"] == 1
+        assert calls[2].result is not None
+        assert isinstance(store.calls.load(calls[2].result), Placeholder)
+
+
 def test_large_values_are_left_out_one_by_one(run: Run, where: Path) -> None:
     source = """
     from snapshot.replay import record

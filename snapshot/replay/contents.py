@@ -107,7 +107,7 @@ def as_taken(data: bytes) -> Taken:
 
 def pickled_at_once(value: object) -> bytes | None:
     """A value all of which can be pickled, into one piece of no great size; None for any other."""
-    if "multiprocessing.connection" in sys.modules or isinstance(value, BaseException):
+    if "multiprocessing.connection" in sys.modules or issubclass(type(value), BaseException):
         return None  # see `pickled`
     buffers: list[pickle.PickleBuffer] = []
     try:
@@ -143,7 +143,7 @@ def pickled(value: object, change: Change | None = None) -> tuple[bytes, list[me
     """As `pickling.dump` does it, and faster where nothing of it can go wrong."""
     # Of a pipe's end, a plain pickle has the number, and its copy would close what has that then;
     # of an exception, arguments that its class may not take.
-    is_plain = change is None and not isinstance(value, BaseException)
+    is_plain = change is None and not issubclass(type(value), BaseException)
     if is_plain and "multiprocessing.connection" not in sys.modules:
         buffers: list[memoryview] = []
         there_are: list[pickle.PickleBuffer] = []

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from snapshot.errors import NotPicklable
 from snapshot.pickling import Guarded
 from snapshot.replay.contents import ATOMS, pickled
 from snapshot.store.objects import type_name
@@ -102,8 +103,12 @@ class Surroundings:
                 return False
         known, is_small = self._weighed.get(name, (0, False))
         if known != id(value):
-            data, buffers = pickled(value)
-            is_small = len(data) <= _SMALL and not buffers
+            try:
+                data, buffers = pickled(value)
+            except NotPicklable:  # it is nested too deeply
+                is_small = False
+            else:
+                is_small = len(data) <= _SMALL and not buffers
             self._weighed[name] = id(value), is_small
         return is_small
 
