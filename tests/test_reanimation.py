@@ -1388,6 +1388,39 @@ if __name__ == "__main__":
 """
 
 
+def test_a_wrapper_of_a_recorded_function_is_no_recorder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wrappers.py").write_text("""
+import functools
+from snapshot.replay import record
+
+def doubled(function):
+    @functools.wraps(function)
+    def wrapper(n): return 2 * function(n)
+    return wrapper
+@record
+def plain(n): return n + 1
+TWICE = doubled(plain)
+def outer(function):
+    @record
+    def inner(n): return function(n)
+    return inner
+@record
+@doubled
+@record
+def thrice(n): return 3 * n
+""")
+    run("import wrappers as w; w.outer(w.TWICE)(3), w.outer(w.plain)(3), w.thrice(4)")
+    check = """
+assert [again("outer.<locals>.inner", which) for which in (0, 1)] == [8, 4]
+assert again("doubled.<locals>.wrapper") == 24
+assert again("thrice") == 12
+for number in ids(None):
+    made = reanimate_function(number, compare=True)
+    assert made.matches and not made.changed, str(made)
+"""
+    run(AGAIN + check)
+
+
 def test_functions_that_share_a_name(run: Run, tmp_path: Path) -> None:
     module = tmp_path / "sharing.py"
     module.write_text(SHARING)

@@ -152,5 +152,7 @@ def _same(
 def without_recorder(value: Any) -> Any:
     """The function that was recorded, where a value is what stands in its place."""
     if type(value) is FunctionType and hasattr(value, "__recorded__"):
-        return value.__recorded__.function
+        function = value.__recorded__.function
+        if value.__dict__.get("__wrapped__") is function:  # else a wrapper has its attributes
+            return function
     return value

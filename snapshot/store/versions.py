@@ -322,7 +322,10 @@ def _of_function(function: FunctionType) -> Seen:
         inside = reach.free and len(taken) == 1
         seen.at(f"{key} closure " if inside else f"{space.get('__name__')}.", name)
         seen.add(list(reach.names[: len(taken)]), value)
+    held = list(_cells(function).values())
     for name, value in sorted(vars(function).items()):
+        if name == "__wrapped__" and any(each is value for each in held):
+            continue  # one that is made anew, of its code and cells, does the same
         seen.at(f"{key}.", name)
         seen.add(["attribute", name], value)
     return seen
