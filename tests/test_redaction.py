@@ -767,6 +767,34 @@ def test_columns_of_tables_have_names(hides: Callable[..., list[Call]], where: P
     assert [*frame["password"]] == ["<redacted>"] * 2
 
 
+def test_rows_of_tables_have_names(hides: Callable[..., list[Call]], where: Path) -> None:
+    pytest.importorskip("pandas")
+    calls = hides("""
+        import pandas as pd
+        @record(redact=["password", "token"])
+        def takes(value): return value
+        @record(redact=["password", "token"])
+        def fails(value): raise ValueError(str(value))
+        def table(): return pd.DataFrame({"password": [secret(), secret()], "n": [1, 2]})
+        takes(table().iloc[0])
+        takes(table().T)
+        row = pd.Series({"token": secret()})
+        for each in (row, [row], row.rename("x"), pd.Series({("a", "token"): secret()}), table().T):
+            takes(each)
+            attempt(fails, each)
+        [takes(each) for _, each in table().iterrows()]
+        takes(pd.Series([1.5, 2.5], index=["token", "n"]))
+        told = table().iloc[0]
+        takes(told)
+        assert told["password"].startswith(SECRET)
+    """)
+    (row,), _ = loaded(where, calls[0].arguments)
+    assert dict(row) == {"password": "<redacted>", "n": 1}
+    (turned,), _ = loaded(where, calls[1].arguments)
+    assert [*turned.loc["password"]] == ["<redacted>"] * 2
+    assert [*turned.loc["n"]] == [1, 2]
+
+
 # Limits.
 
 

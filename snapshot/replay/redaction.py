@@ -285,17 +285,33 @@ class Scrubbing:
         if _is_a(obj, "pandas", "Series", "Index") and obj.name in self._redaction:
             self.secrets.add_value(obj)
             return hidden(obj)
+        if _is_a(obj, "pandas", "Series") and (rows := self._rows(obj)):
+            self.secrets.add_values(obj.iloc[each] for each in rows)
+            copy = obj.astype(object)
+            copy.iloc[rows] = MARK
+            return copy
         if _is_a(obj, "pandas", "DataFrame"):
-            columns = [each for each in obj.columns if self._is_column(each)]
+            columns = [each for each in obj.columns if self._is_label(each)]
+            rows = self._rows(obj)
             self.secrets.add_values(obj[each] for each in columns)
-            if columns:
-                copy = obj.copy(deep=False)
+            self.secrets.add_values(obj.iloc[each] for each in rows)
+            if columns or rows:
+                copy = obj.astype(object) if rows else obj.copy(deep=False)
                 for each in columns:
                     copy[each] = MARK
+                if rows:
+                    copy.iloc[rows] = MARK
                 return copy
         return obj
 
-    def _is_column(self, name: object) -> bool:
+    def _rows(self, table: Any) -> list[int]:
+        """Where those are whose labels are such names, as in a row that is taken from a table."""
+        labels = table.index
+        if labels.dtype.kind != "O":  # they are numbers, or dates
+            return []
+        return [place for place, each in enumerate(labels) if self._is_label(each)]
+
+    def _is_label(self, name: object) -> bool:
         names = name if type(name) is tuple else (name,)
         return any(each in self._redaction for each in names)
 
