@@ -42,6 +42,10 @@ _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _SEARCHED = 20_000  # objects that are looked at to say where in a value something is
 _MADE_IN_PYTHON = 1 << 9  # a flag of a class
 
+_SIGNALS = tuple(map(int, signal.valid_signals()))
+# That of `signal` makes an enum of each answer, in a hundred times as long.
+_getsignal: Callable[[int], Any] = importlib.import_module("_signal").getsignal
+
 _shorten = reprlib.Repr()
 _shorten.maxother = 80
 
@@ -105,7 +109,8 @@ def is_interrupt(error: BaseException) -> bool:
     while place is not None:
         codes.add(place.tb_frame.f_code)
         place = place.tb_next
-    return any(_code_of(signal.getsignal(each)) in codes for each in signal.valid_signals())
+    handlers = map(_getsignal, _SIGNALS)
+    return any(_code_of(each) in codes for each in handlers if callable(each))
 
 
 class Guarded:

@@ -1381,6 +1381,34 @@ def test_what_a_function_reads_may_be_anything(run: Run, where: Path) -> None:
         assert isinstance(store.calls.load(calls[2].result), Placeholder)
 
 
+def test_what_a_function_reads_may_grow(run: Run, where: Path) -> None:
+    source = """
+    from types import SimpleNamespace
+    from snapshot import pickling
+    from snapshot.replay import lost, record
+
+    REGISTRY, LINES = SimpleNamespace(items=[]), [[]]
+    asked = []
+    is_interrupt = pickling.is_interrupt
+    pickling.is_interrupt = lambda error: asked.append(error) or is_interrupt(error)
+
+    @record
+    def adds(n):
+        REGISTRY.items.append("x" * n)
+        LINES[0].append("x" * n)
+    for _ in range(10):
+        adds(1_000)
+    print(lost(), asked)
+    """
+    assert run(source).stdout == "0 []\n"
+    with recorded(where) as (store, calls):
+        read = [store.calls.load(each.surroundings) for each in calls if each.surroundings]
+        assert [*map(len, (each["globals"] for each in read))][:2] == [2, 2]
+        assert (read[-1]["globals"], read[-1]["named"]) == (
+            *({}, {"REGISTRY": "types.SimpleNamespace", "LINES": "list"}),
+        )
+
+
 def test_large_values_are_left_out_one_by_one(run: Run, where: Path) -> None:
     source = """
     from snapshot.replay import record

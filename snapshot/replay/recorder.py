@@ -463,7 +463,9 @@ class Recorder:
                 shown: dict[int | str, Any] = dict(enumerate(last or ()))
                 shown.update(keywords or {})
                 values["changing"] = {place: shown[place] for place in values["changing"]}
-        return self._take(values, recorded, secrets, 2)
+        taken = self._take(values, recorded, secrets, 2)
+        recorded.surroundings.weigh_again(len(taken.data))
+        return taken
 
     def _leave_at_least(self, number: int, value: Any, outcome: Outcome, duration: int) -> None:
         """Say that a call has ended, where more cannot be said."""

@@ -92,15 +92,21 @@ class Surroundings:
             }
         return found
 
+    def weigh_again(self, size: int) -> None:
+        """Told how many bytes all of them were together: what was small may have grown."""
+        if size > _SMALL * len(self._weighed):
+            self._weighed = {name: each for name, each in self._weighed.items() if not each[1]}
+
     def _is_small(self, name: str, value: Any) -> bool:
         kind = type(value)
         if kind in (str, bytes):
             return len(value) <= _SMALL
         if kind in ATOMS:
             return True
-        with Guarded():
-            if len(value) > _MANY:
-                return False
+        if any("__len__" in vars(each) for each in kind.__mro__):
+            with Guarded():
+                if len(value) > _MANY:
+                    return False
         known, is_small = self._weighed.get(name, (0, False))
         if known != id(value):
             try:
