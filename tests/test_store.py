@@ -624,6 +624,22 @@ def test_the_place_is_the_project_of_the_script(
     assert result.stdout == f"{tmp_path}/project/.snapshot/store.db\n"
 
 
+def test_the_place_of_a_module_is_beside_its_package(
+    python: Callable[..., Result], tmp_path: Path
+) -> None:
+    package = tmp_path / "alone" / "package" / "inner"
+    package.mkdir(parents=True)
+    (package / "module.py").write_text("from snapshot.store.place import place\nprint(place())\n")
+    shutil.copy(package / "module.py", package / "__main__.py")
+    for module in ("package.inner.module", "package.inner"):
+        code = f"import runpy; runpy._run_module_as_main({module!r})"
+        result = python(code, env={"PYTHONPATH": str(tmp_path / "alone")})
+        found = Path(result.stdout.removesuffix("\n"))
+        assert found.parts[-2:] == (".snapshot", "store.db"), result
+        # What is above the temporary folder may be a project.
+        assert found.parent.parent in (tmp_path / "alone", *tmp_path.parents), result
+
+
 def test_a_store_that_others_may_write_to_is_shown_and_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with Store(path, create=True) as store:

@@ -41,7 +41,8 @@ def place(where: str | os.PathLike[str] | None = None) -> Place:
 
     where: None is what SNAPSHOT_STORE says, else `.snapshot/store.db` of the project: the nearest
     folder above the script, or above the working directory where there is none, that holds
-    `.snapshot`, `pyproject.toml`, `setup.cfg` or `.git`; without such a one, that folder itself.
+    `.snapshot`, `pyproject.toml`, `setup.cfg` or `.git`; without such a one, that folder itself,
+    of a module in a package (`python -m`) the one that the package is in.
 
     What a PostgreSQL store has in files is in the user's state folder (XDG_STATE_HOME, by default
     `~/.local/state`), wherever its processes run; its large objects are where SNAPSHOT_OBJECTS
@@ -111,6 +112,9 @@ def _project() -> Path:
     for folder in (start, *start.parents):
         if any(os.path.exists(folder / each) for each in _PROJECT):
             return folder
+    package = getattr(sys.modules.get("__main__"), "__package__", None) or ""
+    while package and start.name == package.rpartition(".")[2]:
+        start, package = start.parent, package.rpartition(".")[0]
     return start
 
 
