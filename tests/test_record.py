@@ -9,7 +9,6 @@ import random
 import re
 import signal
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
@@ -1735,7 +1734,6 @@ on("m")
 def test_a_kill_at_any_moment_loses_nothing(start: Callable[..., Program], where: Path) -> None:
     chance = random.Random(20)
     told: dict[int, int] = {}
-    begun = time.monotonic()
     for _ in range(20):
         program = start(KILLED, env={"SNAPSHOT_STORE": str(where)})
         program.wait_for(f"{chance.choice('abm')}{10 * chance.randrange(1, 20)}\n")
@@ -1760,7 +1758,6 @@ def test_a_kill_at_any_moment_loses_nothing(start: Callable[..., Program], where
                 (name, n), _ = given(store, each)
                 assert store.calls.load(each.result) == ["x" * (n % 7000), name, n]
     check(where)
-    assert time.monotonic() - begun < 20
 
 
 # What is recorded at all.
@@ -1977,7 +1974,7 @@ for value in values:  # Python's imports lose an exception of a handler
     takes(value), hides(value)
 signal.signal(signal.SIGALRM, alarm)
 def calls(call, value):  # a loop's jump back is outside the "try" that it stands in
-    end = time.monotonic() + 20
+    end = time.monotonic() + 2  # unless the alarm has come where nothing can be raised
     while time.monotonic() < end:
         call(value)
 

@@ -835,9 +835,9 @@ def test_many_secrets_take_no_long_time(hides: Callable[..., list[Call]]) -> Non
         import time
         @record(redact="password")
         def takes(value): return value
-        began = time.monotonic()
+        began = time.process_time()  # however busy the machine is
         takes([{"user": f"user {n}", "password": secret()} for n in range(10_000)])
-        assert time.monotonic() - began < 20, time.monotonic() - began
+        assert time.process_time() - began < 20, time.process_time() - began
     """)
 
 
