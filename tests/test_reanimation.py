@@ -1742,6 +1742,37 @@ for number in ids("work"):
         assert "reanimate_function" in pytest_script(store, store.calls.get(1))
 
 
+def test_a_script_whose_body_is_run_by_workers(python: Run, tmp_path: Path) -> None:
+    """What they record is where their parent's is, wherever they run."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "setup.cfg").touch()
+    script = tmp_path / "project" / "spawning.py"
+    script.write_text("""
+import multiprocessing
+from snapshot.replay import FunctionCallTracker, init_db, reanimate_function, record
+
+@record
+def twice(n):
+    return 2 * n
+
+twice(1)
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=twice, args=(3,))
+    process.start()
+    process.join()
+    with init_db()() as session:
+        for number in FunctionCallTracker(session).get_call_history():
+            made = reanimate_function(number, session.store, compare=True)
+            print(made.function, made.value, made.matches, made.changed)
+""")
+    result = python(script)
+    assert sorted(result.stdout.splitlines()) == [
+        "__main__:twice 2 True False",
+        "__mp_main__:twice 2 True False",
+        "__mp_main__:twice 6 True False",
+    ], result
+
+
 def test_what_a_mocked_call_changed_is_changed_again(run: Run, tmp_path: Path) -> None:
     (tmp_path / "database.py").write_text("""
 import threading

@@ -22,6 +22,7 @@ from types import FunctionType, TracebackType
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from snapshot import pickling
+from snapshot.core import modules
 from snapshot.core.background import Background
 from snapshot.errors import (
     RecordingWarning,
@@ -511,7 +512,7 @@ class Recorder:
                 "folder": _folder(),
                 "path": [each for each in sys.path if isinstance(each, str)],
                 "main": main_file(),
-                "package": getattr(sys.modules.get("__main__"), "__package__", None),
+                "package": getattr(modules.main(), "__package__", None),
                 "started": time.time(),
             }
             self._spool.append(events.KIND, events.told("process", facts))
@@ -676,5 +677,5 @@ def _folder() -> str | None:
 
 def main_file() -> str | None:
     """The file of the program that runs, None for an interactive session."""
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    file = getattr(modules.main(), "__file__", None)
     return os.path.abspath(file) if isinstance(file, str) else None

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from snapshot.core import modules
 from snapshot.errors import UsageError
 
 FOLDER = ".snapshot"
@@ -112,7 +113,7 @@ def _project() -> Path:
     for folder in (start, *start.parents):
         if any(os.path.exists(folder / each) for each in _PROJECT):
             return folder
-    package = getattr(sys.modules.get("__main__"), "__package__", None) or ""
+    package = getattr(modules.main(), "__package__", None) or ""
     while package and start.name == package.rpartition(".")[2]:
         start, package = start.parent, package.rpartition(".")[0]
     return start
@@ -124,7 +125,7 @@ def _state() -> Path:
 
 def _start() -> Path:
     """The folder of the script that runs; the working directory for an installed command."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    script = getattr(modules.main(), "__file__", None)
     if script is not None and os.path.isfile(script):
         folder = Path(script).resolve().parent
         ours = Path(__file__).resolve().parent.parent
