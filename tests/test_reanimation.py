@@ -821,6 +821,26 @@ def files(where: Path) -> set[Path]:
     return {each for each in folder.rglob("*") if each.is_file()}
 
 
+def test_a_call_that_is_deleted_meanwhile_costs_no_others(recorded: Path, run: Run) -> None:
+    source = (
+        AGAIN
+        + """
+from snapshot.core.executor import ForkExecutor
+from snapshot.replay.bulk import replay
+from snapshot.replay.executions import opened
+from snapshot.replay.reanimation import Request
+
+with opened(None) as store, ForkExecutor(1, reseed=False) as executor:
+    first, second, *rest = found = store.calls.ids("limited") + store.calls.ids("add")
+    assert rest, found
+    store.delete([second])
+    made = [*replay(store, found, Request(), executor, ahead=1)]
+    print([each.id for each in made] == [first, *rest])
+"""
+    )
+    assert run(source).stdout == "True\n"
+
+
 def test_delete_frees_what_nobody_else_refers_to_and_nothing_else(run: Run, where: Path) -> None:
     pytest.importorskip("numpy")
     run(SIMPLE)

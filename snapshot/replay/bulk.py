@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from snapshot.core.disposable import fork_call
 from snapshot.core.immortal import Immortals
-from snapshot.errors import ForkError, SnapshotError, UsageError
+from snapshot.errors import ForkError, SnapshotError, UnknownCall, UsageError
 from snapshot.replay import recorder
 from snapshot.replay.reanimation import Reanimation, Request, Shared
 from snapshot.store import Store
@@ -55,6 +55,8 @@ def replay(
     limits: Mapping[str, Any] | None = None,
 ) -> Iterator[Verdict]:
     """Make calls again, each in a fork of its own; their verdicts, in the order of the calls.
+
+    One that is deleted before its turn has none.
 
     A worker of the executor makes several one after the other, for a fraction of a second. Where
     the workers are forks of this process, they find there what the store has of the calls, and the
@@ -160,7 +162,10 @@ class _Warm:
         _prepared.clear()
         fetched, size = [], 0
         for number in left:
-            call = self._store.calls.get(number)
+            try:
+                call = self._store.calls.get(number)
+            except UnknownCall:
+                continue  # it was deleted meanwhile
             reanimation = Reanimation(self._store, call, self._request, self._shared)
             _prepared[number] = reanimation
             fetched.append((number, call.function.key))
