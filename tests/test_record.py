@@ -1792,6 +1792,25 @@ def test_when_sample_and_keep_last(run: Run, where: Path) -> None:
         assert 40 < len(by_name["some"]) < 180
 
 
+def test_what_is_kept_no_more_takes_no_room(run: Run, where: Path) -> None:
+    run("""
+    from snapshot.replay import record
+    @record(keep_last=2)
+    def last(data): return len(data)
+    @record
+    def all(data): return len(data)
+    for n in range(10):
+        last(bytearray([n]) * 200_000)
+    all(bytearray([3]) * 200_000)
+    """)
+    for _ in range(2):
+        with recorded(where) as (store, calls):
+            assert names(calls) == ["last", "last", "all"]
+            assert [given(store, each)[0][0][0] for each in calls] == [8, 9, 3]
+            assert store.objects.count() == len(calls)
+            assert store.vacuum() == 0
+
+
 BACKGROUND = """
 import os
 import snapshot.core.background

@@ -70,6 +70,7 @@ def record(
     when: called with the arguments; only calls for which it returns something true are recorded.
     sample: the part of the calls that is recorded, above 0 and up to 1.
     keep_last: how many calls of the function are kept in the store; None, the default, is all.
+        What went is freed when the store is opened, except for what this process has told last.
     background: bytes, as far as is soon seen, from which on arguments and results are pickled by a
         fork of their own, and the call waits for that fork alone: once for the arguments, once at
         its end. The fork has the descriptors of this process open meanwhile. If it is killed, the

@@ -192,13 +192,18 @@ class Store:
 
         Files that nobody will write to any more are deleted then. Records of a kind that nobody
         here knows stay, with all that comes after them in their file. So does a file whose records
-        cannot be folded in, which is raised when the others are done.
+        cannot be folded in, which is raised when the others are done. Of calls that go, since their
+        functions want no more to be kept, the objects are freed that nobody else refers to.
 
-        wait: for others that write. Else it raises `StoreError`. Raises `NotTrusted`,
-        `DamagedSpool`.
+        wait: for others that write. Else it raises `StoreError`, and frees nothing. Raises
+        `NotTrusted`, `DamagedSpool`.
         """
         self.check_trust()
-        return self._intake.fold(wait=wait)
+        count = self._intake.fold(wait=wait)
+        if self.calls.gone and wait:
+            self._free((), sweep=False)
+            self.calls.gone = 0
+        return count
 
     def catch_up(self, *, again: bool = False) -> list[str]:
         """Take in what the spools hold, as far as that may and can be done.

@@ -145,9 +145,13 @@ _COLUMNS = (
 
 
 class Calls:
-    """Those of a store."""
+    """Those of a store.
+
+    gone: how many went as others were taken in, whose objects may still be there.
+    """
 
     def __init__(self, database: Database, objects: Objects) -> None:
+        self.gone = 0
         self._database = database
         self._objects = objects
         self._functions: dict[int, Function] = {}
@@ -524,7 +528,7 @@ class Calls:
 
     def fold(self, segment: Segment | folding.Writer, records: list[bytes]) -> None:
         """Take in records of one spool file, in a transaction. Raises `DamagedSpool`."""
-        folding.fold(self._database, self._objects, segment, records)
+        self.gone += folding.fold(self._database, self._objects, segment, records)
 
 
 def names(function: str, key: str) -> bool:

@@ -32,11 +32,16 @@ class Writer(NamedTuple):
 
 def fold(
     database: Database, objects: Objects, segment: Segment | Writer, records: list[bytes]
-) -> None:
-    """Take in records of one writer, in a transaction. Raises `DamagedSpool`."""
+) -> int:
+    """Take in records of one writer, in a transaction. Raises `DamagedSpool`.
+
+    How many calls went, since their functions want no more to be kept.
+    """
+    count = 0
     for begin in range(0, len(records), _AT_ONCE):
         part = records[begin : begin + _AT_ONCE]
-        _Folding(database, objects, segment).take(part)
+        count += _Folding(database, objects, segment).take(part)
+    return count
 
 
 def shown_of(data: bytes, buffers: Sequence[int] = ()) -> Shown:
@@ -65,17 +70,17 @@ class _Folding:
         self._held: set[int] = set()
         self._ids: dict[bytes, int | None] = {}
 
-    def take(self, records: list[bytes]) -> None:
-        """Raises `DamagedSpool` where they tell of no calls."""
+    def take(self, records: list[bytes]) -> int:
+        """How many calls went. Raises `DamagedSpool` where the records tell of none."""
         try:
-            self._take(records)
+            return self._take(records)
         except (
             *(ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError),
             *(struct.error, Refused),
         ) as error:
             raise DamagedSpool(f"{self._segment.path} is damaged: {error}") from error
 
-    def _take(self, records: list[bytes]) -> None:
+    def _take(self, records: list[bytes]) -> int:
         entered, left, later = self._read(records)
         ids = self._ids_for(sorted(entered))
         errors = self._insert(entered, left, ids) + self._complete(left, ids)
@@ -83,7 +88,7 @@ class _Folding:
             self._add_value(each, ids)
         self._database.many(_ERROR.format("errors"), errors)
         self._hold()
-        self._keep_last()
+        return self._keep_last()
 
     def _read(
         self, records: list[bytes]
@@ -359,8 +364,9 @@ class _Folding:
             return None
         return int(found[1] + number - found[0])
 
-    def _keep_last(self) -> None:
-        """Of functions that want no more, only the last calls."""
+    def _keep_last(self) -> int:
+        """Of functions that want no more, only the last calls. How many went."""
+        count = 0
         for (what, _), version in self._numbers.items():
             if what != "function":
                 continue
@@ -379,6 +385,8 @@ class _Folding:
             )
             self._database.many("DELETE FROM calls WHERE id = ?", going)
             self._database.many("DELETE FROM errors WHERE call = ?", going)
+            count += len(going)
+        return count
 
 
 def _words(error: dict[str, str]) -> tuple[str, str, str]:
