@@ -1458,8 +1458,6 @@ assert again("all_of", mock="_", compare=True).matches
         for number in store.calls.ids():
             text = pytest_script(store, store.calls.get(number))
             (tmp_path / f"test_{number}.py").write_text(text)
-        last = store.calls.get(store.calls.ids("handle")[1])
-        assert "from sharing import handle" in pytest_script(store, last)
     tests = "import pytest, sys; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))"
     assert "15 passed" in run(tests).stdout
     text = module.read_text()
@@ -1474,6 +1472,56 @@ assert again("sharing:_", 1) == "str"
 assert again("sharing:_", recorded_code=True) == "int"
 """
     run(AGAIN + changed)
+
+
+def test_a_test_says_what_its_function_does(run: Run, where: Path, tmp_path: Path) -> None:
+    """Not what a decorator around it does, nor where in memory something was."""
+    (tmp_path / "decorated.py").write_text("""
+import contextlib, functools
+from snapshot import replay
+from snapshot.replay import record
+
+def listed(function):
+    @functools.wraps(function)
+    def wrapper(n): return [function(n)]
+    return wrapper
+@contextlib.contextmanager
+@record
+def context(n): yield n
+@listed
+@record(keep_last=10)
+def kept(n): return n
+@replay.record
+def plain(n): return n
+@record
+def fails(n): raise ValueError(f"not {object()}")
+@record
+def refuses(thing): raise ValueError(thing)
+class Thing: pass
+@record
+def shared(n): return n
+FIRST = shared
+@record
+def shared(n): return -n
+""")
+    run("""
+        from decorated import *
+        with context(1): kept(2), FIRST(3)
+        plain(4), shared(5)
+        for fail, each in ((fails, 4), (refuses, Thing())):
+            try: fail(each)
+            except ValueError: pass
+    """)
+    literal = []
+    with opened(where) as store:
+        for call in store.calls.find():
+            text = pytest_script(store, call)
+            (tmp_path / f"test_{call.id}.py").write_text(text)
+            if "reanimate_function" not in text:
+                literal.append(text.rpartition("assert ")[2])
+    assert literal == ["plain(4) == 4\n", "shared(5) == -5\n"]
+    tests = "import pytest, sys; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))"
+    assert "7 passed" in run(tests).stdout
 
 
 def test_functions_of_a_script_that_share_a_name(run: Run, tmp_path: Path) -> None:

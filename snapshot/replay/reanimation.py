@@ -6,6 +6,7 @@ import builtins
 import contextlib
 import functools
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,6 +41,9 @@ from snapshot.store.versions import version_of
 
 if TYPE_CHECKING:
     from snapshot.replay.definitions import Definitions
+
+
+_PLACE = re.compile(r"\bat 0x[0-9a-f]+")  # in memory, of an object that a text tells of
 
 
 @dataclass
@@ -424,10 +428,10 @@ class Reanimation:
             assert call.failure is not None
             then = f"{main_name(call.failure.type)}: {call.failure.text}"
             now = "nothing" if made.error is None else in_words(made.error)
-            if now != then:
-                yield f"exception: {then} then, {now} now"
-            else:
+            if now == then:
                 yield from self._in_errors(made.error)
+            elif _PLACE.sub("", now) != _PLACE.sub("", then):
+                yield f"exception: {then} then, {now} now"
         elif made.error is not None:
             yield f"exception: nothing then, {in_words(made.error)} now"
         else:
