@@ -118,7 +118,9 @@ class Called:
 def shown(value: object) -> tuple[str, str]:
     """The type and the text of a value that went through the store's pickle."""
     data, buffers = pickling.dump(value)
-    found = read(data, [each.nbytes for each in buffers])
+    sizes = [each.nbytes for each in buffers]
+    found, quickly = read(data, sizes), read(data, sizes, trusted=True)
+    assert (type_of(quickly), text_of(quickly)) == (type_of(found), text_of(found))
     return type_of(found), text_of(found)
 
 
@@ -158,7 +160,9 @@ VALUES = st.recursive(
 @example(collections.Counter("hello"), 5)
 @example(collections.deque([1, 2, 3], 2), 5)
 def test_plain_data_is_built_as_it_is(value: object, protocol: int) -> None:
-    found = read(pickle.dumps(value, protocol))
+    data = pickle.dumps(value, protocol)
+    found = read(data)
+    assert repr(read(data, trusted=True)) == repr(found)
     assert repr(found) == repr(pickle.loads(pickle.dumps(value, protocol)))  # NaN is not itself
     assert type_of(found) == objects.type_name(value)
     assert len(text_of(found)) <= 200

@@ -47,7 +47,7 @@ from snapshot.store.events import Outcome
 from snapshot.store.objects import Placeholder, type_name
 from snapshot.store.place import Place, place
 
-_FOLD_AT = 1 << 26  # bytes of spool files from which on they are folded in by who records
+_FOLD_AT = 1 << 24  # bytes of spool files from which on they are folded in by who records
 
 _FRAMES = 100  # of a traceback that are told
 

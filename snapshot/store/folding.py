@@ -19,7 +19,7 @@ from snapshot.store.spool import Segment
 
 _AT_ONCE = 4000  # records that are in memory as what they say
 _ERROR = "INSERT INTO {} (call, type, text, traceback) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-READABLE = 1 << 20  # bytes up to which a pickle is read to be shown, at 2 MB a second
+READABLE = 1 << 20  # bytes up to which a pickle is read to be shown, at 2 MB a second and more
 
 
 class Writer(NamedTuple):
@@ -44,15 +44,18 @@ def fold(
     return count
 
 
-def shown_of(data: bytes, buffers: Sequence[int] = ()) -> Shown:
-    """What is shown of a pickle, whose buffers have these sizes; nothing is loaded."""
+def shown_of(data: bytes, buffers: Sequence[int] = (), *, trusted: bool = False) -> Shown:
+    """What is shown of a pickle, whose buffers have these sizes; nothing is loaded.
+
+    trusted: see `showing.read`.
+    """
     from snapshot.store import showing
 
     size = len(data) + sum(buffers)
     if len(data) > READABLE:
         return Shown("?", f"<{len(data)} bytes>", size)
     try:
-        value = showing.read(data, buffers)
+        value = showing.read(data, buffers, trusted=trusted)
     except ValueError as error:
         return Shown("?", f"<cannot be shown: {error}>", size)
     return Shown(showing.type_of(value), showing.text_of(value), size)
@@ -231,7 +234,7 @@ class _Folding:
                 return None
         shown = storable(found.type or ""), storable(found.text or "")
         if found.type is None:
-            as_shown = shown_of(found.data)
+            as_shown = shown_of(found.data, trusted=isinstance(self._segment, Segment))
             shown = as_shown.type, as_shown.text
         if found.parts:
             return self._objects.keep(found.data, found.parts, *shown)
