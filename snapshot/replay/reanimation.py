@@ -190,11 +190,18 @@ class Reanimation:
     def classes(self) -> FindClass | None:
         """Where an unpickler finds the classes of the program that has recorded."""
         if self._find_class is None and not self._is_our_program():
-            with contextlib.suppress(CannotReanimate):
-                self._find_class = in_main(self._definitions().find_class)
+            self._find_class = in_main(self._find_in_script)
         elif self._find_class is None and self._key != self.call.function.key:
             self._find_class = in_main(found_by_name)
         return self._find_class
+
+    def _find_in_script(self, module: str, name: str) -> Any:
+        """As its definitions find it, of a script that can be read; most values need none."""
+        try:
+            definitions = self._definitions()
+        except CannotReanimate:
+            return found_by_name(module, name)
+        return definitions.find_class(module, name)
 
     # The function.
 

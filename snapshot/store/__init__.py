@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ from snapshot.store.spool import Spool, sweep
 from snapshot.store.users import Going, User
 
 PATIENCE = 60.0  # seconds
+_TRUSTED = 0.5  # seconds for which a store is trusted that was found to be nobody else's
 
 
 class Store:
@@ -60,6 +62,7 @@ class Store:
         self._database = self._open(create=create)
         self._trust = trust
         self._suspect = self._who_else_may_write()  # before it is opened, which changes its files
+        self._looked = time.monotonic()
         self._files = self._make_files()
         self.objects = Objects(self._database, self._files, self.check_trust)
         self.calls = Calls(self._database, self.objects)
@@ -129,7 +132,12 @@ class Store:
 
     def _suspicion(self) -> str | None:
         """Why nothing of it is loaded; None for no reason."""
-        return self._suspect or self._who_else_may_write()
+        # Who may write to a store is asked for by a dozen system calls.
+        if self._suspect is None and time.monotonic() - self._looked > _TRUSTED:
+            if (why := self._who_else_may_write()) is not None:
+                return why
+            self._looked = time.monotonic()
+        return self._suspect
 
     def _who_else_may_write(self) -> str | None:
         """Why not to load what is in it; None for no reason. Naming a server is trusting it."""

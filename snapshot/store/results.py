@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import pickle
 import struct
 import time
@@ -29,7 +28,6 @@ _RETURNED, _RAISED = b"r", b"x"
 _DIGEST = 32
 _TEXT = 200  # characters of what is shown of a state
 _ROW = 256  # bytes that a row takes here with its indexes, beside what is in it
-_TRUSTED = 0.5  # seconds for which a store is trusted that was found to be nobody else's
 _LATELY = 60.0  # seconds
 _SOME = 256  # rows that are read at once, to be evicted
 _MOST = 1000  # of them that go where none would have to: nobody else writes meanwhile
@@ -153,7 +151,6 @@ class Results:
         self._database = database
         self._objects = objects
         self._may_load = may_load
-        self._looked = -math.inf
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -180,10 +177,7 @@ class Results:
             raise DamagedObject(f"the result {key.hex()} of {self._database.name} is damaged")
         raised, where = content[:1] == _RAISED, content[1:2]
         if where == _INLINE:
-            # Who may write to a store is asked for by a dozen system calls.
-            if time.monotonic() - self._looked > _TRUSTED:
-                self._may_load()
-                self._looked = time.monotonic()
+            self._may_load()
             return Found(content[2:], [], created, cost, raised)
         if where == _ELSEWHERE:
             return Found(None, [], created, cost, raised)
