@@ -7,6 +7,7 @@ store that somebody else may have written to is listed, and never loaded, unless
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import time
@@ -62,7 +63,7 @@ class Store:
         self._database = self._open(create=create)
         self._trust = trust
         self._suspect = self._who_else_may_write()  # before it is opened, which changes its files
-        self._looked = time.monotonic()
+        self._looked = -math.inf
         self._files = self._make_files()
         self.objects = Objects(self._database, self._files, self.check_trust)
         self.calls = Calls(self._database, self.objects)
@@ -132,12 +133,9 @@ class Store:
 
     def _suspicion(self) -> str | None:
         """Why nothing of it is loaded; None for no reason."""
-        # Who may write to a store is asked for by a dozen system calls.
-        if self._suspect is None and time.monotonic() - self._looked > _TRUSTED:
-            if (why := self._who_else_may_write()) is not None:
-                return why
-            self._looked = time.monotonic()
-        return self._suspect
+        why = self._suspect or self._who_else_may_write()
+        self._looked = time.monotonic() if why is None else -math.inf
+        return why
 
     def _who_else_may_write(self) -> str | None:
         """Why not to load what is in it; None for no reason. Naming a server is trusting it."""
@@ -159,6 +157,9 @@ class Store:
 
     def check_trust(self) -> None:
         """Raises `NotTrusted` if its values may not be loaded, nor code run that it names."""
+        # Who may write to a store is asked for by a dozen system calls.
+        if time.monotonic() - self._looked < _TRUSTED:
+            return
         if (why := self._suspicion()) is not None:
             raise NotTrusted(
                 f"{why}, and loading a value runs code that it names: "
