@@ -28,6 +28,7 @@ from snapshot.replay.comparing import differences
 from snapshot.replay.contents import as_it_was
 from snapshot.replay.yields import MOST, Yields
 from snapshot.store.objects import Placeholder
+from tests.libraries import require
 from tests.processes import Result
 
 Run = Callable[..., Result]
@@ -464,7 +465,10 @@ def test_of_a_generator_as_many_values_as_were_kept() -> None:
 
 
 def test_arrays() -> None:
-    np: Any = pytest.importorskip("numpy")
+    require("numpy")
+    import numpy
+
+    np: Any = numpy
 
     def objects(*values: Any) -> Any:
         array = np.empty(len(values), dtype=object)

@@ -245,28 +245,26 @@ def test_a_program_that_ctrl_c_ends(tmp_path: Path) -> None:
     assert "program:f" in told.stdout
 
 
-def test_standard_error_may_be_closed(root: Path) -> None:
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$0" -m snapshot heat fetch --cold 2>&-', sys.executable],
-        cwd=root,
-        env=environment(root),
+def in_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A line of the shell there, in which $0 is this Python."""
+    return subprocess.run(
+        ["sh", "-c", line, sys.executable],
+        cwd=folder,
+        env=environment(folder.parent),
+        timeout=60,
         capture_output=True,
         text=True,
-        timeout=60,
     )
+
+
+def test_standard_error_may_be_closed(root: Path) -> None:
+    done = in_shell('exec "$0" -m snapshot heat fetch --cold 2>&-', root)
     assert (done.returncode, done.stdout) == (0, "0    pack.module:never  pack/module.py:3\n")
 
 
 def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
     (folder := tmp_path / "gone").mkdir()
-    done = subprocess.run(
-        ["sh", "-c", 'rmdir "$PWD" && exec "$0" -m snapshot heat files', sys.executable],
-        cwd=folder,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = in_shell('rmdir "$PWD" && exec "$0" -m snapshot heat files', folder)
     assert done.returncode == 2
     assert done.stderr.startswith("snapshot heat files: there is no working directory to look for")
     assert done.stderr.count("\n") == 1

@@ -35,6 +35,7 @@ from snapshot.replay.scripts import pytest_script
 from snapshot.replay.surroundings import Surroundings
 from snapshot.store.objects import Placeholder
 from snapshot.store.schema import VERSION
+from tests.libraries import require
 from tests.processes import Result
 
 Run = Callable[..., Result]
@@ -842,7 +843,7 @@ with opened(None) as store, ForkExecutor(1, reseed=False) as executor:
 
 
 def test_delete_frees_what_nobody_else_refers_to_and_nothing_else(run: Run, where: Path) -> None:
-    pytest.importorskip("numpy")
+    require("numpy")
     run(SIMPLE)
     with opened(where) as store:
         calls = list(store.calls.find())

@@ -15,6 +15,7 @@ import pytest
 
 from snapshot.replay.executions import opened
 from snapshot.store.calls import Call, Stored
+from tests.libraries import require
 from tests.processes import Result
 
 Run = Callable[..., Result]
@@ -720,7 +721,7 @@ def test_a_method_of_a_redacted_name_is_none(hides: Callable[..., list[Call]], w
 
 
 def test_columns_and_fields_have_names(hides: Callable[..., list[Call]]) -> None:
-    pytest.importorskip("numpy")
+    require("numpy")
     hides("""
         import numpy as np
         @record(redact=["password", "token"])
@@ -742,7 +743,7 @@ def test_columns_and_fields_have_names(hides: Callable[..., list[Call]]) -> None
 
 
 def test_columns_of_tables_have_names(hides: Callable[..., list[Call]], where: Path) -> None:
-    pytest.importorskip("pandas")
+    require("pandas")
     calls = hides("""
         import pandas as pd
         @record(redact=["password", "token"])
@@ -768,7 +769,7 @@ def test_columns_of_tables_have_names(hides: Callable[..., list[Call]], where: P
 
 
 def test_rows_of_tables_have_names(hides: Callable[..., list[Call]], where: Path) -> None:
-    pytest.importorskip("pandas")
+    require("pandas")
     calls = hides("""
         import pandas as pd
         @record(redact=["password", "token"])

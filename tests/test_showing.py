@@ -9,6 +9,7 @@ import decimal
 import enum
 import fractions
 import functools
+import importlib
 import os
 import pathlib
 import pickle
@@ -31,6 +32,7 @@ from snapshot import pickling
 from snapshot.store import objects
 from snapshot.store.objects import Placeholder
 from snapshot.store.showing import read, text_of, type_of
+from tests.libraries import require
 
 
 @dataclasses.dataclass
@@ -324,7 +326,9 @@ def test_a_buffer_out_of_band_is_its_size() -> None:
 
 
 def test_pandas() -> None:
-    pd = pytest.importorskip("pandas")
+    require("pandas")
+    pd: Any = importlib.import_module("pandas")
+
     frame = pd.DataFrame({"a": [1, 2, 3], "b": list("xyz")})
     assert shown(frame) == (objects.type_name(frame), "DataFrame(shape=(3, 2))")
     assert shown(frame.set_index("b"))[1] == "DataFrame(shape=(3, 1))"

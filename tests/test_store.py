@@ -40,6 +40,7 @@ from snapshot.store.objects import Placeholder, pack
 from snapshot.store.place import place
 from snapshot.store.schema import VERSION
 from snapshot.store.spool import Segment, Spool
+from tests.libraries import require
 from tests.processes import Program, Result
 
 LARGE = np.arange(1 << 17, dtype=np.int64)  # 1 MiB
@@ -1048,7 +1049,7 @@ def test_what_is_held_for_a_file_that_is_gone_is_freed(tmp_path: Path) -> None:
 
 
 def test_objects_elsewhere_stay_for_a_day(tmp_path: Path) -> None:
-    pytest.importorskip("fsspec")
+    require("fsspec")
     remote = Remote((tmp_path / "objects").as_uri())
     digest = b"\1" * 32
     remote.write(digest, b"content")

@@ -20,6 +20,7 @@ from snapshot.store.sources import source_in
 from snapshot.web import flame
 from tests import postgres
 from tests.browsing import Answer, Explorer, explorer, in_a_browser, person
+from tests.libraries import require
 from tests.processes import Program, run_python
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
@@ -463,7 +464,7 @@ def test_an_object_is_looked_at_by_its_digest(shop: Shop, tmp_path: Path) -> Non
 
 
 def test_an_array_has_a_picture(shop: Shop) -> None:
-    pytest.importorskip("numpy")
+    require("numpy")
     server = shop(
         "import numpy\nkeep(numpy.arange(6000.).reshape(60, 100))\nkeep(numpy.arange(50))"
     )
