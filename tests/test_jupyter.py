@@ -353,6 +353,17 @@ def test_widgets_and_a_cell_that_prints_do_not_wait_for_each_other(notebook: Not
     assert notebook.value("len(heard)") == str(count)
 
 
+def test_a_flood_of_output_comes_in_few_messages(notebook: Notebook) -> None:
+    """A client has room for a thousand: what comes after them is lost, the cell's end with it."""
+    count = 200_000
+    cell = notebook.run(
+        f"import sys\nfor number in range({count}): print(number)\nprint('end', file=sys.stderr)"
+    )
+    assert cell.stdout == "".join(f"{number}\n" for number in range(count))
+    assert cell.stderr == "end\n"
+    assert len([kind for kind, _ in cell.published if kind == "stream"]) < 500
+
+
 def test_a_callback_of_a_widget_travels_and_is_interrupted(notebook: Notebook) -> None:
     cell = notebook.run(
         "import comm, time\nc = comm.create_comm(target_name='mine')\n"

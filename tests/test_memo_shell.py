@@ -514,7 +514,7 @@ def test_who_waits_can_be_interrupted(memo: Memo, gate: Gate) -> None:
 # Signals.
 
 COUNT = """
-import signal, sys
+import signal, sys, time
 got = []
 def stop(number, frame):
     got.append(number)
@@ -522,7 +522,7 @@ for each in ("SIGINT", "SIGTERM", "SIGHUP"):
     signal.signal(getattr(signal, each), stop)
 print("ready", flush=True)
 while not got:
-    signal.pause()
+    time.sleep(0.01)  # `pause` would miss a signal that comes just before it
 print("got", *got, flush=True)
 signal.signal(got[0], signal.SIG_DFL)
 signal.raise_signal(got[0])

@@ -24,9 +24,11 @@ import snapshot
 from snapshot.core.process import Child, has_ended
 from snapshot.core.timeline.channel import Channel
 from snapshot.repl.kernel.history import History
-from snapshot.repl.kernel.wire import Outlet, Streams
+from snapshot.repl.kernel.wire import Outlet, Streams, Written
 
 _GRACE = 2.0  # seconds that the worker has to end in order
+_PACE = 0.05  # seconds between two messages of output: who is flooded with them loses some
+_FULL = 1 << 20  # characters of output that wait no longer
 _CONTROL = ("connect", "interrupt", "kernel_info", "shutdown", "usage")
 _WIDGETS = ("comm_open", "comm_msg", "comm_close")
 
@@ -100,6 +102,8 @@ class Broker(Kernel):
         self._request: _Request | None = None
         self._history = History(self.profile_dir.location)
         self._parent = parent or {}  # of what is published
+        self._written = Written()
+        self._pause: asyncio.TimerHandle | None = None  # until output is published again
         self._number = number
         self._ready: asyncio.Future[None] | None = None
         self._shuts_down = False
@@ -138,7 +142,7 @@ class Broker(Kernel):
         loop = asyncio.get_event_loop()
         self._ready = loop.create_future()
         for fd in self._timeline.streams.listen():
-            loop.add_reader(fd, self._read_streams)
+            loop.add_reader(fd, self._gather)
         loop.add_reader(self._timeline.channel, self._hear)
         loop.add_reader(self._timeline.supervisor, self._all_ended)
         ZMQStream(self.stdin_socket).on_recv(self._typed)
@@ -160,8 +164,26 @@ class Broker(Kernel):
         self._read_streams()
         getattr(self, f"_on_{verb}")(*details)
 
+    def _gather(self) -> None:
+        """Publish the first of what is written at once, and what follows in larger pieces."""
+        self._written.add(self._timeline.streams.read())
+        if self._written.size > _FULL:
+            self._tell_written()
+        elif self._pause is None:
+            self._tell_written()
+            self._pause = asyncio.get_running_loop().call_later(_PACE, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        if self._written.size:
+            self._gather()
+
     def _read_streams(self) -> None:
-        for name, text in self._timeline.streams.read():
+        self._written.add(self._timeline.streams.read())
+        self._tell_written()
+
+    def _tell_written(self) -> None:
+        for name, text in self._written.take():
             self._publish("stream", {"name": name, "text": text})
 
     def _publish(self, kind: str, content: Any, metadata: Any = None, buffers: Any = None) -> None:

@@ -22,8 +22,10 @@ from __future__ import annotations
 import codecs
 import contextlib
 import fcntl
+import itertools
 import os
 import sys
+from operator import itemgetter
 from typing import TextIO
 
 from snapshot.core.timeline.channel import high
@@ -82,6 +84,29 @@ def _available(fd: int) -> bytes:
                 break
             data += piece
     return bytes(data)
+
+
+class Written:
+    """What was written, until it is published.
+
+    size: of all of it, in characters.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[str, str]] = []
+        self.size = 0
+
+    def add(self, pieces: list[tuple[str, str]]) -> None:
+        """As pairs of a stream's name and a text."""
+        self._pieces += pieces
+        self.size += sum(len(text) for _, text in pieces)
+
+    def take(self) -> list[tuple[str, str]]:
+        """All of it, in its order; what was written to one stream in a row is one text."""
+        rows = itertools.groupby(self._pieces, key=itemgetter(0))
+        taken = [(name, "".join(text for _, text in row)) for name, row in rows]
+        self._pieces, self.size = [], 0
+        return taken
 
 
 class Outlet:
