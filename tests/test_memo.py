@@ -1383,23 +1383,30 @@ def test_files_of_recorded_calls_are_not_put_back(run: Run, tmp_path: Path) -> N
         import sys
         from pathlib import Path
         from snapshot.memo import FileContents, memoize
-        from snapshot.replay import record
+        from snapshot.replay import load_execution_data, reanimate_function, record
 
         file = FileContents("data.txt")
         def given(path): return len(open(path).read())
         def reads(x): return len(open(file).read())
+        def returns(x): return file
 
         Path("data.txt").write_text(sys.argv[1])
-        for each, value in ((given, file), (reads, 1)):
+        for each, value in ((given, file), (reads, 1), (returns, 1)):
             if sys.argv[1] == "then":
                 record(each)(value)
             else:
                 (why,) = memoize(each).adopt().left.values()
                 print(why.partition(":")[0], Path("data.txt").read_text())
+        if sys.argv[1] == "later":
+            (loaded,), _ = load_execution_data(1)
+            print(repr(loaded), reanimate_function(1), Path("data.txt").read_text())
         """,
     )
     run(script, "then")
-    assert run(script, "later") == ["it had a FileContents later"] * 2
+    assert run(script, "later") == [
+        *["it had a FileContents later"] * 3,
+        "FileContents('data.txt') 5 later",
+    ]
 
 
 def test_a_run_that_is_recorded_too_stores_its_result_once(run: Run, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pickle
 import shutil
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from snapshot import pickling
 from snapshot.errors import CannotRead, StoreError, UsageError
-from snapshot.memo.contents import FileContents
+from snapshot.memo.contents import FileContents, taken_along
 from tests.processes import Result
 
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
@@ -28,8 +28,8 @@ NAMES = ["plain", "with space", "\N{SNOWMAN}", os.fsdecode(b"caf\xe9"), "-", "ne
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a file, a folder, and nothing else."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a file, a folder, and nothing else; what is pickled is a result."""
     folder = tmp_path / "here"
     (folder / "folder" / "deep" / "empty").mkdir(parents=True)
     (folder / "test").write_bytes(b"content")
@@ -39,7 +39,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "folder" / "deep" / "two").write_bytes(b"2" * 100_000)
     (folder / "folder" / "to two").symlink_to("deep/two")
     monkeypatch.chdir(folder)
-    return folder
+    with taken_along:
+        yield folder
 
 
 def version(path: str | os.PathLike[str]) -> str:
@@ -232,8 +233,9 @@ def test_what_cannot_be_read_is_named(python: Callable[..., Result], tmp_path: P
     result = python(
         """
         import os, pickle
-        from snapshot.memo.contents import FileContents
+        from snapshot.memo.contents import FileContents, taken_along
 
+        taken_along.__enter__()
         if os.geteuid() == 0:
             os.setuid(65534)
         for path in ("test", "folder"):
@@ -288,6 +290,21 @@ def test_a_file_that_is_the_same_is_not_touched(path: str) -> None:
     assert os.stat("test").st_mode & 0o777 == (0o600 if path == "test" else 0o700)
 
 
+def test_what_is_no_result_is_its_path_alone() -> None:
+    within = pickle.dumps(FileContents("test"))
+    Path("test").write_bytes(b"changed")
+    taken_along.__exit__()
+    try:
+        data = pickle.dumps([FileContents("test"), FileContents("/dev/null")])
+        Path("test").unlink()
+        for each in (data, within):
+            pickle.loads(each)
+    finally:
+        taken_along.__enter__()
+    assert pickle.loads(data) == ["test", "/dev/null"]
+    assert not os.path.exists("test")
+
+
 def test_large_contents_are_out_of_band() -> None:
     large = os.urandom(1 << 20)
     Path("folder/large").write_bytes(large)
@@ -330,8 +347,9 @@ def test_permissions_are_those_of_the_file_or_of_a_new_one(python: Callable[...,
     result = python(
         """
         import os, pickle
-        from snapshot.memo.contents import FileContents
+        from snapshot.memo.contents import FileContents, taken_along
 
+        taken_along.__enter__()
         os.umask(0o027)
         for name in ("plain", "run"):
             with open(name, "w") as file:

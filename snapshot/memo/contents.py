@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self, SupportsIndex
@@ -32,6 +33,23 @@ Part = tuple[str, str, Any]
 bytes of a file, the target of a link, None for a folder."""
 
 
+class _TakenAlong(threading.local):
+    """While a result of a memoized function is pickled or unpickled, in this thread."""
+
+    depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+
+
+taken_along = _TakenAlong()
+"""Within it what is at a path is pickled with it, and put back; elsewhere a path is a path. Nobody
+who sends one to another process, or looks at a recorded call, wants files to change by that."""
+
+
 class FileContents(str):
     """The path of a file or folder, and with it what is there.
 
@@ -40,11 +58,12 @@ class FileContents(str):
     relative path is taken as such, from what is the working directory then.
 
     As an argument of a memoized function it stands for what is there at the call. As a part of a
-    result it takes what is there along: pickling reads it, and unpickling puts it back to the same
-    path, folders above it included, unless it is there already; a file that is the same is not
+    result it takes what is there along: that is kept with the result, and a hit puts it back to the
+    same path, folders above it included, unless it is there already; a file that is the same is not
     touched. Each file is replaced at once, keeps its own permissions or gets those of a new file,
     and is executable or not as it was. Nothing is deleted: a path where nothing was leaves what is
-    there by now, and so does a folder what else is in it.
+    there by now, and so does a folder what else is in it. Wherever else it is pickled
+    (`multiprocessing`, a recorded call) it is its path alone.
 
     Of a folder all that is in it counts, the names, and which files are executable. A link in it
     is kept as a link, and what it leads to counts. A path that is a link itself stands for what it
@@ -103,10 +122,12 @@ class FileContents(str):
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        """Contents are out of band where the pickler has room for that.
+        """In a result with the contents, out of band where the pickler has room for that.
 
         Raises `CannotRead`, `UsageError` as `__cache_ver__` does.
         """
+        if not taken_along.depth:
+            return type(self), (str(self),)
         contained = pickle.PickleBuffer if protocol.__index__() >= 5 else bytes
         with _reading(self):
             parts = [
@@ -117,11 +138,13 @@ class FileContents(str):
 
 
 def restored(kind: type[FileContents], path: str, parts: Iterable[Part]) -> FileContents:
-    """A path, where what was there when it was pickled is put back.
+    """A path, where what was there when it was pickled is put back, if a result is loaded.
 
     Raises `StoreError` where it cannot be written, `UsageError` where there is a FIFO or a device
     by now.
     """
+    if not taken_along.depth:
+        return kind(path)
     there = top = _followed(path)
     try:
         os.makedirs(os.path.dirname(top) or os.curdir, exist_ok=True)

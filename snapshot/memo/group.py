@@ -28,6 +28,7 @@ from snapshot.errors import (
 )
 from snapshot.memo import ops
 from snapshot.memo.backend import Backend, Temporary, backend
+from snapshot.memo.contents import taken_along
 from snapshot.memo.policies import LRU, GreedyDualSize, ReplacementPolicy
 from snapshot.store.objects import Packed
 from snapshot.store.results import Entry, Evicted, Found, StateGone, row_size
@@ -216,14 +217,15 @@ class MemoizedGroup:
     def load(self, found: Found) -> Any:
         """The value of a result, or the exception. Raises `NotPicklable`."""
         assert found.data is not None
-        if self.pickler is not None:
+        with taken_along:
+            if self.pickler is None:
+                return pickling.load(found.data, found.buffers)
             try:
                 return self.pickler.loads(bytes(found.data))
             except Exception as error:
                 if pickling.is_interrupt(error):
                     raise
                 raise NotPicklable(f"{type(error).__name__}: {error}") from error
-        return pickling.load(found.data, found.buffers)
 
     def use(self, key: bytes) -> None:
         """A result was used: tell the store of it, sooner or later."""
@@ -293,12 +295,13 @@ class MemoizedGroup:
 
     def _packed(self, name: str, value: object) -> Packed:
         try:
-            if self.pickler is not None:
+            with taken_along:
+                if self.pickler is None:
+                    return Packed.of(value, *pickling.dump(value))
                 data = self.pickler.dumps(value)
-                if not isinstance(data, bytes):
-                    raise TypeError(f"its pickler makes {type(data).__name__}, and not bytes")
-                return Packed.of(value, data)
-            return Packed.of(value, *pickling.dump(value))
+            if not isinstance(data, bytes):
+                raise TypeError(f"its pickler makes {type(data).__name__}, and not bytes")
+            return Packed.of(value, data)
         except MemoryError:
             raise StoreError(f"there is no memory to pickle a result of {name}") from None
         except Exception as error:

@@ -23,7 +23,7 @@ Keep = Callable[[tuple[Any, ...], dict[str, Any], Packed, float], str]
 
 # In a pickle.
 _STANDS_FOR_ANOTHER = b"Placeholder"  # of a value that could not be stored wholly
-_PUTS_BACK = contents.__name__.encode()  # of a file, which loading it would put back
+_FILES = contents.__name__.encode()  # what names a file stands for its contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,10 @@ def _kept(store: Store, call: Call, keep: Keep) -> str:
     try:
         arguments = store.calls.fetch(call.arguments)
         result = store.calls.fetch(call.result)
-        if any(_STANDS_FOR_ANOTHER in bytes(data) for data, _ in (arguments, result)):
+        heads = [bytes(data) for data, _ in (arguments, result)]
+        if any(_STANDS_FOR_ANOTHER in each for each in heads):
             return "something in it could not be stored, or was redacted"
-        if _PUTS_BACK in bytes(arguments[0]):
+        if any(_FILES in each for each in heads):
             return _FILE
         args, kwargs = pickling.load(*arguments)
         data, buffers = result
@@ -76,7 +77,7 @@ def _kept(store: Store, call: Call, keep: Keep) -> str:
         return str(error)
 
 
-_FILE = "it had a FileContents: to look at it would put back what was in the file then"
+_FILE = "it had a FileContents: what was in the file then is not known"
 
 
 def _unfit(
@@ -95,7 +96,7 @@ def _unfit(
         around: Mapping[str, Any] = {}
         if call.surroundings is not None:
             data, buffers = store.calls.fetch(call.surroundings)
-            if _PUTS_BACK in bytes(data):
+            if _FILES in bytes(data):
                 return _FILE
             around = pickling.load(data, buffers)
         return next(_differing(around, function, read), "")
