@@ -12,7 +12,6 @@ import socket
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -1200,14 +1199,12 @@ def test_a_password_is_in_no_message(tmp_path: Path) -> None:
 
 
 def test_a_recorder_never_waits_for_others_that_write(where: str) -> None:
-    with Store(where, create=True) as store, Store(where) as other:
+    with Store(where, create=True, patience=3600) as store, Store(where) as other:
         tell(store)
         with other._database.transaction():
             other._database.lock(exclusive=True)
-            began = time.monotonic()
             with pytest.raises(StoreError, match="locked"):
                 store.fold(wait=False)
-            assert time.monotonic() - began < 5
         assert store.fold(wait=False) == 5
         assert store.calls.count() == 1
 
