@@ -10,11 +10,21 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import IO
 
-from benchmarks.harness import check_time, main, milliseconds, python_with, show
+from benchmarks.harness import (
+    by_turns,
+    check_time,
+    compare,
+    main,
+    milliseconds,
+    python_with,
+    show,
+)
 
 _WORKER = str(Path(__file__).with_name("memo_worker.py"))
 _MORE = ("numpy", "pandas")
@@ -162,9 +172,66 @@ def hits() -> None:
             show("", f"floor {_time(floor)}, ratio {ours / floor:.2f}; {peers}")
 
 
+_WAITS = {
+    "bare": """
+import fcntl
+with open("lock", "a") as file:
+    print("asks", flush=True)
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print(time.monotonic(), flush=True)
+    time.sleep(60)
+""",
+    "kept": """
+from snapshot.memo import memoize
+@memoize
+def slow():
+    print(time.monotonic(), flush=True)
+    time.sleep(60)
+print("asks", flush=True)
+slow()
+""",
+}
+
+
+def takeover() -> None:
+    """Who waits for a process that is killed, and runs the function in its place."""
+    with tempfile.TemporaryDirectory() as folder:
+        ours, bare = by_turns(
+            _ROUNDS, *(lambda way=way: _taken_over(folder, way) for way in ("kept", "bare"))
+        )
+    compare("takeover where the runner is killed", ours, bare, "bare lock of a file")
+    check_time("takeover where the runner is killed", ours, 1.0)
+
+
+def _taken_over(folder: str, way: str) -> float:
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "SNAPSHOT_STORE": f"{folder}/store.db"}
+    with contextlib.ExitStack() as stack:
+        outputs: list[IO[str]] = []
+        for _ in range(2):
+            process = subprocess.Popen(
+                [sys.executable, "-c", "import time\n" + _WAITS[way]],
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=folder,
+                env=environment,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "asks\n"
+            if not outputs:
+                process.stdout.readline()  # it has begun
+                runner = process
+            outputs.append(process.stdout)
+        time.sleep(0.2)  # until the other one waits
+        killed = time.monotonic()
+        runner.kill()
+        return float(outputs[1].readline()) - killed
+
+
 def _time(seconds: float) -> str:
     return f"{seconds * 1e6:.1f} µs" if seconds < 1e-3 else milliseconds(seconds)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main("benchmarks.memo", {"hits": hits}))
+    raise SystemExit(main("benchmarks.memo", {"hits": hits, "takeover": takeover}))
