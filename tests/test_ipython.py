@@ -455,9 +455,9 @@ def test_interrupts_and_suspension(terminal: Terminal) -> None:
     shell.sees(re.compile("^asleep", re.M))
     terminal.type("\x1a")
     terminal.prompt()  # the states, which are frozen, are not stopped
-    (terminal.directory / "go").touch()
     terminal.resume()
     terminal.typed_at = terminal.mark()
+    (terminal.directory / "go").touch()
     shell.leave()
 
 
