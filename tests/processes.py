@@ -305,6 +305,7 @@ def environment(directory: Path, extra: Mapping[str, str] | None = None) -> dict
         "LC_ALL": "C.UTF-8",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]),
         "PROMPT_TOOLKIT_NO_CPR": "1",
+        "PYTEST_ADDOPTS": "-p no:hypothesispytest",  # which takes half of pytest's start
         "PYTHON_HISTORY": str(home / ".python_history"),
         **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in _KINDS},
         "XDG_RUNTIME_DIR": str(home / "runtime"),

@@ -97,14 +97,14 @@ class Repl:
         self.say("exit()")
         self.terminal.prompt()
         assert self.terminal.run("stty -g") == self._modes
-        assert not self.terminal.pids()
+        self.terminal.vacated()
 
     def leave_from(self, prompt: str) -> None:
         """The same from a branch: everything ends with it."""
         self.say("exit()", prompt)
         self.terminal.prompt()
         assert self.terminal.run("stty -g") == self._modes
-        assert not self.terminal.pids()
+        self.terminal.vacated()
 
     def prompt_above_toolbar(self, prompt: str) -> None:
         """Wait for the prompt while futures run, whose progress is shown at the bottom."""

@@ -233,6 +233,10 @@ class Terminal:
         """The pids of `processes()`."""
         return [process.pid for process in self.processes()]
 
+    def vacated(self) -> None:
+        """Wait until nothing runs on it: what was killed may need a moment to end."""
+        self.wait_until(lambda: not self.pids(), 10, awaited="end of what runs here")
+
     def foreground(self) -> int:
         """The process group that has the terminal."""
         return os.tcgetpgrp(self._master)

@@ -76,7 +76,7 @@ def test_the_past_of_a_program_that_failed(run: Callable[[str], Running]) -> Non
     program.answer("n")
     terminal.prompt()
     assert terminal.run("echo $?") == "1"
-    assert not terminal.pids()
+    terminal.vacated()
     assert terminal.transcript().count("begins") == 1 + terminal.transcript().count(
         "branch 2 begins"
     )
@@ -126,7 +126,7 @@ def test_a_fork_of_the_program_is_not_run_again(run: Callable[[str], Running]) -
     program.terminal.prompt()
     assert "status 256" in program.terminal.transcript()
     assert program.terminal.run("echo $?") == "0"
-    assert not program.terminal.pids()
+    program.terminal.vacated()
 
 
 def test_a_branch_that_is_kept_is_the_program(run: Callable[[str], Running]) -> None:
@@ -137,7 +137,7 @@ def test_a_branch_that_is_kept_is_the_program(run: Callable[[str], Running]) -> 
     assert "value 0.25" in it.say("c")
     it.say("back", "q")
     assert program.terminal.run("echo $?") == "0"
-    assert not program.terminal.pids()
+    program.terminal.vacated()
 
 
 def test_a_crash_is_gone_back_from(run: Callable[[str], Running]) -> None:
@@ -154,7 +154,7 @@ def test_a_crash_is_gone_back_from(run: Callable[[str], Running]) -> None:
     assert it.say("p each") == "1999"
     it.say("q")
     assert program.terminal.run("echo $?") == "139"
-    assert not program.terminal.pids()
+    program.terminal.vacated()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_the_status_is_the_programs(
     terminal.prompt()
     assert terminal.transcript().count("once") == 1
     assert terminal.run("echo $?") == status
-    terminal.wait_until(lambda: not terminal.pids())  # the kernel ends the frozen copy
+    terminal.vacated()  # the kernel ends the frozen copy
 
 
 def test_a_program_with_threads_is_not_run_again(run: Callable[[str], Running]) -> None:
@@ -221,7 +221,7 @@ def test_the_terminal_is_asked_wherever_the_program_has_put_its_streams(
     it.terminal.prompt()
     assert it.terminal.run("echo $?") == "1"
     assert "snapshot/" not in it.terminal.transcript()
-    assert not it.terminal.pids()
+    it.terminal.vacated()
 
 
 def test_the_terminal_is_asked_about_a_program_without_a_past(terminal: Terminal) -> None:
@@ -254,7 +254,7 @@ def test_ctrl_c_ends_the_second_run(run: Callable[[str], Running]) -> None:
     program.answer("n")
     it.terminal.prompt()
     assert it.terminal.run("echo $?") == "1"
-    assert not it.terminal.pids()
+    it.terminal.vacated()
 
 
 def test_ctrl_c_ends_the_program(run: Callable[[str], Running]) -> None:

@@ -208,7 +208,7 @@ def test_ctrl_d_quits(debug: Start) -> None:
     it.terminal.type("\x04")
     it.terminal.prompt()
     assert it.terminal.run("echo $?") == "0"
-    assert not it.terminal.pids()
+    it.terminal.vacated()
 
 
 def test_what_has_changed_last(debug: Start) -> None:

@@ -320,7 +320,7 @@ def test_run_offers_an_experiment(terminal: Terminal) -> None:
     terminal.line()
     terminal.prompt()
     assert terminal.run("echo status $?") == "status 1"
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 @pytest.mark.parametrize("answer", ["n\r", "\x04", "\x03"], ids=["no", "Ctrl-D", "Ctrl-C"])

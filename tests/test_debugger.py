@@ -90,7 +90,7 @@ def test_the_experiment_first_then_the_original_at_the_same_line(debug: Start) -
     assert it.say("c").splitlines() == ["x is original", "the end"]
     assert it.terminal.transcript().count("x is original") == 1
     assert it.terminal.run("echo $?") == "0"
-    assert not it.terminal.pids()
+    it.terminal.vacated()
 
 
 def test_what_comes_in_the_experiment_is_its_past(debug: Start) -> None:
@@ -155,7 +155,7 @@ def test_keep_makes_the_experiment_the_real_program(debug: Start) -> None:
     assert it.say("c").splitlines()[0] == "x is kept"
     it.say("q")
     assert it.terminal.run("echo $?") == "0"
-    assert not it.terminal.pids()
+    it.terminal.vacated()
     assert "the end" not in it.terminal.run("true")
     assert len(re.findall("^the end$", it.terminal.transcript(), re.M)) == 1
 
@@ -464,7 +464,7 @@ def test_an_event_loop_runs_on_in_the_experiment_and_in_its_past(
     assert (it.line, it.say("p number")) == (9, "2")
     assert it.say("c") == "[0, 10, 20, 30]"
     assert it.terminal.run("echo $?") == "0"
-    assert not it.terminal.pids()
+    it.terminal.vacated()
 
 
 def test_random_numbers_are_those_of_the_original(debug: Start) -> None:

@@ -97,7 +97,7 @@ def test_inside_pdb(terminal: Terminal) -> None:
     terminal.line("c")
     terminal.wait_for(re.compile(r"^\d{4} functions", re.M), since=terminal.typed_at)
     terminal.prompt()
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 @pytest.mark.parametrize("session", sorted(EXAMPLES.glob("*.console")), ids=lambda path: path.stem)
@@ -106,4 +106,4 @@ def test_session(open_terminal: Callable[..., Terminal], session: Path) -> None:
     for program in EXAMPLES.glob("*.py"):
         (terminal.directory / program.name).write_text(program.read_text())
     play(terminal, session.read_text().splitlines())
-    assert not terminal.pids()
+    terminal.vacated()

@@ -381,7 +381,7 @@ def test_keys_are_signals(terminal: Terminal) -> None:
     terminal.type("\x03")
     terminal.prompt()
     assert "KeyboardInterrupt" in terminal.screen()
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_modes_differ_while_a_program_changes_them(terminal: Terminal) -> None:

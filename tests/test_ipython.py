@@ -86,7 +86,7 @@ class IPython:
         self.terminal.prompt()
         assert self.terminal.run("echo status $?") == "status 0"
         assert self.terminal.run("stty -g") == self._modes
-        assert not self.terminal.pids()
+        self.terminal.vacated()
         transcript = self.terminal.transcript()
         assert "not unique" not in transcript
         assert "history saving thread" not in transcript
@@ -296,7 +296,7 @@ def test_leaving_asks_about_futures(terminal: Terminal) -> None:
     shell.sees("end them and leave?")
     terminal.line("y")
     terminal.prompt()
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_a_statement_in_the_debugger_that_goes_backwards(terminal: Terminal) -> None:
@@ -520,5 +520,5 @@ def test_a_kill_of_the_supervisor_ends_everything(terminal: Terminal, number: in
     (supervisor,) = (p for p in terminal.processes() if p.ppid() == terminal.shell_pid)
     psutil.Process(supervisor.pid).send_signal(number)
     terminal.prompt()
-    terminal.wait_until(lambda: not terminal.pids())
+    terminal.vacated()
     terminal.run("reset")

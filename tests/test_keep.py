@@ -125,7 +125,7 @@ def test_on_a_terminal(terminal: Terminal) -> None:
     terminal.wait_for("got hello")
     terminal.prompt()
     assert terminal.run("echo $?") == "0"
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_what_the_original_held_is_the_kept_ones(python: Run) -> None:

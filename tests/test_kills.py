@@ -54,7 +54,7 @@ def test_the_shell_has_its_terminal_back_when_all_are_killed(terminal: Terminal)
     terminal.wait_for("ready")
     os.kill(terminal.foreground(), signal.SIGKILL)
     terminal.prompt()
-    terminal.wait_until(lambda: not terminal.pids())
+    terminal.vacated()
     assert terminal.run("stty -a") == modes
 
 

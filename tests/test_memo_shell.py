@@ -572,7 +572,7 @@ def test_ctrl_c_reaches_the_command_once(terminal: Terminal, tmp_path: Path) -> 
     terminal.prompt()
     assert "got 2\n" in "\n".join(terminal.lines())
     assert terminal.run("echo $?") == "130"
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_on_a_terminal(terminal: Terminal) -> None:

@@ -166,7 +166,7 @@ def test_back_at_the_prompt(terminal: Terminal, prompt: Prompt, ending: str) -> 
     say(prompt, terminal, prompt.leave)
     terminal.prompt()
     assert terminal.run("stty -a") == modes
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_pdb_continues_the_program_in_the_experiment_and_then_in_the_original(
@@ -272,4 +272,4 @@ def test_the_prompt_goes_on_after_keep(terminal: Terminal, prompt: Prompt) -> No
     terminal.prompt()
     assert "Error" not in terminal.transcript().replace("BdbQuit", "")
     assert not any((terminal.directory / f"file{n}").read_bytes() for n in range(6))
-    assert not terminal.pids()
+    terminal.vacated()

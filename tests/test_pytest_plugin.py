@@ -54,7 +54,7 @@ def outcome(text: str) -> str:
 def ended(it: Debugging) -> str:
     """What pytest has shown at last; nothing of it is left."""
     it.terminal.prompt()
-    assert not it.terminal.pids()
+    it.terminal.vacated()
     return outcome(it.terminal.transcript())
 
 
@@ -138,7 +138,7 @@ def test_quitting_where_the_program_has_ended(debug: Debug) -> None:
     assert "snapshot: back at 0 (p.py:5 total)" in it.say("q")
     it.say("q")
     assert "Exit: Quitting debugger" in it.terminal.transcript()
-    assert not it.terminal.pids()
+    it.terminal.vacated()
 
 
 def test_post_mortem(debug: Debug) -> None:
@@ -985,7 +985,7 @@ def test_ctrl_c_ends_the_session(terminal: Terminal) -> None:
     terminal.prompt()
     assert "KeyboardInterrupt" in terminal.transcript()
     assert "passed" not in terminal.transcript()
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_nobody_is_asked_without_a_terminal(debug: Debug) -> None:

@@ -66,7 +66,7 @@ def programs(tmp_path: Path) -> Path:
 def test_console(programs: Path, open_terminal: Callable[..., Terminal], block: Block) -> None:
     terminal = open_terminal(rows=50, columns=150)
     play(terminal, block.lines)
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_every_program_is_run() -> None:

@@ -319,7 +319,7 @@ def test_a_prompt_that_is_broken_gives_way_to_the_one_before(
     repl.sees("it is here")
     terminal.line("exit()")
     terminal.prompt()
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_a_prompt_that_is_broken_ends_where_there_is_no_past(terminal: Terminal) -> None:

@@ -85,7 +85,7 @@ def test_the_call_is_stood_in_as_it_began(debug: Start) -> None:
     assert "snapshot: back at 0 (p.py:16 main); the experiment reverted" in it.say("revert")
     assert it.shown.splitlines()[-1] == "and on"
     assert it.terminal.run("echo $?") == "0"
-    assert not it.terminal.pids()
+    it.terminal.vacated()
     assert it.terminal.transcript().count("begins") == 1
 
 
@@ -171,7 +171,7 @@ def test_a_post_mortem_goes_back_and_forth(debug: Start) -> None:
     it.terminal.prompt()
     assert it.terminal.run("echo $?") == "1"
     assert it.terminal.transcript().count("begins") == 1
-    assert not it.terminal.pids()
+    it.terminal.vacated()
 
 
 def test_the_program_can_also_be_run_again(debug: Start) -> None:
@@ -243,7 +243,7 @@ def test_in_a_test_of_pytest(debug: Start) -> None:
     assert "1 failed" in it.say("q")
     assert "written to" not in it.terminal.transcript()
     assert it.terminal.transcript().count("Captured stdout") == 0
-    assert not it.terminal.pids()
+    it.terminal.vacated()
 
 
 def test_a_breakpoint_in_a_call_that_is_under_way(debug: Start) -> None:

@@ -189,7 +189,7 @@ def test_the_exit_status_reaches_the_shell_from_a_branch(terminal: Terminal, lea
     repl.say(leaving, "branch 2 >>>")
     terminal.prompt()
     assert terminal.run("echo status $?") == "status 7"
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_another_program_takes_the_place_of_the_process(terminal: Terminal) -> None:
@@ -199,7 +199,7 @@ def test_another_program_takes_the_place_of_the_process(terminal: Terminal) -> N
     repl.sees(re.compile("^changed", re.M))
     terminal.prompt()
     assert terminal.run("echo status $?") == "status 5"
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_ctrl_c_ctrl_z_and_resizing_in_a_branch(terminal: Terminal) -> None:
@@ -541,7 +541,7 @@ def test_leaving_asks_about_futures_that_run(terminal: Terminal) -> None:
     terminal.line("y")
     terminal.prompt()
     assert terminal.run("echo status $?") == "status 3"
-    assert not terminal.pids()
+    terminal.vacated()
 
 
 def test_rerun_is_a_branch(terminal: Terminal) -> None:
@@ -678,4 +678,4 @@ def test_a_program_that_closes_everything_costs_the_past_and_nothing_else(
     repl.say("exit(4)")
     terminal.prompt()
     assert terminal.run("echo status $?") == "status 4"
-    assert not terminal.pids()
+    terminal.vacated()
