@@ -16,7 +16,7 @@ from snapshot.errors import StoreError
 from snapshot.replay.programs import MAINS
 from snapshot.store import Store, wording
 from snapshot.store.bytecode import code_digest
-from snapshot.store.calls import Call, Stored
+from snapshot.store.calls import Call, Failure, Stored
 from snapshot.store.events import Outcome
 from snapshot.store.place import VARIABLE
 from snapshot.store.sources import codes_of
@@ -150,23 +150,35 @@ def _literal_test(store: Store, call: Call) -> str | None:
     parameter = "monkeypatch: pytest.MonkeyPatch" if globals_ else ""
     if call.outcome is Outcome.raised:
         assert call.failure is not None
-        error = _exception(call.failure.type)
-        if (
-            error is None
-            or error[0] == name
-            or re.search(r"\\(0|ud)", call.failure.text)  # stored as escapes
-            or re.search(r"\bat 0x", call.failure.text)  # where something was then
-        ):
+        if (raised := _raised(call.failure, name, made)) is None:
             return None
-        lines.append(f"    with pytest.raises({error[0]}) as raised:")
-        lines.append(f"        {made}")
-        lines.append(f"    assert str(raised.value) == {call.failure.text!r}")
-        imports = [*imports, *filter(None, error[1:])]
+        lines += raised[0]
+        imports += raised[1]
         ended = ended[1:]
     lines += [f"    assert {each}" for each in ended]
     if globals_ or call.outcome is Outcome.raised:
         imports = ["import pytest", "", *imports]
     return _test(call, imports, lines, parameter)
+
+
+def _raised(failure: Failure, name: str, made: str) -> tuple[list[str], list[str]] | None:
+    """Lines that expect the exception of a call, and what they import; None where none can.
+
+    name: of the function, and no exception's then. made: the call.
+    """
+    error = _exception(failure.type)
+    if error is None or error[0] == name:
+        return None
+    if re.search(r"\\(0|ud)", failure.text):  # stored as escapes
+        return None
+    if re.search(r"\bat 0x", failure.text):  # where something was then
+        return None
+    lines = [
+        f"    with pytest.raises({error[0]}) as raised:",
+        f"        {made}",
+        f"    assert str(raised.value) == {failure.text!r}",
+    ]
+    return lines, [each for each in error[1:] if each]
 
 
 def _can_be_imported(module: str, name: str) -> bool:
