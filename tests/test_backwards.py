@@ -976,10 +976,10 @@ def test_what_other_threads_did_is_not_repeated(debug: Start) -> None:
 def test_what_came_after_other_threads_is_found(debug: Start) -> None:
     it = debug(
         """
-        import threading
-        t = threading.Thread(target=print)
+        import threading; go = threading.Event()
+        t = threading.Thread(target=go.wait)  # else it may have ended, and a state be made, at line 4
         t.start()
-        t.join()
+        go.set(); t.join()
         a = 1
         a = 2
         a = 3

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from snapshot.core.threads import call_of
 from tests.debugging import Debugging
 from tests.libraries import require
 from tests.packages import sources_of
@@ -484,30 +485,24 @@ def test_ctrl_c_where_the_program_waits(debug: Start) -> None:
         """
     )
     it.terminal.line("c")
-    began = it.terminal.typed_at
+    sleepers: dict[int, int] = {}  # how often each process has begun to wait, of those that sleep
 
     def sleeps() -> bool:
-        """Else Ctrl-C would take the `c` out of the terminal that nobody has read yet, or stop
-        before that line."""
-        waits = []
+        """Again, since this was asked last."""
+        before = dict(sleepers)
         for each in it.terminal.pids():
             with contextlib.suppress(OSError):  # it has ended meanwhile
-                waits.append(Path(f"/proc/{each}/wchan").read_text())
-        return any("nanosleep" in each for each in waits) or all(each == "0" for each in waits)
-
-    def is_asked() -> bool:
-        """Else Ctrl-C: one is to stop at the next line, which does not come; the next one is the
-        program's."""
-        shown = it.terminal.lines(began)[1:]
-        if shown and re.search(r"\(Pdb \d+\) $", shown[-1]):
-            return True
-        it.terminal.type("\x03")
-        return False
+                status = Path(f"/proc/{each}/status").read_text()
+                waits = re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.M)
+                call = call_of(each, each)
+                if waits is not None and call is not None and call.kind == "sleep":
+                    sleepers[each] = int(waits[1])
+        return sleepers != before
 
     it.terminal.wait_until(sleeps)
-    it.terminal.wait_until(is_asked)
-    it.terminal.line("p 'asked'")  # one Ctrl-C more may have come to the prompt
-    it.terminal.wait_for(re.compile(r"^'asked'\n\(Pdb \d+\) $", re.M), since=it.terminal.typed_at)
+    it.terminal.type("\x03")  # to stop at the next line, which does not come
+    it.terminal.wait_until(sleeps)
+    it.interrupt()  # the program's
     it.say("c")
     assert it.shown.startswith("KeyboardInterrupt()")
     assert it.lines("rs", "last found", "rn", "rn") == [6, 5, 4, 3]
