@@ -10,7 +10,6 @@ import errno
 import io
 import os
 import pickle
-import tempfile
 from typing import Any, BinaryIO
 
 from snapshot.core.descriptors import OURS, close, identity
@@ -28,6 +27,8 @@ class Log:
         elif hasattr(os, "memfd_create"):
             self._fd = os.memfd_create("snapshot-log", os.MFD_CLOEXEC)
         else:
+            import tempfile  # here, since Linux does not need it, and it loads much
+
             with tempfile.TemporaryFile() as file:
                 self._fd = os.dup(file.fileno())
         OURS.add(self._fd)

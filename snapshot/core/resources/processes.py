@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -69,6 +68,8 @@ def _wait(method: Any, popen: Any, timeout: float | None = None) -> int | None:
     if _leaves_block(sys._getframe(2)) and not line.is_root():
         return None
     if not _known_or_over(popen, timeout):
+        import subprocess  # here, since it is loaded where there is a Popen, and is not light
+
         raise subprocess.TimeoutExpired(popen.args, timeout or 0)
     if popen.returncode is None:
         raise RootOnly(
@@ -80,6 +81,8 @@ def _wait(method: Any, popen: Any, timeout: float | None = None) -> int | None:
 
 def _leaves_block(caller: FrameType | None) -> bool:
     """Whether Python's own `__exit__` waits: of a block that was entered before it was guarded."""
+    import subprocess  # here, as above
+
     leave: Any = inspect.unwrap(subprocess.Popen.__exit__)
     return caller is not None and caller.f_code is leave.__code__
 
