@@ -17,6 +17,7 @@ import pytest
 from jupyter_core.utils import ensure_event_loop
 
 from snapshot.repl.kernel import spec
+from tests.libraries import require
 from tests.notebooks import Notebook, plain
 from tests.processes import Program, Result, wait_gone
 from tests.test_sessions import until
@@ -264,6 +265,7 @@ def test_displays_are_updated_and_cleared(notebook: Notebook) -> None:
 
 
 def test_matplotlib_draws_inline(notebook: Notebook) -> None:
+    require("matplotlib")
     cell = notebook.run("import matplotlib.pyplot as plt\nplt.plot([1, 2, 4]);\nplt.title('é')")
     (shown,) = cell.data("display_data")
     assert shown["image/png"].startswith("iVBOR")
