@@ -1336,6 +1336,37 @@ def test_an_empty_file_is_no_store_to_read(tmp_path: Path) -> None:
     Store(tmp_path / "store.db").close()
 
 
+def test_a_call_waits_for_no_more_than_a_file_to_be_folded_in(
+    where: str, start: Callable[..., Program]
+) -> None:
+    source = """
+    import os
+    from snapshot.replay import lost, record, recorder
+    from snapshot.store.place import place
+    recorder._FOLD_AT = 1 << 21
+
+    @record
+    def same(value):
+        return value
+
+    spools, numbers = place().folder / "spool", []
+    for n in range(60_000):
+        same(n)
+        if n % 100 == 0:
+            numbers.append(len(os.listdir(spools)))
+    print(numbers[0], max(numbers), min(numbers[300:]), lost())
+    """
+    program = start(source, env={"SNAPSHOT_STORE": where})
+    first, most, least, lost = map(int, program.finish().stdout.split())
+    assert first == 1
+    assert 3 < least <= most < 8, (most, least)  # else all of them were folded in at once, or none
+    assert lost == 0
+    with Store(where) as store:
+        assert 0 < store.calls.count() < 60_000
+        store.fold()
+        assert store.calls.count() == 60_000
+
+
 def test_a_program_that_records_does_not_wait_for_who_writes(
     where: str, start: Callable[..., Program]
 ) -> None:

@@ -47,7 +47,9 @@ from snapshot.store.events import Outcome
 from snapshot.store.objects import Placeholder, type_name
 from snapshot.store.place import Place, place
 
-_FOLD_AT = 1 << 24  # bytes of spool files from which on they are folded in by who records
+# Bytes of spool files after which whoever records folds in as much as it goes on to write, a file
+# at a time. A call waits for that.
+_FOLD_AT = 1 << 24
 
 _FRAMES = 100  # of a traceback that are told
 
@@ -123,7 +125,7 @@ class Recorder:
         self._threads = 0
         self._functions: dict[Recorded, int] = {}
         self._is_known = False
-        self._unfolded = 0
+        self._begun = 0  # bytes of the spool files
         self._background: Background | None = None
 
     @classmethod
@@ -557,12 +559,11 @@ class Recorder:
             self._contents.forget()
             if not self._store.is_the_same:
                 self._begin_anew()
-            self._unfolded += self._spool.size
-            if self._unfolded > _FOLD_AT:
+            self._begun += self._spool.size
+            if self._begun > _FOLD_AT:
                 # What is in a spool is there: whoever reads the store is told what is amiss.
                 with contextlib.suppress(StoreError):
-                    self._store.fold(wait=False)
-                    self._unfolded = 0
+                    self._store.fold(wait=False, most=self._spool.size // 2)
 
     def _begin_anew(self) -> NoReturn:
         """The store was deleted, with all that was told: the next call makes another one."""

@@ -31,6 +31,7 @@ from snapshot.store.spool import Spool, sweep
 from snapshot.store.users import Going, User
 
 PATIENCE = 60.0  # seconds
+_OF_CALLS = 1 << 19  # bytes of a spool file: a call that folds one in waits 65 ms, and of 16 MB 2 s
 _TRUSTED = 0.5  # seconds for which a store is trusted that was found to be nobody else's
 
 
@@ -190,13 +191,13 @@ class Store:
                 self._files.told()
 
         relying = self._files.reliance.open if isinstance(self._files, Folder) else ()
-        return Spool(self.spools, relying, told)
+        return Spool(self.spools, relying, told, _OF_CALLS)
 
     def folds(self, kind: int, fold: Fold) -> None:
         """What is done with the records of a kind that are in one file, in a transaction."""
         self._intake.folds[kind] = fold
 
-    def fold(self, *, wait: bool = True) -> int:
+    def fold(self, *, wait: bool = True, most: int | None = None) -> int:
         """Take in what the spools hold and nobody has taken in yet; how many records that was.
 
         Files that nobody will write to any more are deleted then. Records of a kind that nobody
@@ -204,11 +205,12 @@ class Store:
         cannot be folded in, which is raised when the others are done. Of calls that go, since their
         functions want no more to be kept, the objects are freed that nobody else refers to.
 
-        wait: for others that write. Else it raises `StoreError`, and frees nothing. Raises
+        wait: for others that write. Else it raises `StoreError`, and frees nothing. most: bytes of
+        records after which no other file is begun, of all that there are the oldest first. Raises
         `NotTrusted`, `DamagedSpool`.
         """
         self.check_trust()
-        count = self._intake.fold(wait=wait)
+        count = self._intake.fold(wait=wait, most=most)
         if self.calls.gone and wait:
             self._free((), sweep=False)
             self.calls.gone = 0

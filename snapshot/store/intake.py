@@ -27,10 +27,10 @@ class Intake:
         self.folds: dict[int, Fold] = {}
         self.undeleted: list[str] = []
 
-    def fold(self, *, wait: bool = True) -> int:
+    def fold(self, *, wait: bool = True, most: int | None = None) -> int:
         """See `Store.fold`."""
         self.undeleted.clear()
-        count = 0
+        count = size = 0
         problems: list[Exception] = []
         incomplete: set[str] = set()  # writers of whom something may be folded in later
 
@@ -39,10 +39,14 @@ class Intake:
             problems.append(error)
 
         for each in segments(self._folder, unreadable):
+            if most is not None and size >= most:
+                break
             if each.writer in incomplete:
                 continue  # what it says refers to what was said before
             try:
-                count += self._fold(each, wait=wait)
+                records, taken = self._fold(each, wait=wait)
+                count += records
+                size += taken
             except Busy:
                 raise
             except DamagedSpool as error:
@@ -53,13 +57,14 @@ class Intake:
             raise _first(problems)
         return count
 
-    def _fold(self, segment: Segment, *, wait: bool) -> int:
+    def _fold(self, segment: Segment, *, wait: bool) -> tuple[int, int]:
+        """How many records that was, and how many bytes."""
         left = segment.is_left()  # before its end is looked for
         name = segment.name
         with self._database.transaction(wait=wait):
             self._database.lock(exclusive=True, wait=wait)
             if not segment.is_there():
-                return 0  # somebody else has folded in all of it meanwhile
+                return 0, 0  # somebody else has folded in all of it meanwhile
             begin = end = self._folded(name)
             found: dict[int, list[bytes]] = {}
             strange = False
@@ -83,7 +88,7 @@ class Intake:
             )
         if left and not strange:
             self._delete(segment, wait=wait)
-        return sum(map(len, found.values()))
+        return sum(map(len, found.values())), end - begin
 
     def _delete(self, segment: Segment, *, wait: bool) -> None:
         # In a transaction, too: whoever finds the file there must find how far it is folded.

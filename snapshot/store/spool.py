@@ -87,9 +87,11 @@ class Spool:
         folder: Path,
         relying: Collection[int] = (),
         told: Callable[[bytes | None], None] = lambda _: None,
+        most: int = _MOST,
     ) -> None:
         """Makes a file when there is something to write.
 
+        most: bytes of a file, unless there is more in one record.
         relying: if there is anything in it, `told` is called with a record that has been written,
         and with None where there is no room for one.
         """
@@ -99,7 +101,7 @@ class Spool:
         self._pid = os.getpid()
         self.writer = f"{self._pid}-{os.urandom(6).hex()}"
         self._lock = threading.RLock()
-        self._size = _FIRST
+        self._size, self._most = _FIRST, most
         self._map: mmap.mmap | None = None
         self.file: str | None = None
 
@@ -150,7 +152,7 @@ class Spool:
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
         self.close()
         self._map, self.file = new, path.name
-        self._size = min(2 * size, _MOST)
+        self._size = min(2 * size, self._most)
 
     def another(self) -> Path:
         """A file of this writer's, for somebody else to write: see `write`.
