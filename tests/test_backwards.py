@@ -977,7 +977,7 @@ def test_what_came_after_other_threads_is_found(debug: Start) -> None:
     it = debug(
         """
         import threading; go = threading.Event()
-        t = threading.Thread(target=go.wait)  # else it may have ended, and a state be made, at line 4
+        t = threading.Thread(target=go.wait)  # else a state is made at line 4, if it has ended
         t.start()
         go.set(); t.join()
         a = 1
