@@ -159,6 +159,51 @@ def test_a_search_of_values_knows_the_same_letters(store: Store) -> None:
     assert store.objects.count() == 5
 
 
+LETTERS = (
+    "İstanbul",
+    "I\N{LATIN SMALL LETTER DOTLESS I}",
+    "IRIS",
+    "iris",
+    "ΣΊΣΥΦΟΣ",
+    "Σίσυφος",
+    "\N{LATIN SMALL LETTER LONG S}S",
+    "ẞ",
+    "ß",
+    "\N{KELVIN SIGN}",
+)
+
+
+def test_a_text_is_found_as_it_is_written_whatever_its_letters(store: Store) -> None:
+    digests = {text: store.objects.put([text]) for text in LETTERS}
+    for search, digest in digests.items():
+        found = {each.digest for each in store.objects.listing(search=search)}
+        assert digest in found, search
+        assert (digests["ß"] in found) == (search == "ß")
+
+
+@pytest.mark.parametrize("where", ["postgresql"], indirect=True)
+def test_the_language_of_a_database_changes_no_order_and_no_letter(where: str) -> None:
+    import psycopg
+
+    with psycopg.connect(where, autocommit=True) as server:
+        if server.info.server_version < 150000:
+            pytest.skip("a database has its own language by ICU from PostgreSQL 15 on")
+        server.execute("DROP DATABASE IF EXISTS turkish")
+        server.execute(
+            "CREATE DATABASE turkish LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' TEMPLATE template0"
+        )
+    with Store(where.replace("/postgres?", "/turkish?"), create=True) as store:
+        keys = ["m:Beta", "m:Zed", "m:_under", "m:alpha", "m:éa"]
+        make(store, *(Made(each, (f"IRIS {LONG}",)) for each in reversed(keys)))
+        assert store.calls.functions() == keys
+        assert [each.function.key for each in store.calls.find(order="function")] == keys
+        digests = [store.objects.put([text]) for text in ("Iris", "_iris", "iris")]
+        found = [each.digest for each in store.objects.listing(order="type", search="iris")]
+        assert found == [*digests, *found[3:]]
+        assert len(found) == 4
+        assert store.calls.count(search="iris") == len(keys)
+
+
 # What functions, versions and sessions there are.
 
 

@@ -27,8 +27,9 @@ _ORDERS: dict[Order, tuple[str, tuple[str, ...]]] = {
     "started": ("", ("calls.started", "calls.id")),
     "duration": ("", ("COALESCE(calls.duration, -1)", "calls.started", "calls.id")),
     "function": (
-        " JOIN (SELECT versions.id AS version, RANK() OVER (ORDER BY key) AS place FROM versions"
-        " JOIN functions ON functions.id = function) AS places ON places.version = calls.version",
+        " JOIN (SELECT versions.id AS version, RANK() OVER (ORDER BY key {as_written}) AS place"
+        " FROM versions JOIN functions ON functions.id = function) AS places"
+        " ON places.version = calls.version",
         ("places.place", "calls.started", "calls.id"),
     ),
 }
@@ -188,6 +189,7 @@ class Calls:
         """
         beside, condition, values = self._where(**which)
         join, columns = _ORDERS[order]
+        join = join.format(**self._database.words)
         way = "DESC" if newest else "ASC"
         some = self._database.words["all"] if limit is None else int(limit)
         return self._in_order(
@@ -282,12 +284,12 @@ class Calls:
         return [int(number) for (number,) in found]
 
     def functions(self) -> list[str]:
-        """The keys of the functions that there are calls of."""
+        """The keys of the functions that there are calls of, in their order."""
         found = self._database.rows(
             "SELECT DISTINCT key FROM functions JOIN versions ON versions.function = functions.id"
-            " WHERE versions.id IN (SELECT DISTINCT version FROM calls) ORDER BY key"
+            " WHERE versions.id IN (SELECT DISTINCT version FROM calls)"
         )
-        return [str(key) for (key,) in found]
+        return sorted(str(key) for (key,) in found)
 
     def summaries(self) -> list[Summary]:
         """What the calls of each function are, by their keys."""

@@ -32,8 +32,9 @@ class Database(abc.ABC):
     """One database, from any thread, and after a fork too.
 
     name: as it is told to people. patience: seconds to wait for others that write. words: what the
-    schema's types, no limit, and what is found in something are called here. version: of the
-    schema, as it was found; of a store that cannot be written it may be an earlier one.
+    schema's types, no limit, the order of characters, and what is found in something are called
+    here. version: of the schema, as it was found; of a store that cannot be written it may be an
+    earlier one.
     """
 
     words: ClassVar[dict[str, str]]

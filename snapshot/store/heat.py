@@ -194,21 +194,18 @@ class Heat:
     def published(self, application: str) -> list[Published]:
         """The functions that traced processes have found, those that are gone included."""
         rows = self._database.rows(
-            "SELECT key, path, line, archived FROM heat_functions WHERE application = ?"
-            " ORDER BY key",
+            "SELECT key, path, line, archived FROM heat_functions WHERE application = ?",
             (application,),
         )
         return [
             Published(Place(key, path, int(line)), None if gone is None else float(gone))
-            for key, path, line, gone in rows
+            for key, path, line, gone in sorted(rows, key=lambda row: str(row[0]))
         ]
 
     def applications(self) -> list[str]:
         """Those that were ever traced."""
-        rows = self._database.rows(
-            "SELECT DISTINCT application FROM heat_deployments ORDER BY application"
-        )
-        return [str(name) for (name,) in rows]
+        rows = self._database.rows("SELECT DISTINCT application FROM heat_deployments")
+        return sorted(str(name) for (name,) in rows)
 
     def deployments(self, application: str) -> list[str]:
         """Those of an application, the first one first."""

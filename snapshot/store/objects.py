@@ -44,7 +44,7 @@ _ORDERS = {
         " ON more.object = objects.id",
         "objects.size + COALESCE(more.size, 0) DESC, objects.id",
     ),
-    "type": ("", "type, text, objects.id"),
+    "type": ("", "type {as_written}, text {as_written}, objects.id"),
     "uses": (
         " LEFT JOIN (SELECT object, SUM(uses) AS uses FROM ("
         + " UNION ALL ".join(
@@ -378,8 +378,8 @@ class Objects:
         join, by = _ORDERS[order]
         some = self._database.words["all"] if limit is None else int(limit)
         ids = self._database.rows(
-            f"SELECT objects.id FROM objects{join} {where} ORDER BY {by}"
-            f" LIMIT {some} OFFSET {int(offset)}",
+            f"SELECT objects.id FROM objects{join} {where} ORDER BY"
+            f" {by.format(**self._database.words)} LIMIT {some} OFFSET {int(offset)}",
             values,
         )
         found = [self._listed(int(number)) for (number,) in ids]
@@ -394,9 +394,10 @@ class Objects:
             " SELECT objects.type, 0, SUM(part.size) FROM buffers"
             " JOIN objects ON objects.id = object JOIN objects AS part ON part.id = buffer"
             " WHERE objects.type IS NOT NULL GROUP BY objects.type"
-            ") AS sums GROUP BY type ORDER BY SUM(size) DESC, type"
+            ") AS sums GROUP BY type"
         )
-        return [Kind(type_, int(count), int(size)) for type_, count, size in rows]
+        kinds = [Kind(type_, int(count), int(size)) for type_, count, size in rows]
+        return sorted(kinds, key=lambda each: (-each.size, each.type))
 
     def size(self) -> int:
         """Bytes of all values and buffers, each of which is stored once."""

@@ -24,6 +24,7 @@ class Postgres(Database):
         "bytes": "BYTEA",
         "all": "ALL",
         "in_bytes": "position(? in {}) > 0",
+        "as_written": 'COLLATE "C"',  # whatever the order and the letters of its locale are
         "shown": "size",  # data is apart from the rows, and an index takes no long texts
     }
 
@@ -105,7 +106,7 @@ class Postgres(Database):
             raise Busy(f"{self.name} is locked by another process")
 
     def has(self, text: str, part: str) -> tuple[str, str]:
-        return f"strpos(lower({text}), ?) > 0", part
+        return f"strpos(lower({text} {self.words['as_written']}), ?) > 0", part
 
     def rest(self) -> None:
         """There is no file, and connecting takes long."""

@@ -532,14 +532,13 @@ class Results:
             ' FROM memoized JOIN groups ON groups.id = "group"'
             " LEFT JOIN states ON function = memoized.id"
             " GROUP BY memoized.id, memoized.name, groups.name, hits, misses, saved"
-            " ORDER BY memoized.name"
         )
         return [
             Memoized(
                 *(name, group, int(entries), int(size), int(states), int(hits), int(misses)),
                 float(saved),
             )
-            for name, group, entries, size, states, hits, misses, saved in rows
+            for name, group, entries, size, states, hits, misses, saved in sorted(rows)
         ]
 
     def states(self, function: str) -> list[Stated]:

@@ -22,11 +22,11 @@ def storable(text: str) -> str:
 
 def in_text(database: Database, column: str, word: str) -> Condition:
     """Whether a text has a word in it, in upper or lower case."""
-    word = storable(word).lower()
+    word = _lower(storable(word))
     text, values = column, []
-    # Of other letters SQLite knows no lower case, nor does PostgreSQL in every locale.
+    # The database knows the lower case of ASCII letters alone.
     for letter in sorted({each for each in word if not each.isascii()}):
-        if len(upper := letter.upper()) == 1 and upper != letter:
+        if (upper := letter.upper()) != letter and _lower(upper) == letter:
             text = f"replace({text}, ?, ?)"
             values += [upper, letter]
     sql, part = database.has(text, word)
@@ -35,6 +35,12 @@ def in_text(database: Database, column: str, word: str) -> Condition:
         return sql, [*values, part]
     first, found = database.has(column, rest)  # which takes less time, and is seldom there
     return f"({first} AND {sql})", [found, *values, part]
+
+
+def _lower(text: str) -> str:
+    """Each letter that is the upper case of its lower one: not İ, whose lower case is two letters,
+    nor ẞ and the sign of Kelvin, whose lower case is that of other letters."""
+    return "".join(lower if (lower := each.lower()).upper() == each else each for each in text)
 
 
 def in_bytes(database: Database, column: str, word: str) -> Condition:

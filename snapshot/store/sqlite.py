@@ -34,6 +34,7 @@ class Sqlite(Database):
         "id": "INTEGER PRIMARY KEY",
         "bytes": "BLOB",
         "all": "-1",
+        "as_written": "COLLATE BINARY",
         "shown": "type, text, size",
         "in_bytes": "instr({}, ?) > 0",
     }
