@@ -82,7 +82,7 @@ class Intake:
                     " ON CONFLICT (name) DO UPDATE SET folded = excluded.folded",
                     (name, end),
                 )
-        if not strange and not segment.is_whole(end):
+        if not strange and not segment.is_whole(end, self.folds):
             raise DamagedSpool(
                 f"{segment.path} is damaged: what is in it from byte {end} on cannot be read"
             )

@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from snapshot.errors import DamagedSpool, StoreError
@@ -42,19 +42,38 @@ def framed(kind: int, content: bytes) -> bytes:
     return _HEAD.pack(len(content), zlib.crc32(content), kind) + content
 
 
-def more_follows(content: bytes | mmap.mmap, position: int) -> bool:
+def more_follows(content: bytes | mmap.mmap, position: int, kinds: Iterable[int]) -> bool:
     """Whether, where `framed_in` finds no record, something is that was written after it.
 
-    A process that is killed leaves a part of one record there, and nothing after it.
+    A process that is killed leaves a part of one record there, and nothing after it. kinds: of
+    records that may be there.
     """
     end = position + _HEAD.size
     if end <= len(content):
+        if content[position:end] == bytes(_HEAD.size):
+            # memcpy(3) of glibc may write that last: this may be all of a record but its head.
+            return any(_has_record(content, end, each) for each in kinds)
         end += _HEAD.unpack_from(content, position)[0]
     if end > len(content):  # no record is begun where it does not fit
         end = position
     step = len(_NOTHING)
     parts = (content[n : n + step] for n in range(end, len(content), step))
     return any(each != _NOTHING[: len(each)] for each in parts)
+
+
+def _has_record(content: bytes | mmap.mmap, begin: int, kind: int) -> bool:
+    """Whether there is a finished record of a kind, anywhere from a position on.
+
+    One with nothing in it does not count: a kind after zeros would be one.
+    """
+    sought = struct.pack("<I", kind)  # which ends a head
+    found = content.find(sought, begin + _HEAD.size - len(sought))
+    while found >= 0:
+        first = next(framed_in(content, found + len(sought) - _HEAD.size), None)
+        if first is not None and first[2]:
+            return True
+        found = content.find(sought, found + 1)
+    return False
 
 
 def framed_in(content: bytes | mmap.mmap, begin: int) -> Iterator[tuple[int, int, bytes]]:
@@ -255,14 +274,17 @@ class Segment:
         with mmap.mmap(self._fd, size, access=mmap.ACCESS_READ) as content:
             yield from framed_in(content, begin)
 
-    def is_whole(self, end: int) -> bool:
-        """Whether what comes after a position is nothing, or a record that is not finished."""
+    def is_whole(self, end: int, kinds: Iterable[int]) -> bool:
+        """Whether what comes after a position is nothing, or a record that is not finished.
+
+        kinds: of records that may be there.
+        """
         size = os.fstat(self._fd).st_size
         if size <= end:
             return 0 < size == end
         with mmap.mmap(self._fd, size, access=mmap.ACCESS_READ) as content:
             # In this order, since its process may be writing.
-            return not more_follows(content, end) or any(framed_in(content, end))
+            return not more_follows(content, end, kinds) or any(framed_in(content, end))
 
     def close(self) -> None:
         os.close(self._fd)
