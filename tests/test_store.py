@@ -1254,15 +1254,18 @@ def test_the_last_record_of_who_was_killed_may_be_half_there(store: Store) -> No
         assert not half.exists()
 
 
-@pytest.mark.parametrize("copied", [33, 4096, 9999])
-def test_the_head_of_the_last_record_may_be_what_is_missing(store: Store, copied: int) -> None:
-    """memcpy(3) writes the first bytes of a large record last."""
+@pytest.mark.parametrize("copied", [70, 4096, 9999])
+@pytest.mark.parametrize("missing", [1, 4, 9, 12, 33, 64])
+def test_the_head_of_the_last_record_may_be_what_is_missing(
+    store: Store, missing: int, copied: int
+) -> None:
+    """memcpy(3) writes the first bytes of a large record last, up to where it can be aligned."""
     store.spool.append(1, b"1")
     store.spool.append(1, bytes(range(1, 11)) * 1000)
     path = store.spools / f"{store.spool.file}"
     store.spool.close()
     content = bytearray(path.read_bytes())
-    content[13 : 13 + 32] = bytes(32)
+    content[13 : 13 + missing] = bytes(missing)
     content[13 + copied :] = bytes(len(content) - 13 - copied)
     path.write_bytes(content)
     assert numbers(store) == [1]

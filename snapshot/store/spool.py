@@ -50,12 +50,12 @@ def more_follows(content: bytes | mmap.mmap, position: int, kinds: Iterable[int]
     """
     end = position + _HEAD.size
     if end <= len(content):
-        if content[position:end] == bytes(_HEAD.size):
-            # memcpy(3) of glibc may write that last: this may be all of a record but its head.
-            return any(_has_record(content, end, each) for each in kinds)
         end += _HEAD.unpack_from(content, position)[0]
     if end > len(content):  # no record is begun where it does not fit
         end = position
+    elif not content[position]:
+        # memcpy(3) of glibc may write the first bytes last: nobody knows how long that record is.
+        return any(_has_record(content, position + 1, each) for each in kinds)
     step = len(_NOTHING)
     parts = (content[n : n + step] for n in range(end, len(content), step))
     return any(each != _NOTHING[: len(each)] for each in parts)
