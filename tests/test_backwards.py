@@ -372,6 +372,34 @@ def test_a_display_shows_what_differs_from_what_was_shown_last(debug: Start) -> 
     assert it.quit() == 0
 
 
+LETS_GO = """
+class Thing:
+    def __del__(self):
+        log.append("gone")
+
+def one():
+    return 1
+
+def use():
+    thing = Thing()
+    a = one()
+    return a
+
+log = []
+use()
+b = 3
+"""
+
+
+def test_a_step_that_has_ended_holds_no_frame_in_a_repeat(debug: Start) -> None:
+    it = debug(LETS_GO)
+    it.say("b 6", "c")
+    assert it.lines("r") == [6]
+    it.say("b 15")
+    assert it.lines("c", "rs", "rs") == [15, 3, 3]
+    assert it.quit() == 0
+
+
 def test_what_is_displayed_may_be_anything(debug: Start) -> None:
     it = debug(
         """

@@ -84,6 +84,9 @@ class Prompt(Protocol):
         """The step that is under way, for another process at the same event; None if there is
         none that it could follow."""
 
+    def drop(self) -> None:
+        """No step is under way, and no frame is held for one."""
+
     def carry(self) -> bytes:
         """What goes along to another moment."""
 
@@ -406,6 +409,7 @@ class Engine:
 
     def _wake(self, event: Event) -> None:
         """It is to stand here, or to go on to another moment."""
+        self._prompt.drop()  # the step that has come here: its frames would live on
         traveller = self.traveller
         if traveller.chronicle.is_kept():
             line.here.leave()

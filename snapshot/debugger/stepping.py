@@ -114,6 +114,10 @@ class Stepping(pdb.Pdb):
         """Stop at the next event."""
         self.set_step()
 
+    def drop(self) -> None:
+        """See `engine.Prompt`."""
+        self.set_continue()
+
     def _plan(self, stop: FrameType | None, returns: FrameType | None, line: int = 0) -> None:
         cast(Any, self)._set_stopinfo(stop, returns, line)
 
