@@ -400,6 +400,15 @@ def test_a_step_that_has_ended_holds_no_frame_in_a_repeat(debug: Start) -> None:
     assert it.quit() == 0
 
 
+def test_what_is_displayed_holds_no_frame(debug: Start) -> None:
+    it = debug(LETS_GO)
+    it.say("b 10", "c", "display thing is None", "b 15", "c")
+    assert it.say("p log") == "['gone']"
+    assert it.lines("rs", "back") == [3, 10]
+    assert it.say("display").endswith("thing is None: False")
+    assert it.quit() == 0
+
+
 def test_what_is_displayed_may_be_anything(debug: Start) -> None:
     it = debug(
         """

@@ -21,19 +21,33 @@ class Carrying(Stepping):
     displaying: dict[FrameType | None, dict[str, Any]]  # which typeshed does not know
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
         self.shown: list[tuple[int, str, str, str]] = []
+        super().__init__(**options)
         self._arrives = False  # whether the next prompt is that of another moment
 
     def carry(self) -> bytes:
         """See `engine.Prompt`."""
-        self.shown = [
-            (depth_of(frame, self.botframe), frame.f_code.co_qualname, expression, repr(value))
+        self._note_displays()
+        return session.of(self)
+
+    def forget(self) -> None:
+        """As pdb's own; what is displayed is not known by its frame, which would live on."""
+        self._note_displays()
+        self.displaying.clear()
+        super().forget()
+
+    def _note_displays(self) -> None:
+        here = {self._known_by(frame) for frame, _ in vars(self).get("stack", [])}
+        others = [each for each in self.shown if each[:2] not in here]
+        self.shown = others + [
+            (*self._known_by(frame), expression, repr(value))
             for frame, displays in self.displaying.items()
             if frame is not None
             for expression, value in displays.items()
         ]
-        return session.of(self)
+
+    def _known_by(self, frame: FrameType) -> tuple[int, str]:
+        return depth_of(frame, self.botframe), frame.f_code.co_qualname
 
     def _getval_except(self, *args: Any, **options: Any) -> Any:
         """As pdb's own, of what is displayed; comparing and showing it raises nothing."""
@@ -67,7 +81,7 @@ class Carrying(Stepping):
 
     def _display_again(self) -> None:
         for frame, _ in self.stack:
-            here = depth_of(frame, self.botframe), frame.f_code.co_qualname
+            here = self._known_by(frame)
             for depth, name, expression, old in self.shown:
                 if (depth, name) == here:
                     self.displaying.setdefault(frame, {})[expression] = _Old(old)
